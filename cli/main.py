@@ -1,0 +1,59 @@
+"""The `jukebox` command: finds its commands by name and imports one only when it is asked for.
+
+Arguments go in; the exit code comes out: 0 done, 1 failed, 2 usage, 130 interrupted and resumable.
+What a command does stands in the module that `COMMANDS` names; shared options stand in `options`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple
+
+import click
+
+
+class CommandEntry(NamedTuple):
+    """Where a command lives, and its line in the list of commands."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+# One row per command whose module exists, in the order in which `jukebox --help` lists them.
+COMMANDS: dict[str, CommandEntry] = {}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands from a table and imports a command's module on its first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module = importlib.import_module(f".{entry.module}", package=__package__)
+        command = getattr(module, entry.attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands from the table alone: importing them all would cost seconds."""
+        if COMMANDS:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "show_default": True,
+        "max_content_width": 100,
+    },
+)
+@click.version_option(package_name="jukebox-hf", message="%(prog)s %(version)s")
+def main() -> None:
+    """Make music as raw audio, with singing, from genre, artist and lyrics."""

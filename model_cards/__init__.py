@@ -1,0 +1,4 @@
+"""Templates of model cards, and the finished card of every checkpoint that was published.
+
+This folder installs as `jukebox_model_cards`; `importlib.resources.files("jukebox_model_cards")` finds its files.
+"""

@@ -1,0 +1,100 @@
+"""Everything there is to know about the package; `pyproject.toml` holds tool settings only.
+
+`cli/` installs as `jukebox_cli` and `model_cards/` as `jukebox_model_cards`, so that nothing called `cli` lands in
+anyone's environment and `jukebox --help` does not import the library.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+FOLDERS = {"jukebox_cli": "cli", "jukebox_model_cards": "model_cards"}
+
+
+def read_version() -> str:
+    """The version, read as text: importing the package would need torch."""
+    text = (ROOT / "jukebox_hf" / "version.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, flags=re.MULTILINE)
+    assert found is not None
+    return found.group(1)
+
+
+def list_packages() -> list[str]:
+    packages = find_packages(include=["jukebox_hf", "jukebox_hf.*"])
+    for name, folder in FOLDERS.items():
+        packages += [name] + [f"{name}.{inner}" for inner in find_packages(folder)]
+    return packages
+
+
+TEST = [
+    "hypothesis>=6",
+    "peft>=0.17",
+    "pytest>=8",
+    "pytest-timeout>=2",
+    "pytest-xdist>=3",
+]
+
+setup(
+    name="jukebox-hf",
+    version=read_version(),
+    description="Jukebox on the Hugging Face stack: music as raw audio, with singing.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords="music generation, jukebox, vq-vae, singing, lyrics, raw audio",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+        "Topic :: Multimedia :: Sound/Audio",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.11",
+    packages=list_packages(),
+    package_dir=FOLDERS,
+    package_data={
+        "jukebox_hf": ["py.typed", "demo/**/*", "presets/*.yaml"],
+        "jukebox_cli": ["py.typed"],
+        "jukebox_model_cards": ["*.md", "*.j2", "*.json"],
+    },
+    entry_points={"console_scripts": ["jukebox = jukebox_cli.main:main"]},
+    install_requires=[
+        "torch>=2.11",
+        "transformers>=5.17,<6",
+        "huggingface-hub>=1.31,<3",
+        "accelerate>=1.15,<2",
+        "datasets>=4.5,<6",
+        "click>=8.1,<9",
+        "pydub>=0.25.1",
+        'audioop-lts>=0.2.1; python_version >= "3.13"',  # pydub imports audioop, gone in 3.13
+        "numpy>=1.26",
+        "safetensors>=0.4.3",
+        "soundfile>=0.13",
+        "soxr>=0.5",
+        "Unidecode>=1.4",
+        "tqdm>=4.60",
+        "PyYAML>=6",
+        "Jinja2>=3",
+        "Pillow>=10",
+        "psutil>=5.9",
+    ],
+    extras_require={
+        "lora": ["peft>=0.17"],
+        "tensorboard": ["tensorboard"],
+        "trackio": ["trackio"],
+        "wandb": ["wandb"],
+        "test": TEST,
+        "dev": [*TEST, "build>=1", "mypy>=1.18", "ruff>=0.14", "types-PyYAML"],
+    },
+)
