@@ -1,0 +1,314 @@
+"""Dilated residual convolutions: the codec's encoders and decoders, the upsamplers' conditioner.
+
+Everything here is (batch, channels, time). An `EncoderBlock` divides time by `stride` once per
+stage, a `DecoderBlock` multiplies it back; between the strided convolutions stand residual stacks
+whose dilations grow exponentially (Dhariwal et al. 2020, arXiv:2005.00341, appendix B.1; dilated
+convolutions of audio: van den Oord et al. 2016, arXiv:1609.03499).
+
+Zero padding makes the values next to an end depend on where that end is. `Edges` counts how many
+do, which is what cutting long audio into pieces needs to know.
+"""
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+KERNEL_SIZE = 3  # of every convolution that keeps the length
+
+
+class Edges(NamedTuple):
+    """How many values at each end of a sequence would change if it went on there."""
+
+    left: int = 0
+    right: int = 0
+
+
+def edges_after(edges: Edges, layer: nn.Conv1d | nn.ConvTranspose1d) -> Edges:
+    """`edges` of the layer's output, given those of its input.
+
+    Exact for inputs whose length is a multiple of the stride, counted from the left end.
+
+    >>> edges_after(Edges(0, 0), nn.Conv1d(1, 1, kernel_size=3, padding=9, dilation=9))
+    Edges(left=9, right=9)
+    """
+    stride, kernel_size, dilation = layer.stride[0], layer.kernel_size[0], layer.dilation[0]
+    padding = int(layer.padding[0])
+    reach = dilation * (kernel_size - 1)
+    if isinstance(layer, nn.ConvTranspose1d):
+        # Input i reaches outputs i * stride - padding ... i * stride - padding + reach.
+        added = reach + 1 - stride - padding
+        return Edges(edges.left * stride + added, edges.right * stride + added)
+    # Output o sees inputs o * stride - padding ... o * stride - padding + reach.
+    return Edges(
+        left=-(-(edges.left + padding) // stride),
+        right=(edges.right + reach - padding) // stride,
+    )
+
+
+class ResidualBlock(GradientCheckpointingLayer):  # type: ignore[no-untyped-call]
+    """`hidden + scale * pointwise(relu(dilated(relu(hidden))))`, time length kept.
+
+    `scale` multiplies what the block adds; with `zero_init` a new block adds nothing.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        dilation: int,
+        scale: float = 1.0,
+        conv_multiplier: float = 1.0,
+        zero_init: bool = False,
+    ) -> None:
+        super().__init__()
+        inner_width = int(conv_multiplier * width)
+        self.scale = scale
+        self.zero_init = zero_init
+        self.dilated = nn.Conv1d(
+            width, inner_width, KERNEL_SIZE, padding=dilation, dilation=dilation
+        )
+        self.pointwise = nn.Conv1d(inner_width, width, 1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(batch, width, time) -> the same shape."""
+        added: Tensor = self.pointwise(self.dilated(hidden.relu()).relu_())
+        return hidden + added if self.scale == 1.0 else hidden + self.scale * added
+
+    def edges(self, edges: Edges) -> Edges:
+        """How far the ends of the input are felt in the output."""
+        return edges_after(edges_after(edges, self.dilated), self.pointwise)
+
+
+class ResidualStack(nn.Module):
+    """`depth` residual blocks, block d with dilation `dilation_growth ** (d % dilation_cycle)`.
+
+    Without a cycle the exponent is d. `reverse_dilation` puts the largest dilation first.
+    `scale_residual` multiplies what each block adds by `1 / sqrt(depth)`.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        depth: int,
+        dilation_growth: int,
+        dilation_cycle: int | None = None,
+        reverse_dilation: bool = False,
+        scale_residual: bool = False,
+        conv_multiplier: float = 1.0,
+        zero_init: bool = False,
+    ) -> None:
+        super().__init__()
+        dilations = [dilation_growth ** (d % (dilation_cycle or depth)) for d in range(depth)]
+        if reverse_dilation:
+            dilations.reverse()
+        self.blocks = nn.ModuleList(
+            ResidualBlock(
+                width,
+                dilation=dilation,
+                scale=1 / math.sqrt(depth) if scale_residual else 1.0,
+                conv_multiplier=conv_multiplier,
+                zero_init=zero_init,
+            )
+            for dilation in dilations
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(batch, width, time) -> the same shape."""
+        for block in self.blocks:
+            hidden = block(hidden)
+        return hidden
+
+    def edges(self, edges: Edges) -> Edges:
+        """How far the ends of the input are felt in the output."""
+        for block in self.blocks:
+            assert isinstance(block, ResidualBlock)
+            edges = block.edges(edges)
+        return edges
+
+
+class EncoderStage(nn.Module):
+    """A strided convolution that divides time by `stride`, then a residual stack."""
+
+    def __init__(
+        self, in_channels: int, width: int, *, stride: int, residual: ResidualStack
+    ) -> None:
+        super().__init__()
+        self.downsample = nn.Conv1d(
+            in_channels, width, 2 * stride, stride=stride, padding=stride // 2
+        )
+        self.residual = residual
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(batch, in_channels, time) -> (batch, width, time // stride)."""
+        return self.residual(self.downsample(hidden))  # type: ignore[no-any-return]
+
+    def edges(self, edges: Edges) -> Edges:
+        """How far the ends of the input are felt in the output."""
+        return self.residual.edges(edges_after(edges, self.downsample))
+
+
+class DecoderStage(nn.Module):
+    """A residual stack, then a transposed convolution that multiplies time by `stride`."""
+
+    def __init__(
+        self, width: int, out_channels: int, *, stride: int, residual: ResidualStack
+    ) -> None:
+        super().__init__()
+        self.residual = residual
+        self.upsample = nn.ConvTranspose1d(
+            width, out_channels, 2 * stride, stride=stride, padding=stride // 2
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(batch, width, time) -> (batch, out_channels, time * stride)."""
+        return self.upsample(self.residual(hidden))  # type: ignore[no-any-return]
+
+    def edges(self, edges: Edges) -> Edges:
+        """How far the ends of the input are felt in the output."""
+        return edges_after(self.residual.edges(edges), self.upsample)
+
+
+class EncoderBlock(nn.Module):
+    """Divides time by `stride ** num_stages`: that many stages, then an output convolution.
+
+    `stride` must be even (`ValueError`): with an odd one lengths would be off by one. `depth` is
+    the number of residual blocks of each stage; the rest are the arguments of `ResidualStack`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        out_channels: int,
+        *,
+        depth: int,
+        num_stages: int,
+        stride: int,
+        dilation_growth: int,
+        dilation_cycle: int | None = None,
+        scale_residual: bool = False,
+        conv_multiplier: float = 1.0,
+        zero_init: bool = False,
+    ) -> None:
+        super().__init__()
+        require_even_stride(stride)
+        self.stages = nn.ModuleList(
+            EncoderStage(
+                in_channels if i == 0 else width,
+                width,
+                stride=stride,
+                residual=ResidualStack(
+                    width,
+                    depth=depth,
+                    dilation_growth=dilation_growth,
+                    dilation_cycle=dilation_cycle,
+                    scale_residual=scale_residual,
+                    conv_multiplier=conv_multiplier,
+                    zero_init=zero_init,
+                ),
+            )
+            for i in range(num_stages)
+        )
+        self.output = nn.Conv1d(width, out_channels, KERNEL_SIZE, padding=1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(batch, in_channels, time) -> (batch, out_channels, time // stride ** num_stages)."""
+        for stage in self.stages:
+            hidden = stage(hidden)
+        return self.output(hidden)  # type: ignore[no-any-return]
+
+    def edges(self, edges: Edges) -> Edges:
+        """How far the ends of the input are felt in the output."""
+        for stage in self.stages:
+            assert isinstance(stage, EncoderStage)
+            edges = stage.edges(edges)
+        return edges_after(edges, self.output)
+
+
+class DecoderBlock(nn.Module):
+    """Multiplies time by `stride ** num_stages`: an input convolution, then that many stages.
+
+    Arguments are those of `EncoderBlock` and `reverse_dilation` (of `ResidualStack`), which the
+    codec's decoders use and the upsamplers' conditioner does not.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        out_channels: int,
+        *,
+        depth: int,
+        num_stages: int,
+        stride: int,
+        dilation_growth: int,
+        dilation_cycle: int | None = None,
+        reverse_dilation: bool = False,
+        scale_residual: bool = False,
+        conv_multiplier: float = 1.0,
+        zero_init: bool = False,
+    ) -> None:
+        super().__init__()
+        require_even_stride(stride)
+        self.input = nn.Conv1d(in_channels, width, KERNEL_SIZE, padding=1)
+        self.stages = nn.ModuleList(
+            DecoderStage(
+                width,
+                out_channels if i == num_stages - 1 else width,
+                stride=stride,
+                residual=ResidualStack(
+                    width,
+                    depth=depth,
+                    dilation_growth=dilation_growth,
+                    dilation_cycle=dilation_cycle,
+                    reverse_dilation=reverse_dilation,
+                    scale_residual=scale_residual,
+                    conv_multiplier=conv_multiplier,
+                    zero_init=zero_init,
+                ),
+            )
+            for i in range(num_stages)
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(batch, in_channels, time) -> (batch, out_channels, time * stride ** num_stages)."""
+        hidden = self.input(hidden)
+        for stage in self.stages:
+            hidden = stage(hidden)
+        return hidden
+
+    def edges(self, edges: Edges) -> Edges:
+        """How far the ends of the input are felt in the output."""
+        edges = edges_after(edges, self.input)
+        for stage in self.stages:
+            assert isinstance(stage, DecoderStage)
+            edges = stage.edges(edges)
+        return edges
+
+
+def require_even_stride(stride: int) -> None:
+    """Raise `ValueError` unless `stride` is positive and even."""
+    if stride < 2 or stride % 2:
+        raise ValueError(f"strides must be positive and even, got {stride}")
+
+
+def init_convolutions(module: nn.Module) -> None:
+    """What a model's `_init_weights` calls for each module: torch's own convolution initialisation.
+
+    Weights and biases are uniform in +-1/sqrt(fan in), what `nn.Conv1d` itself does; the pointwise
+    convolutions of `ResidualBlock`s with `zero_init` are zero. Tensors that `from_pretrained` has
+    loaded are left alone; other kinds of modules are ignored.
+    """
+    if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+        fan_in = module.weight.shape[1:].numel()
+        init.kaiming_uniform_(module.weight, a=math.sqrt(5))
+        if module.bias is not None:
+            init.uniform_(module.bias, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
+    elif isinstance(module, ResidualBlock) and module.zero_init:
+        init.zeros_(module.pointwise.weight)
+        assert module.pointwise.bias is not None
+        init.zeros_(module.pointwise.bias)
