@@ -1,7 +1,7 @@
 """Everything there is to know about the package; `pyproject.toml` holds tool settings only.
 
-`cli/` installs as `jukebox_cli` and `model_cards/` as `jukebox_model_cards`, so that nothing called `cli` lands in
-anyone's environment and `jukebox --help` does not import the library.
+`cli/` installs as `jukebox_cli` and `model_cards/` as `jukebox_model_cards`, so that nothing called
+`cli` lands in anyone's environment and `jukebox --help` does not import the library.
 """
 
 import re

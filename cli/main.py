@@ -7,9 +7,11 @@ What a command does stands in the module that `COMMANDS` names; shared options s
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
+
+from .options import clean_errors
 
 
 class CommandEntry(NamedTuple):
@@ -25,7 +27,7 @@ COMMANDS: dict[str, CommandEntry] = {}
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands from a table and imports a command's module on its first use."""
+    """A group that knows its commands from a table and imports a command on its first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -45,9 +47,13 @@ class LazyGroup(click.Group):
             with formatter.section("Commands"):
                 formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        return clean_errors(super().invoke)(ctx)  # also Ctrl-C while a command is being imported
+
 
 @click.group(
     cls=LazyGroup,
+    invoke_without_command=True,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "show_default": True,
@@ -55,5 +61,8 @@ class LazyGroup(click.Group):
     },
 )
 @click.version_option(package_name="jukebox-hf", message="%(prog)s %(version)s")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Make music as raw audio, with singing, from genre, artist and lyrics."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

@@ -2,7 +2,8 @@
 
 import os
 
-# Before anything imports these libraries: no test may reach the network, show bars, or fill a machine with threads.
+# Before anything imports these libraries: no test may reach the network, show bars, or fill a
+# machine with threads.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -1,9 +1,10 @@
 """Where the golden data is, and how to read it: numbers that the original implementation produced.
 
-The set is the folder that `JUKEBOX_GOLDEN` names; without it, `../shared/golden` beside the checkout if that exists,
-else the small subset committed under `tests/golden/`. All sets have one layout and one meaning of names, but not one
-size: read sizes, settings and windows from the metadata, and list what is there with `golden_stems`.
-Checkpoints and outputs of different sets do not belong together, so nothing is ever taken from two of them.
+The set is the folder that `JUKEBOX_GOLDEN` names; without it, `../shared/golden` beside the checkout
+if that exists, else the small subset committed under `tests/golden/`. All sets have one layout and
+one meaning of names, but not one size: read sizes, settings and windows from the metadata, and list
+what is there with `golden_stems`. Checkpoints and outputs of different sets do not belong together,
+so nothing is ever taken from two of them.
 """
 
 import json
@@ -18,12 +19,14 @@ COMMITTED_SUBSET = TESTS / "golden"
 
 
 def find_golden_root() -> Path:
-    """The folder of the set in use. Raises `FileNotFoundError` if `JUKEBOX_GOLDEN` names no folder."""
+    """The folder of the set in use; `FileNotFoundError` if `JUKEBOX_GOLDEN` names no folder."""
     named = os.environ.get("JUKEBOX_GOLDEN")
     if named:
         root = Path(named).expanduser().resolve()
         if not root.is_dir():
-            raise FileNotFoundError(f"JUKEBOX_GOLDEN should name a folder of golden data, got {named!r}")
+            raise FileNotFoundError(
+                f"JUKEBOX_GOLDEN should name a folder of golden data, got {named!r}"
+            )
         return root
     beside = TESTS.parent.parent / "shared" / "golden"
     return beside if beside.is_dir() else COMMITTED_SUBSET
@@ -33,7 +36,7 @@ GOLDEN_ROOT = find_golden_root()
 
 
 def golden(path: str) -> Path:
-    """One file or folder of the set, such as `"openai/5b/vqvae.pth.tar"`; skips the test if this set lacks it."""
+    """One file or folder of the set, such as `"openai/5b/vqvae.pth.tar"`; skips if it is not there."""
     found = GOLDEN_ROOT / path
     if not found.exists():
         pytest.skip(f"the golden set in use has no {path}")
@@ -41,21 +44,21 @@ def golden(path: str) -> Path:
 
 
 def golden_stems(pattern: str) -> list[str]:
-    """The stems of this set's `.json` files that match, sorted: `golden_stems("priors/*_forward")`.
+    """The stems of this set's `.json` files that match: `golden_stems("priors/*_forward")`.
 
-    For `pytest.mark.parametrize`; empty if the set has none, and pytest then skips the test by itself.
+    Sorted, for `pytest.mark.parametrize`; empty if the set has none, and pytest then skips the test.
     """
     found = GOLDEN_ROOT.glob(f"{pattern}.json")
     return sorted(file.relative_to(GOLDEN_ROOT).with_suffix("").as_posix() for file in found)
 
 
 def load_json(path: str) -> Any:
-    """One JSON file of the set, such as `"misc/window_starts.json"`; skips the test if this set lacks it."""
+    """One JSON file of the set, such as `"misc/window_starts.json"`; skips if it is not there."""
     return json.loads(golden(path).read_text(encoding="utf-8"))
 
 
 def load_golden(stem: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The tensors and the metadata of one stem, such as `"vqvae/eval"`; skips the test if this set lacks it.
+    """The tensors and the metadata of one stem, such as `"vqvae/eval"`; skips if it is not there.
 
     Tensors are float32, uint8, or int64: integers lie on disk as int32, and indices must be int64.
     """

@@ -1,0 +1,304 @@
+"""What commands share: options, parameter types, and how errors and results are shown.
+
+Text of the command line goes in; seconds, levels and per-level values come out.
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Value = TypeVar("Value")
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("float32", "float16", "bfloat16")
+
+# Errors of libraries that say what a user did or what the world is like, by module and class.
+# A module that is not imported cannot have raised, so none has to be imported to look.
+LIBRARY_ERRORS = (
+    ("huggingface_hub.errors", "HfHubHTTPError"),
+    ("httpx", "HTTPError"),  # huggingface_hub 1: no connection
+    ("httpx2", "HTTPError"),  # huggingface_hub 2
+    ("safetensors", "SafetensorError"),
+    ("torch", "OutOfMemoryError"),
+)
+
+
+# --- errors and results -------------------------------------------------------------------------
+
+
+def clean_errors(function: Function) -> Function:
+    """Decorator of a command: an expected error is one line on stderr and exit code 1, Ctrl-C 130.
+
+    Expected are `ValueError`, `OSError` and `ImportError`, and what the Hub, safetensors and a full
+    device raise. With `JUKEBOX_TRACEBACK=1` in the environment the error itself is raised, to see
+    where it comes from.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            raise click.exceptions.Exit(130) from None
+        except expected_errors() as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # `jukebox labels | head`: click ends quietly
+            if os.environ.get("JUKEBOX_TRACEBACK"):
+                raise
+            raise click.ClickException(one_line(error)) from error
+
+    return cast("Function", wrapper)
+
+
+def expected_errors() -> tuple[type[BaseException], ...]:
+    """The kinds of error that deserve one line instead of a traceback."""
+    found = [
+        getattr(sys.modules[module], name)
+        for module, name in LIBRARY_ERRORS
+        if hasattr(sys.modules.get(module), name)
+    ]
+    return (ValueError, OSError, ImportError, *found)
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error on one line; a file's error starts with its name."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def note(text: str, *, quiet: bool = False) -> None:
+    """Say something beside the result, on stderr."""
+    if not quiet:
+        click.echo(text, err=True)
+
+
+def print_result(text: object, record: Mapping[str, Any], *, as_json: bool) -> None:
+    """The result of a command on stdout: `text`, or with `--json` the record on one line."""
+    click.echo(json.dumps(record, ensure_ascii=False, default=str) if as_json else text)
+
+
+# --- parameter types ----------------------------------------------------------------------------
+
+
+class DurationType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """`90`, `90.5`, `1:30`, `1:30.5` or `1:02:03` -> seconds, a float of at least 0."""
+
+    name = "duration"
+
+    def get_metavar(self, *args: Any, **kwargs: Any) -> str:
+        return "SECONDS|M:SS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds = value if isinstance(value, (int, float)) else parse_duration(value)
+        if seconds is None or not 0 <= seconds < math.inf:
+            self.fail(
+                f"{value!r} is not a duration; give seconds, as in 90 or 2.5, or m:ss, as in 1:30",
+                param,
+                ctx,
+            )
+        return float(seconds)
+
+
+def parse_duration(text: str) -> float | None:
+    """Seconds that `text` means, or None if it is no duration.
+
+    >>> parse_duration("90.5"), parse_duration("1:30"), parse_duration("1:02:03.5")
+    (90.5, 90.0, 3723.5)
+    >>> parse_duration("1:75"), parse_duration("soon"), parse_duration("-1:30")
+    (None, None, None)
+    """
+    *leading, last = text.strip().split(":")
+    try:
+        seconds = float(last)
+    except ValueError:
+        return None
+    if not leading:
+        return seconds
+    clock = all(part.isascii() and part.isdigit() for part in leading) and len(leading) <= 2
+    if (
+        not clock
+        or not last[:1].isdigit()
+        or seconds >= 60
+        or any(int(p) >= 60 for p in leading[1:])
+    ):
+        return None
+    for power, part in enumerate(reversed(leading), start=1):
+        seconds += int(part) * 60**power
+    return seconds
+
+
+class LevelsType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """`2` or `0,2` -> levels in ascending order, each once."""
+
+    name = "levels"
+
+    def get_metavar(self, *args: Any, **kwargs: Any) -> str:
+        return "LEVEL[,LEVEL...]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isascii() and part.isdigit() for part in parts):
+            self.fail(f"{value!r} is not a list of levels; give them as in 2 or 0,2", param, ctx)
+        return tuple(sorted({int(part) for part in parts}))
+
+
+class PerLevelType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """`VALUE` -> (None, value), `LEVEL=VALUE` -> (level, value); the value is of another type."""
+
+    def __init__(self, value_type: click.ParamType[Any]) -> None:
+        self.value_type = value_type
+        self.name = f"per-level {value_type.name}"
+
+    def get_metavar(self, *args: Any, **kwargs: Any) -> str:
+        return "VALUE|LEVEL=VALUE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | None, Any]:
+        if isinstance(value, tuple):
+            return cast("tuple[int | None, Any]", value)
+        level, equals, text = value.rpartition("=")
+        if equals and not (level.isascii() and level.isdigit()):
+            self.fail(f"{value!r}: {level!r} is not a level; give VALUE or LEVEL=VALUE", param, ctx)
+        return (int(level) if equals else None, self.value_type.convert(text, param, ctx))
+
+
+DURATION = DurationType()
+LEVELS = LevelsType()
+
+
+def merge_levels(
+    ctx: click.Context, param: click.Parameter, pairs: Sequence[tuple[int | None, Value]]
+) -> dict[int | None, Value]:
+    """Callback: what was given, by level; the key None stands for all levels that are not named."""
+    merged: dict[int | None, Value] = {}
+    for level, value in pairs:
+        if level in merged:
+            which = "for all levels" if level is None else f"for level {level}"
+            raise click.BadParameter(f"given twice {which}", ctx=ctx, param=param)
+        merged[level] = value
+    return merged
+
+
+def for_level(values: Mapping[int | None, Value], level: int, default: Value) -> Value:
+    """The value of one level: its own, else the one for all levels, else `default`.
+
+    >>> for_level({None: 0.98, 2: 0.9}, 2, 1.0), for_level({None: 0.98}, 1, 1.0)
+    (0.9, 0.98)
+    >>> for_level({}, 0, 1.0)
+    1.0
+    """
+    return values.get(level, values.get(None, default))
+
+
+# --- options ------------------------------------------------------------------------------------
+
+
+def per_level_option(
+    *declarations: str, value_type: click.ParamType[Any], help: str, default_text: str | None = None
+) -> Callable[[Function], Function]:
+    """An option given as `VALUE` or `LEVEL=VALUE`, repeatable; the command gets a dict.
+
+    Its keys are levels, and None for all that are not named; `for_level` reads it.
+    """
+    return click.option(
+        *declarations,
+        type=PerLevelType(value_type),
+        multiple=True,
+        callback=merge_levels,
+        show_default=default_text or False,
+        help=f"{help} Repeatable.",
+    )
+
+
+def model_option(
+    *,
+    required: bool = False,
+    help: str = "Model: a folder, or a repository on the Hub.",
+    default_text: str = "",
+) -> Callable[[Function], Function]:
+    """`--model REPO_OR_DIR`; it may be None if not `required`: `default_text` says what that means."""
+    return click.option(
+        "--model",
+        required=required,
+        metavar="REPO_OR_DIR",
+        show_default=default_text or False,
+        help=help,
+    )
+
+
+def output_option(
+    *, help: str, kind: Literal["file", "folder", "any"] = "any", default_text: str = ""
+) -> Callable[[Function], Function]:
+    """`-o/--output`: a path, or None if not given. Whether it may exist is the library's to check."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=kind != "file", file_okay=kind != "folder"),
+        show_default=default_text or False,
+        help=help,
+    )
+
+
+def seed_option(function: Function) -> Function:
+    """`--seed`: an integer of 64 bits without sign, or None for a new one."""
+    return click.option(
+        "--seed",
+        type=click.IntRange(0, 2**64 - 1),
+        show_default="a new one",
+        help="Seed of everything random; the same seed gives the same result.",
+    )(function)
+
+
+def device_option(function: Function) -> Function:
+    """`--device`: one of `DEVICES`."""
+    return click.option(
+        "--device", type=click.Choice(DEVICES), default="auto", help="Where the models run."
+    )(function)
+
+
+def precision_option(function: Function) -> Function:
+    """`--precision`: one of `PRECISIONS`, or None for the one that suits device and model."""
+    return click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        show_default="what suits the device",
+        help="Precision the models run in.",
+    )(function)
+
+
+def overwrite_option(function: Function) -> Function:
+    """`--overwrite`: replace files that exist, which are otherwise left alone."""
+    return click.option("--overwrite", is_flag=True, help="Replace files that exist.")(function)
+
+
+def json_option(function: Function) -> Function:
+    """`--json`, the argument `as_json`: see `print_result`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(
+        function
+    )
+
+
+def quiet_option(function: Function) -> Function:
+    """`-q/--quiet`: no notes and no progress on stderr."""
+    return click.option("-q", "--quiet", is_flag=True, help="No notes and no progress.")(function)
