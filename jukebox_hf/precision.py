@@ -26,10 +26,10 @@ def torch_dtype(name: str) -> torch.dtype:
 
 
 class Float32Module(nn.Module):
-    """A module whose own floating-point parameters and buffers are always float32.
+    """A module whose floating-point parameters and buffers, and its children's, are always float32.
 
     `.to(dtype)`, `.half()`, `.bfloat16()` and `.double()` on it, or on a model around it, leave
-    their precision alone; moves between devices work as ever. Its children are ordinary modules.
+    their precision alone; moves between devices work as ever.
     Build the tensors with `dtype=torch.float32`: `from_pretrained` changes torch's default dtype,
     and needs the module's name in `_keep_in_fp32_modules_strict` to load it unrounded.
     """
@@ -41,7 +41,4 @@ class Float32Module(nn.Module):
                 return moved
             return tensor.to(device=moved.device, dtype=torch.float32)
 
-        if recurse:
-            for child in self.children():
-                child._apply(fn)
-        return super()._apply(keep_float32, recurse=False)  # type: ignore[no-untyped-call]
+        return super()._apply(keep_float32, recurse=recurse)  # type: ignore[no-untyped-call, no-any-return]

@@ -1,0 +1,92 @@
+"""What every config of this project shares: typed fields, checked once, no unknown ones.
+
+`checked_config` turns a subclass of `JukeboxConfig` into a strict dataclass whose mistakes come out
+as one plain `ValueError`. The fields themselves live beside the models they describe.
+"""
+
+import difflib
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
+from transformers import PreTrainedConfig
+
+# What `PreTrainedConfig` itself accepts beside its fields, when it reads a saved config.
+BASE_KEYS = frozenset(
+    {
+        "_attn_implementation",
+        "_attn_implementation_internal",
+        "_commit_hash",
+        "_experts_implementation_internal",
+        "_name_or_path",
+        "attn_implementation",
+        "experts_implementation",
+        "model_type",
+        "name_or_path",
+        "output_attentions",
+        "quantization_config",
+        "tie_word_embeddings",
+        "torch_dtype",
+    }
+)
+# Model types of the port that once lived in transformers; their configs are converted, not loaded.
+FORMER_PORT_MODEL_TYPES = frozenset({"jukebox", "jukebox_prior", "jukebox_vqvae"})
+
+ConfigT = TypeVar("ConfigT", bound=type)
+
+
+def checked_config(cls: ConfigT) -> ConfigT:
+    """Class decorator: check field types on every assignment and raise `ValueError`, not its wrapper."""
+    checked: Any = strict(cls)
+    checked.__init__ = _raise_inner_error(checked.__init__)
+    checked.__setattr__ = _raise_inner_error(checked.__setattr__)
+    return checked  # type: ignore[no-any-return]
+
+
+def _raise_inner_error(method: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(method)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except StrictDataclassError as error:
+            inner = error.__cause__
+            name = getattr(error, "field", None)
+            message = str(inner) if inner is not None else str(error)
+            raise ValueError(f"{name}: {message}" if name else message) from None
+
+    return wrapper
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str], source: str) -> None:
+    """Raise `ValueError` for the first name in `given` that is not in `known`, naming the nearest one.
+
+    >>> refuse_unknown(["codebok_size"], ["codebook_size"], "tiny.yaml")
+    Traceback (most recent call last):
+    ValueError: tiny.yaml: unknown setting 'codebok_size'. Did you mean 'codebook_size'?
+    """
+    names = sorted(known)
+    for name in given:
+        if name in names:
+            continue
+        nearest = difflib.get_close_matches(name, names, n=1)
+        hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Known settings: {', '.join(names)}"
+        raise ValueError(f"{source}: unknown setting {name!r}. {hint}")
+
+
+class JukeboxConfig(PreTrainedConfig):
+    """Base of the configs in this project. Unknown fields are refused instead of kept."""
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        model_type = kwargs.get("model_type", self.model_type)
+        if model_type in FORMER_PORT_MODEL_TYPES:
+            raise ValueError(
+                f"this is a config of the former transformers port (model type {model_type!r}); "
+                "convert the repository once with `jukebox convert REPO_OR_DIR --output DIR`"
+            )
+        refuse_unknown(
+            kwargs, {*BASE_KEYS, *(field.name for field in fields(self))}, type(self).__name__
+        )
+        super().__post_init__(**kwargs)

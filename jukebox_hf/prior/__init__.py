@@ -1,0 +1,1 @@
+"""Codes to more codes: one `JukeboxPrior` per level."""

@@ -1,0 +1,433 @@
+"""JukeboxPrior: which code comes next, at one level, given what conditions it.
+
+`forward` scores a whole window of codes for training and evaluation. `condition`, `prefill` and
+`step` are the parts that sampling is made of; windows, noise and the choice of codes are
+`generation`'s work.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from jukebox_hf.convnet import init_convolutions
+from jukebox_hf.labels import JukeboxLabels
+from jukebox_hf.prior.attention import Attention, Layout, PriorCache
+from jukebox_hf.prior.conditioning import (
+    Conditioning,
+    Float32Linear,
+    LabelEmbedding,
+    LyricEncoder,
+    TimingEmbedding,
+    UpperConditioner,
+)
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.transformer import (
+    Embedding,
+    FeedForward,
+    LayerNorm,
+    Transformer,
+    TransformerShape,
+)
+
+
+@dataclass
+class JukeboxPriorOutput(ModelOutput):
+    """What a forward pass of `JukeboxPrior` returns. Losses are means in bits per symbol.
+
+    loss: music and lyric loss, weighted by their lengths and `lyric_loss_fraction`.
+    music_loss: bits per code.
+    lyric_loss: bits per lyric symbol; `None` for a prior without lyrics.
+    logits: (batch, context_length, vocabulary_size), float32. With lyrics in the sequence the
+        vocabulary is lyric symbols, then codes.
+    lyric_logits: (batch, lyric_length, lyric_vocab_size or vocabulary_size), float32, or `None`.
+    alignment: (batch, heads, context_length, lyric_length), if asked for.
+    hidden_states: (batch, sequence positions, width) after one layer, if asked for; everything else is
+        then `None`, since the layers above were not run.
+    """
+
+    loss: Tensor | None = None
+    music_loss: Tensor | None = None
+    lyric_loss: Tensor | None = None
+    logits: Tensor | None = None
+    lyric_logits: Tensor | None = None
+    alignment: Tensor | None = None
+    hidden_states: Tensor | None = None
+
+
+class JukeboxPrior(PreTrainedModel):
+    """Autoregressive sparse transformer over the codes of one level (Dhariwal et al. 2020, section 4).
+
+    Linear weights of the transformers follow the model's dtype. Embeddings, norms, the convolutional
+    conditioner and the output layer stay in float32, as in the release.
+    """
+
+    config_class = JukeboxPriorConfig
+    config: JukeboxPriorConfig
+    base_model_prefix = ""
+    main_input_name = "codes"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ("TransformerLayer", "UpperConditioner")
+    _tied_weights_keys = {"output.weight": "decoder.embedding.weight"}  # noqa: RUF012
+    _keep_in_fp32_modules_strict = (
+        "embedding",
+        "positions",
+        "start",
+        "norm",
+        "upper_conditioner",
+        r"^output\.",
+        r"^lyric_encoder\.output\.",
+    )
+
+    def __init__(self, config: JukeboxPriorConfig) -> None:
+        super().__init__(config)
+        self.label_embedding = LabelEmbedding(config) if config.has_labels else None
+        self.timing_embedding = TimingEmbedding(config) if config.has_timing else None
+        self.upper_conditioner = UpperConditioner(config) if config.is_upsampler else None
+        self.lyric_encoder = LyricEncoder(config) if config.lyrics == "encoder" else None
+        self.decoder = Transformer(
+            TransformerShape(
+                vocabulary_size=config.vocabulary_size,
+                layout=Layout(config.sequence_length, config.row_length, config.prime_length),
+                layer_kinds=config.layer_kinds,
+                width=config.width,
+                heads=config.heads,
+                attention_width=config.attention_width,
+                mlp_width=config.mlp_width,
+                init_scale=config.init_scale,
+                has_start=not config.has_labels,
+                scale_residual=config.scale_residual,
+                zero_init_output=config.zero_init_output,
+                embedding_dropout=config.embedding_dropout,
+                attention_dropout=config.attention_dropout,
+                residual_dropout=config.residual_dropout,
+            )
+        )
+        self.output = Float32Linear(config.width, config.vocabulary_size)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    # --- training and evaluation ---
+
+    def forward(
+        self,
+        codes: Tensor,
+        *,
+        labels: JukeboxLabels | None = None,
+        lyric_tokens: Tensor | None = None,
+        upper_codes: Tensor | None = None,
+        alignment: bool = False,
+        hidden_layer: int | None = None,
+    ) -> JukeboxPriorOutput:
+        """Score one window.
+
+        Args:
+            codes: (batch, context_length) int64.
+            labels: for a prior with labels.
+            lyric_tokens: (batch, lyric_length) int64, for a prior with lyrics.
+            upper_codes: (batch, context_length / upper_ratio) int64, for an upsampler.
+            alignment: also return how the alignment layer attends to the lyrics.
+            hidden_layer: return the states after this layer (0 is the first) and stop there.
+
+        Raises:
+            ValueError: if a shape is wrong, codes are out of range, or a needed input is missing.
+        """
+        config = self.config
+        self._check_codes("codes", codes, config.codebook_size, config.context_length)
+        if hidden_layer is not None and not 0 <= hidden_layer < config.depth:
+            raise ValueError(f"hidden_layer must be from 0 to {config.depth - 1}, got {hidden_layer}")
+        if alignment and config.alignment_layer is None:
+            raise ValueError("this prior has no alignment_layer: its config names no layer that follows words")
+        given = self.condition(labels=labels, lyric_tokens=lyric_tokens, upper_codes=upper_codes)
+        sequence = self._sequence(self.to_tokens(codes), given)
+        positions = self._position_conditioning(given, 0, config.sequence_length)
+        states = self.decoder.inputs(sequence[:, :-1], given.start, positions)
+        if hidden_layer is not None:
+            return JukeboxPriorOutput(
+                hidden_states=self.decoder(
+                    states, encoder_states=given.encoder_states, num_layers=hidden_layer + 1
+                )
+            )
+        hidden = self.decoder(states, encoder_states=given.encoder_states)
+        return JukeboxPriorOutput(
+            **self._losses(self._logits(hidden, positions), sequence, given),
+            alignment=self._alignment(states, given) if alignment else None,
+        )
+
+    def _losses(self, logits: Tensor, sequence: Tensor, given: Conditioning) -> dict[str, Any]:
+        config = self.config
+        prefix = config.lyric_prefix_length
+        music_loss = _bits(logits[:, prefix:], sequence[:, prefix:])
+        if config.lyrics == "none":
+            return {"loss": music_loss, "music_loss": music_loss, "logits": logits}
+        if self.lyric_encoder is not None:
+            assert given.encoder_states is not None and given.lyric_tokens is not None
+            lyric_logits = self.lyric_encoder.logits(given.encoder_states)
+            lyric_loss = _bits(lyric_logits, given.lyric_tokens)
+        else:
+            lyric_logits = logits[:, :prefix]
+            lyric_loss = _bits(lyric_logits, sequence[:, :prefix])
+        symbols = config.lyric_length + config.context_length
+        loss = (
+            lyric_loss * (config.lyric_loss_fraction * config.lyric_length / symbols)
+            + music_loss * (config.context_length / symbols)
+        )  # fmt: skip
+        return {
+            "loss": loss,
+            "music_loss": music_loss,
+            "lyric_loss": lyric_loss,
+            "logits": logits[:, prefix:],
+            "lyric_logits": lyric_logits,
+        }
+
+    def _alignment(self, states: Tensor, given: Conditioning) -> Tensor:
+        assert self.config.alignment_layer is not None
+        return self.decoder.lyric_attention(
+            states,
+            self.config.alignment_layer,
+            given.encoder_states,
+            self.config.lyric_prefix_length,
+        )
+
+    def align(
+        self,
+        codes: Tensor,
+        *,
+        labels: JukeboxLabels | None = None,
+        lyric_tokens: Tensor | None = None,
+        upper_codes: Tensor | None = None,
+    ) -> Tensor:
+        """How a window of codes attends to its lyrics, without running the layers above.
+
+        Column `j` belongs to the symbol before lyric symbol `j`, since inputs are shifted by one.
+
+        Returns:
+            (batch, heads, context_length, lyric_length) probabilities, float32.
+        """
+        if self.config.alignment_layer is None:
+            raise ValueError("this prior has no alignment_layer: its config names no layer that follows words")
+        self._check_codes("codes", codes, self.config.codebook_size, self.config.context_length)
+        given = self.condition(labels=labels, lyric_tokens=lyric_tokens, upper_codes=upper_codes)
+        sequence = self._sequence(self.to_tokens(codes), given)
+        positions = self._position_conditioning(given, 0, self.config.sequence_length)
+        return self._alignment(self.decoder.inputs(sequence[:, :-1], given.start, positions), given)
+
+    # --- sampling ---
+
+    def condition(
+        self,
+        *,
+        labels: JukeboxLabels | None = None,
+        lyric_tokens: Tensor | None = None,
+        upper_codes: Tensor | None = None,
+    ) -> Conditioning:
+        """Everything that conditions one window, computed once; arguments as for `forward`.
+
+        Raises:
+            ValueError: if an input that this prior needs is missing or has a wrong shape, or one that
+                it cannot use is given.
+        """
+        config = self.config
+        self._check_presence("labels", labels, config.has_labels)
+        self._check_presence("lyric_tokens", lyric_tokens, config.lyrics != "none")
+        self._check_presence("upper_codes", upper_codes, config.is_upsampler)
+        positions = encoder_states = None
+        if self.timing_embedding is not None:
+            positions = self.timing_embedding(labels)
+        if self.upper_conditioner is not None and upper_codes is not None:
+            expected = config.context_length // config.upper_ratio
+            self._check_codes("upper_codes", upper_codes, config.codebook_size, expected)
+            positions = self.upper_conditioner(upper_codes)
+        if lyric_tokens is not None:
+            self._check_codes(
+                "lyric_tokens", lyric_tokens, config.lyric_vocab_size, config.lyric_length
+            )
+            if self.lyric_encoder is not None:
+                encoder_states = self.lyric_encoder(lyric_tokens)
+        start = self.label_embedding(labels) if self.label_embedding is not None else None
+        return Conditioning(start, positions, encoder_states, lyric_tokens)
+
+    def new_cache(
+        self,
+        batch_size: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> PriorCache:
+        """Static buffers for `prefill` and `step`; one set serves any number of windows.
+
+        dtype and device default to those of the transformer's linear weights.
+        """
+        return self.decoder.new_cache(
+            batch_size,
+            self.config.lyric_length if self.config.lyrics == "encoder" else 0,
+            dtype or self.decoder.dtype,
+            torch.device(device) if device is not None else self.device,
+        )
+
+    def prefill(
+        self, tokens: Tensor, conditioning: Conditioning, cache: PriorCache, *, start: int = 0
+    ) -> Tensor:
+        """Take given codes into the cache in one pass.
+
+        Args:
+            tokens: (batch, n) int64 from `to_tokens`; n may be 0, and at most context_length - 1 in all.
+            conditioning: from `condition`, for the same batch.
+            cache: buffers to fill.
+            start: codes that the cache holds already, to go on in pieces.
+
+        Returns:
+            (batch, vocabulary_size) logits of code `start + n`, float32.
+        """
+        config = self.config
+        end = start + tokens.shape[1]
+        if end >= config.context_length:
+            raise ValueError(
+                f"prefill leaves nothing to predict: {end} codes given, context_length is "
+                f"{config.context_length}"
+            )
+        if start and not tokens.shape[1]:
+            raise ValueError("going on from a filled cache needs at least one code, got none")
+        prefix = config.lyric_prefix_length
+        if start == 0:
+            if conditioning.encoder_states is not None:
+                self.decoder.fill_encoder_cache(conditioning.encoder_states, cache)
+            tokens, first = self._sequence(tokens, conditioning), 0
+        else:
+            first = prefix + start + 1
+        positions = self._position_conditioning(conditioning, first, prefix + end + 1)
+        states = self.decoder.inputs(tokens, conditioning.start, positions, start=first)
+        hidden = self.decoder(states, start=first, cache=cache)[:, -1:]
+        last = None if positions is None else positions[:, -1:]
+        return self._logits(hidden, last).squeeze(1)
+
+    def step(
+        self, tokens: Tensor, position: Tensor, conditioning: Conditioning, cache: PriorCache
+    ) -> Tensor:
+        """One code in, logits of the next out: a pure function of its arguments and the buffers.
+
+        Shapes never change and nothing waits for the device, so the same step runs eagerly, compiled,
+        or as a CUDA graph. `prefill` must have come first.
+
+        Args:
+            tokens: (batch,) int64, the codes at `position - 1` as `to_tokens` gives them. Lyric
+                symbols that were sampled in place of codes go in as they are.
+            position: int64 tensor with one element on the device, from 1 to context_length - 1.
+            conditioning: as given to `prefill`.
+            cache: as filled by `prefill` and earlier steps.
+
+        Returns:
+            (batch, vocabulary_size) logits of the code at `position`, float32.
+        """
+        position = position.reshape(1)
+        here = None
+        if conditioning.positions is not None:
+            here = conditioning.positions.index_select(1, position)
+        in_sequence = position + self.config.lyric_prefix_length
+        states = self.decoder.input_at(tokens, in_sequence, here)
+        hidden = self.decoder.step(states, in_sequence, cache)
+        return self._logits(hidden, here).squeeze(1)
+
+    def to_tokens(self, codes: Tensor) -> Tensor:
+        """Codes as the transformer's own symbols: shifted past the lyric symbols, where they share a sequence."""
+        return codes + self._first_code
+
+    def to_codes(self, tokens: Tensor) -> Tensor:
+        """The inverse of `to_tokens`. A lyric symbol sampled in place of a code becomes code 0."""
+        return (tokens - self._first_code).clamp(min=0)
+
+    @property
+    def _first_code(self) -> int:
+        return self.config.vocabulary_size - self.config.codebook_size
+
+    def _sequence(self, tokens: Tensor, given: Conditioning) -> Tensor:
+        if self.config.lyrics != "sequence":
+            return tokens
+        assert given.lyric_tokens is not None
+        return torch.cat([given.lyric_tokens, tokens], dim=1)
+
+    def _position_conditioning(self, given: Conditioning, first: int, end: int) -> Tensor | None:
+        """(batch, end - first, width) for these positions of the sequence; zeros where lyrics stand."""
+        if given.positions is None:
+            return None
+        prefix = self.config.lyric_prefix_length
+        if first >= prefix:
+            return given.positions[:, first - prefix : end - prefix]
+        return functional.pad(given.positions[:, : end - prefix], (0, 0, prefix - first, 0))
+
+    def _logits(self, hidden: Tensor, position_conditioning: Tensor | None) -> Tensor:
+        if self.config.condition_after_transformer and position_conditioning is not None:
+            hidden = hidden + position_conditioning
+        return self.output(hidden)  # type: ignore[no-any-return]
+
+    # --- checks ---
+
+    @staticmethod
+    def _check_presence(name: str, value: Any, needed: bool) -> None:
+        if needed and value is None:
+            raise ValueError(f"this prior needs {name}, and none were given")
+        if not needed and value is not None:
+            raise ValueError(f"this prior was built without {name}; leave them out")
+
+    @staticmethod
+    def _check_codes(name: str, codes: Tensor, size: int, length: int) -> None:
+        if codes.dtype != torch.int64 or codes.ndim != 2:
+            raise ValueError(
+                f"{name} must be int64 of shape (batch, time), got {codes.dtype} of shape "
+                f"{tuple(codes.shape)}"
+            )
+        if codes.shape[1] != length:
+            raise ValueError(f"{name} must be {length} long, got {codes.shape[1]}")
+        if codes.device.type == "cpu" and codes.numel():  # elsewhere the check would wait for the device
+            low, high = (int(bound) for bound in codes.aminmax())
+            if low < 0 or high >= size:
+                raise ValueError(f"{name} must be from 0 to {size - 1}, got {low} to {high}")
+
+    # --- what PreTrainedModel asks for ---
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The code embedding."""
+        return self.decoder.embedding
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The output layer."""
+        return self.output
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, Embedding):
+            init.normal_(module.weight, std=module.init_std)
+        elif isinstance(module, LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, Attention):
+            for name, linear in module.named_children():
+                _init_linear(linear, module.init_scale, zero=name == "output" and module.zero_init)
+        elif isinstance(module, FeedForward):
+            _init_linear(module.expand, module.init_scale)
+            _init_linear(module.contract, module.init_scale, zero=module.zero_init)
+        elif isinstance(module, LyricEncoder):
+            _init_linear(module.projection, module.init_scale)
+        elif isinstance(module, Float32Linear):
+            init.kaiming_uniform_(module.weight, a=math.sqrt(5))  # what nn.Linear itself does
+        else:
+            init_convolutions(module)
+
+
+def _init_linear(linear: nn.Module, scale: float, *, zero: bool = False) -> None:
+    assert isinstance(linear, nn.Linear)
+    if zero:
+        init.zeros_(linear.weight)
+    else:
+        init.normal_(linear.weight, std=0.02 * scale)
+    init.zeros_(linear.bias)
+
+
+def _bits(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy in bits: logits (batch, time, symbols), targets (batch, time)."""
+    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten()) / math.log(2)

@@ -1,0 +1,260 @@
+"""The autoregressive transformer of a prior, and of its lyric encoder.
+
+Tokens go in, hidden states (batch, time, width) in float32 come out. The token at a position never
+sees itself: the sequence is shifted right by one, and a start vector takes the first place.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from jukebox_hf.precision import Float32Module
+from jukebox_hf.prior.attention import Attention, LayerCache, Layout, PriorCache, StepMasks
+from jukebox_hf.prior.configuration_prior import LayerKind
+
+
+class LayerNorm(Float32Module, nn.LayerNorm):
+    """Layer normalization with weights and statistics in float32, whatever the activations are."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, dtype=torch.float32)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Normalize (..., width), in the dtype that came."""
+        normed = functional.layer_norm(
+            hidden.float(), self.normalized_shape, self.weight, self.bias, self.eps
+        )
+        return normed.to(hidden.dtype)
+
+
+class Embedding(Float32Module, nn.Embedding):
+    """A table in float32. `init_std` is the standard deviation of its initial weights."""
+
+    def __init__(self, num_rows: int, width: int, *, init_std: float) -> None:
+        super().__init__(num_rows, width, dtype=torch.float32)
+        self.init_std = init_std
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with `x * sigmoid(1.702 x)` between them (Hendrycks and Gimpel 2016)."""
+
+    def __init__(self, width: int, mlp_width: int, *, init_scale: float, zero_init: bool) -> None:
+        super().__init__()
+        self.init_scale = init_scale
+        self.zero_init = zero_init
+        self.expand = nn.Linear(width, mlp_width)
+        self.contract = nn.Linear(mlp_width, width)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., width) to (..., width)."""
+        hidden = self.expand(hidden)
+        return self.contract(hidden * torch.sigmoid(1.702 * hidden))  # type: ignore[no-any-return]
+
+
+class TransformerShape(NamedTuple):
+    """Sizes of one transformer; the decoder and the lyric encoder each have their own."""
+
+    vocabulary_size: int
+    layout: Layout
+    layer_kinds: tuple[LayerKind, ...]
+    width: int
+    heads: int
+    attention_width: int
+    mlp_width: int
+    init_scale: float
+    has_start: bool
+    scale_residual: bool = False
+    zero_init_output: bool = False
+    embedding_dropout: float = 0.0
+    attention_dropout: float = 0.0
+    residual_dropout: float = 0.0
+
+
+class TransformerLayer(GradientCheckpointingLayer):
+    """Attention, then feed-forward on the sum; both normalize what they read, not what they add to."""
+
+    def __init__(self, kind: LayerKind, shape: TransformerShape) -> None:
+        super().__init__()
+        # Cross-attention is added to models that work without it, so it starts by adding nothing.
+        zero_init = shape.zero_init_output or kind == "cross"
+        self.attention_norm = LayerNorm(shape.width)
+        self.attention = Attention(
+            kind,
+            shape.layout,
+            width=shape.width,
+            attention_width=shape.attention_width,
+            heads=shape.heads,
+            dropout=shape.attention_dropout,
+            scale_init=shape.init_scale,
+            zero_init=zero_init,
+        )
+        self.mlp_norm = LayerNorm(shape.width)
+        self.mlp = FeedForward(
+            shape.width, shape.mlp_width, init_scale=shape.init_scale, zero_init=zero_init
+        )
+        self.residual_scale = 1 / len(shape.layer_kinds) if shape.scale_residual else 1.0
+        self.residual_dropout = shape.residual_dropout
+
+    def forward(
+        self,
+        hidden: Tensor,
+        encoder_states: Tensor | None = None,
+        start: int = 0,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """(batch, time, width) to the same; see `Attention.forward` for the other arguments."""
+        attended = self.attention(
+            self.attention_norm(hidden), start=start, encoder_states=encoder_states, cache=cache
+        )
+        return self._add(hidden, self._drop(attended))
+
+    def step(self, hidden: Tensor, masks: StepMasks, cache: LayerCache) -> Tensor:
+        """One position, (batch, 1, width), over static buffers."""
+        return self._add(hidden, self.attention.step(self.attention_norm(hidden), masks, cache))
+
+    def _add(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        summed = hidden + attended
+        transformed = self._drop(self.mlp(self.mlp_norm(summed)))
+        if self.residual_scale == 1.0:
+            return summed + transformed
+        return hidden + self.residual_scale * (attended + transformed)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return functional.dropout(x, self.residual_dropout, self.training)
+
+
+class Transformer(nn.Module):
+    """Embeds shifted tokens and runs the layers over them."""
+
+    def __init__(self, shape: TransformerShape) -> None:
+        super().__init__()
+        self.layout = shape.layout
+        self.heads = shape.heads
+        self.head_dim = shape.attention_width // shape.heads
+        self.embedding_dropout = shape.embedding_dropout
+        scale = shape.init_scale
+        self.embedding = Embedding(shape.vocabulary_size, shape.width, init_std=0.02 * scale)
+        self.positions = Embedding(
+            shape.layout.sequence_length, shape.width, init_std=0.01 * scale
+        )
+        self.start = Embedding(1, shape.width, init_std=0.01 * scale) if shape.has_start else None
+        self.layers = nn.ModuleList(TransformerLayer(kind, shape) for kind in shape.layer_kinds)
+
+    @property
+    def kinds(self) -> tuple[LayerKind, ...]:
+        """Attention kind of each layer."""
+        return tuple(layer.attention.kind for layer in self.layers)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the linear weights, and of the activations between the layers."""
+        return self.layers[0].mlp.expand.weight.dtype  # type: ignore[union-attr, return-value]
+
+    def inputs(
+        self,
+        tokens: Tensor,
+        start_vector: Tensor | None,
+        position_conditioning: Tensor | None,
+        *,
+        start: int = 0,
+    ) -> Tensor:
+        """Input states for the positions `start ...`, (batch, time, width), float32.
+
+        Args:
+            tokens: (batch, n). With `start == 0` a start vector precedes them, for n + 1 positions;
+                otherwise the first token stands at position `start - 1` and n states come back.
+            start_vector: (batch, 1, width) in place of the learned one.
+            position_conditioning: (batch, time, width) for these positions.
+        """
+        states = self.embedding(tokens)
+        if start == 0:
+            if start_vector is None:
+                assert self.start is not None, "no learned start vector: labels must give one"
+                start_vector = self.start(tokens.new_zeros(len(tokens), 1))
+            states = torch.cat([start_vector.float(), states], dim=1)
+        positions = torch.arange(start, start + states.shape[1], device=tokens.device)
+        states = self._drop(states) + self._drop(self.positions(positions))
+        return states if position_conditioning is None else states + position_conditioning
+
+    def input_at(
+        self, tokens: Tensor, position: Tensor, position_conditioning: Tensor | None
+    ) -> Tensor:
+        """Input states (batch, 1, width) for one position after the first.
+
+        Args:
+            tokens: (batch,), the ones just before `position`.
+            position: (1,) int64 tensor; no synchronization.
+            position_conditioning: (batch, 1, width) for this position.
+        """
+        states = self.embedding(tokens).unsqueeze(1) + self.positions(position)
+        return states if position_conditioning is None else states + position_conditioning
+
+    def forward(
+        self,
+        states: Tensor,
+        *,
+        encoder_states: Tensor | None = None,
+        start: int = 0,
+        cache: PriorCache | None = None,
+        num_layers: int | None = None,
+    ) -> Tensor:
+        """Run the layers, or only the first `num_layers`, over a run of positions.
+
+        Args:
+            states: (batch, time, width) from `inputs`.
+            encoder_states: (batch, encoder_length, width) for cross-attention without a cache.
+            start: position of the first state; earlier ones are read from `cache`.
+            cache: takes keys and values of these positions.
+
+        Returns:
+            (batch, time, width), float32.
+        """
+        hidden = states.to(self.dtype)
+        for index, layer in enumerate(self.layers[:num_layers]):
+            layer_cache = cache.layers[index] if cache is not None else None
+            hidden = layer(hidden, encoder_states, start, layer_cache)
+        return hidden.float()
+
+    def step(self, states: Tensor, position: Tensor, cache: PriorCache) -> Tensor:
+        """One position, (batch, 1, width), over static buffers; (batch, 1, width) float32 comes back."""
+        masks = StepMasks.at(position, self.layout)
+        hidden = states.to(self.dtype)
+        for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
+            hidden = layer.step(hidden, masks, layer_cache)  # type: ignore[operator]
+        return hidden.float()
+
+    def lyric_attention(
+        self, states: Tensor, layer: int, encoder_states: Tensor | None, num_lyrics: int
+    ) -> Tensor:
+        """Probabilities (batch, heads, codes, lyrics) at one layer; the layers above are not run."""
+        hidden = self(states, encoder_states=encoder_states, num_layers=layer).to(self.dtype)
+        chosen = self.layers[layer]
+        return chosen.attention.lyric_attention(  # type: ignore[operator, union-attr, no-any-return]
+            chosen.attention_norm(hidden),  # type: ignore[operator]
+            encoder_states,
+            num_lyrics,
+        )
+
+    def new_cache(
+        self, batch_size: int, encoder_length: int, dtype: torch.dtype, device: torch.device
+    ) -> PriorCache:
+        """Zeroed buffers for every layer."""
+        layers = []
+        for kind in self.kinds:
+            kept = LayerCache.kept(kind, self.layout, encoder_length)
+            shape = (batch_size, self.heads, *kept, self.head_dim)
+            keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+            layers.append(LayerCache(keys, values))
+        return PriorCache(layers)
+
+    def fill_encoder_cache(self, encoder_states: Tensor, cache: PriorCache) -> None:
+        """Write the projected encoder states into the buffers of the cross-attention layers."""
+        for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
+            if layer.attention.kind == "cross":  # type: ignore[union-attr]
+                layer.attention.fill_encoder_cache(encoder_states, layer_cache)  # type: ignore[operator, union-attr]
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return functional.dropout(x, self.embedding_dropout, self.training)
