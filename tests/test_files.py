@@ -1,0 +1,160 @@
+"""Atomic writing leaves the old file or the new one; file names work everywhere."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jukebox_hf import files
+from jukebox_hf.files import safe_file_name, write_atomically
+
+
+def test_new_content_replaces_the_old(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    write_atomically(path, lambda temporary: temporary.write_text("one") and None)
+    write_atomically(path, lambda temporary: temporary.write_text("two") and None)
+    assert path.read_text() == "two"
+    assert os.listdir(tmp_path) == ["settings.json"]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
+def test_a_failing_writer_leaves_the_old_file_and_no_rubbish(
+    tmp_path: Path, error: BaseException
+) -> None:
+    path = tmp_path / "codes"
+    path.write_text("old")
+
+    def write(temporary: Path) -> None:
+        temporary.write_text("half of the n")
+        raise error
+
+    with pytest.raises(type(error)):
+        write_atomically(path, write)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["codes"]
+
+
+def test_a_failed_rename_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "codes"
+    path.write_text("old")
+
+    def refuse(*arguments: object) -> None:
+        raise PermissionError("held by another program")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError, match="held by another program"):
+        write_atomically(path, lambda temporary: temporary.write_text("new") and None)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["codes"]
+
+
+def test_the_content_is_on_disk_before_the_name_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    real_fsync, real_replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (events.append("fsync"), real_fsync(fd))[1])
+    monkeypatch.setattr(
+        os, "replace", lambda a, b: (events.append("replace"), real_replace(a, b))[1]
+    )
+    write_atomically(tmp_path / "x", lambda temporary: temporary.write_bytes(b"x") and None)
+    assert events[:2] == ["fsync", "replace"]
+
+
+def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("old")
+    script = (
+        "import os, sys\n"
+        "from jukebox_hf.files import write_atomically\n"
+        "def write(temporary):\n"
+        "    temporary.write_text('half')\n"
+        "    os._exit(9)\n"
+        "write_atomically(sys.argv[1], write)\n"
+    )
+    root = Path(__file__).resolve().parents[1]
+    result = subprocess.run([sys.executable, "-c", script, str(path)], cwd=root, check=False)
+    assert result.returncode == 9
+    assert path.read_text() == "old"
+    left = sorted(os.listdir(tmp_path))
+    assert [name.endswith(files.PARTIAL_SUFFIX) for name in left] == [True, False]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
+def test_the_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
+    write_atomically(tmp_path / "ours", lambda temporary: temporary.write_text("x") and None)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "ours")]
+    assert modes[0] == modes[1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    write_atomically(tmp_path / "link", lambda temporary: temporary.write_text("new") and None)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+    def never(temporary: Path) -> None:
+        raise AssertionError("must not be called")
+
+    with pytest.raises(FileNotFoundError, match=r"the folder .*missing does not exist"):
+        write_atomically(tmp_path / "missing" / "x", never)
+    with pytest.raises(IsADirectoryError, match="it is a folder, expected a file name"):
+        write_atomically(tmp_path, never)
+    if os.name != "nt":
+        with pytest.raises(OSError, match="it is a device or a pipe"):
+            write_atomically("/dev/null", never)
+
+
+def test_names_of_the_longest_length_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("ö" * 125 + ".json")  # 255 bytes
+    write_atomically(path, lambda temporary: temporary.write_text("x") and None)
+    assert path.read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Céline Dion", "Céline_Dion"),
+        ("AC/DC", "AC_DC"),
+        ('a\\b:c*d?e"f<g>h|i', "a_b_c_d_e_f_g_h_i"),
+        ("  spaces\t and\nlines ", "spaces_and_lines"),
+        ("..", "untitled"),
+        ("", "untitled"),
+        ("???", "untitled"),
+        ("-rf", "rf"),
+        (".hidden", "hidden"),
+        ("ends with dot.", "ends_with_dot"),
+        ("NUL", "NUL_"),
+        ("com1.wav", "com1.wav_"),
+        ("坂本龍一", "坂本龍一"),
+        ("left\u202eright\x00\x07", "leftright"),
+        ("bad\ud800surrogate", "badsurrogate"),
+        ("$(rm -rf) `x`; !", "(rm_-rf)_x"),
+    ],
+)
+def test_safe_names(text: str, expected: str) -> None:
+    assert safe_file_name(text) == expected
+
+
+def test_long_names_are_cut_between_characters() -> None:
+    name = safe_file_name("é" * 500, max_bytes=101)
+    assert name == "é" * 50
+
+
+def test_safe_names_can_be_created(tmp_path: Path) -> None:
+    for number in range(0, 0x3000):
+        name = safe_file_name(f"a{chr(number)}b")
+        (tmp_path / name).touch()
+        assert "/" not in name
+        assert "\\" not in name
+    assert safe_file_name("x", fallback="y") == "x"
