@@ -5,6 +5,7 @@ codebook changes which code is nearest, and rounding running sums stops them fro
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
 import torch
@@ -23,6 +24,11 @@ def torch_dtype(name: str) -> torch.dtype:
     if name not in DTYPES:
         raise ValueError(f"precision must be one of {', '.join(DTYPES)}, got {name!r}")
     return DTYPES[name]
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which autocast, if on, does not lower the precision of work on `device`."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 class Float32Module(nn.Module):
