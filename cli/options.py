@@ -237,7 +237,7 @@ def model_option(
     help: str = "Model: a folder, or a repository on the Hub.",
     default_text: str = "",
 ) -> Callable[[Function], Function]:
-    """`--model REPO_OR_DIR`; it may be None if not `required`: `default_text` says what that means."""
+    """`--model REPO_OR_DIR`; None if not `required`: `default_text` says what that means."""
     return click.option(
         "--model",
         required=required,
@@ -250,7 +250,7 @@ def model_option(
 def output_option(
     *, help: str, kind: Literal["file", "folder", "any"] = "any", default_text: str = ""
 ) -> Callable[[Function], Function]:
-    """`-o/--output`: a path, or None if not given. Whether it may exist is the library's to check."""
+    """`-o/--output`: a path, or None. Whether it may exist is the library's to check."""
     return click.option(
         "-o",
         "--output",

@@ -1,1 +1,1 @@
-"""Tests; the tree mirrors `jukebox_hf/` and `cli/`, shared parts are `golden_data` and `conftest`."""
+"""Tests; the tree mirrors `jukebox_hf/` and `cli/`, shared: `golden_data`, `conftest`."""

@@ -1,10 +1,10 @@
 """Where the golden data is, and how to read it: numbers that the original implementation produced.
 
-The set is the folder that `JUKEBOX_GOLDEN` names; without it, `../shared/golden` beside the checkout
-if that exists, else the small subset committed under `tests/golden/`. All sets have one layout and
-one meaning of names, but not one size: read sizes, settings and windows from the metadata, and list
-what is there with `golden_stems`. Checkpoints and outputs of different sets do not belong together,
-so nothing is ever taken from two of them.
+The set is the folder that `JUKEBOX_GOLDEN` names; without it, `../shared/golden` beside the
+checkout if that exists, else the small subset committed under `tests/golden/`. All sets have one
+layout and one meaning of names, but not one size: read sizes, settings and windows from the
+metadata, and list what is there with `golden_stems`. Checkpoints and outputs of different sets do
+not belong together, so nothing is ever taken from two of them.
 """
 
 import json
@@ -36,7 +36,7 @@ GOLDEN_ROOT = find_golden_root()
 
 
 def golden(path: str) -> Path:
-    """One file or folder of the set, such as `"openai/5b/vqvae.pth.tar"`; skips if it is not there."""
+    """One file or folder of the set, such as `"openai/5b/vqvae.pth.tar"`; or skips."""
     found = GOLDEN_ROOT / path
     if not found.exists():
         pytest.skip(f"the golden set in use has no {path}")
@@ -46,7 +46,7 @@ def golden(path: str) -> Path:
 def golden_stems(pattern: str) -> list[str]:
     """The stems of this set's `.json` files that match: `golden_stems("priors/*_forward")`.
 
-    Sorted, for `pytest.mark.parametrize`; empty if the set has none, and pytest then skips the test.
+    Sorted, for `pytest.mark.parametrize`; empty if the set has none, then pytest skips the test.
     """
     found = GOLDEN_ROOT.glob(f"{pattern}.json")
     return sorted(file.relative_to(GOLDEN_ROOT).with_suffix("").as_posix() for file in found)

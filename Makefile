@@ -1,0 +1,50 @@
+# `make demo`, `make test` and `make check` set up all they need in .venv; Python 3.11 or later and
+# make must be there. Choose another Python with `make PYTHON=python3.13 demo`.
+
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+TEST_PROCESSES ?= 2
+PYTEST_ARGS ?=
+
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
+
+.PHONY: help demo test check test-oldest
+
+help:
+	@echo "make demo         install into $(VENV) and make a song with the built-in model"
+	@echo "make test         install into $(VENV) and run the tests"
+	@echo "make check        formatting, lint and types"
+	@echo "make test-oldest  the tests with the oldest supported versions of everything"
+
+demo: $(VENV)/installed
+	$(BIN)/jukebox generate
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --timeout 600 $(PYTEST_ARGS)
+
+check: $(VENV)/installed-dev
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+
+test-oldest:
+	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+
+# Stamp files: an environment is brought up to date when what it was made from has changed.
+# torch comes first and by itself, so that nothing else decides which build of it is taken.
+$(VENV)/installed: setup.py pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else f"jukebox_hf needs Python 3.11 or later, but $(PYTHON) is {sys.version.split()[0]}; run: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) torch
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(INSTALL) -e ".[dev]"
+	@touch $@
