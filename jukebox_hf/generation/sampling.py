@@ -1,0 +1,221 @@
+"""Choosing codes: from logits to a token, and from the given codes of a window to all of them.
+
+Logits (batch, vocabulary) and one uniform number per item go in, tokens come out. Everything that
+happens per code happens over static buffers without waiting for the device; which windows there are
+is the business of `windows`, what conditions them that of `levels`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from jukebox_hf.prior.attention import LayerCache, PriorCache
+from jukebox_hf.prior.conditioning import Conditioning
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
+
+CODES_PER_REPORT = 16  # how often a window says how far it is
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How codes are chosen from logits, at one level. Raises `ValueError` for what makes no sense.
+
+    Args:
+        temperature: logits are divided by it; below 1 the likely becomes likelier.
+        top_k: only this many likeliest codes can be chosen (ties with the last one included);
+            1 is greedy, None is off.
+        top_p: only the likeliest codes that together reach this probability can be chosen; None is
+            off. Not together with `top_k`.
+        codes_only: for priors that keep lyrics in the sequence: never choose a lyric symbol where
+            music belongs. The original allows it, and such a symbol then becomes code 0.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    codes_only: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(
+                f"temperature must be above 0, got {self.temperature}; "
+                "for the likeliest code every time use top_k=1"
+            )
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, or None for all codes, got {self.top_k}")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(
+                f"top_p must be above 0 and at most 1, or None for all codes, got {self.top_p}"
+            )
+        if self.top_k is not None and self.top_p is not None:
+            raise ValueError(
+                f"top_k and top_p exclude each other, got {self.top_k} and {self.top_p}; use one"
+            )
+
+
+def filter_logits(
+    logits: Tensor, *, top_k: int | None = None, top_p: float | None = None
+) -> Tensor:
+    """Logits (..., vocabulary) with what must not be chosen at -inf.
+
+    Top-k removes what lies strictly below the k-th largest logit. Top-p removes every token whose
+    likelier ones already exceed probability `top_p`, so the likeliest always stays.
+    """
+    if top_k is not None and top_k < logits.shape[-1]:
+        smallest_kept = logits.topk(top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < smallest_kept, -torch.inf)
+    if top_p is not None:
+        ordered, order = logits.sort(dim=-1, descending=True)
+        before = functional.pad(ordered.softmax(dim=-1).cumsum(dim=-1)[..., :-1], (1, 0))
+        removed = torch.zeros_like(order, dtype=torch.bool).scatter(-1, order, before > top_p)
+        logits = logits.masked_fill(removed, -torch.inf)
+    return logits
+
+
+def choose_tokens(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """The inverse of each item's cumulative distribution at its uniform number.
+
+    A token of probability zero is never chosen, whatever rounding does to the cumulative sum.
+
+    Args:
+        logits: (batch, vocabulary) float32.
+        uniform: (batch,) float32 in [0, 1).
+
+    Returns:
+        (batch,) int64 tokens, and (batch,) bool: whether the logits were numbers at all.
+    """
+    probabilities = logits.softmax(dim=-1)
+    # Where the probability is zero the sum cannot be exceeded: there is nothing to choose. (A
+    # parallel sum need not be monotone, so comparing with the last entry would not be enough.)
+    cumulative = probabilities.cumsum(dim=-1).masked_fill(probabilities == 0, 0.0)
+    total = cumulative.amax(dim=-1)
+    # At most (1 - 2**-24) * total, which float32 always rounds to less than `total`.
+    exceeds = cumulative > (uniform * total).unsqueeze(-1)
+    return exceeds.to(torch.uint8).argmax(dim=-1), total > 0
+
+
+class WindowSampler:
+    """Samples windows of one prior over buffers allocated once, for any batch up to a size.
+
+    One code at a time: choose a token from the logits, write it down, step the prior. The position
+    lives on the device and advances in place, so nothing in the loop waits for a result.
+    """
+
+    def __init__(self, prior: JukeboxPrior, settings: SamplingSettings, batch_size: int) -> None:
+        """`batch_size`: rows of the buffers. Raises what the device raises when it has no room."""
+        config = prior.config
+        device = prior.device
+        self.prior = prior
+        self.settings = settings
+        self.batch_size = batch_size
+        self.cache = prior.new_cache(batch_size)
+        self.tokens = torch.zeros(
+            batch_size, config.context_length, dtype=torch.int64, device=device
+        )
+        self.uniform = torch.zeros(batch_size, config.context_length, device=device)
+        self.logits = torch.zeros(batch_size, config.vocabulary_size, device=device)
+        self.healthy = torch.ones(batch_size, dtype=torch.bool, device=device)
+        self.position = torch.zeros(1, dtype=torch.int64, device=device)
+        self.lyric_symbols = _lyric_symbols(prior).to(device) if settings.codes_only else None
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        given: Tensor,
+        uniform: Tensor,
+        conditioning: Conditioning,
+        on_codes: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """Sample the codes of one window after the given ones.
+
+        Args:
+            given: (batch, n) codes from the start of the window on; n may be 0.
+            uniform: (batch, new) float32, the noise of the codes to be sampled.
+            conditioning: of this window, from `prior.condition`.
+            on_codes: called now and then with the number of codes sampled so far.
+
+        Returns:
+            (batch, new) int64 codes.
+
+        Raises:
+            ValueError: if the codes do not fit the context of the prior, or the batch the buffers.
+            FloatingPointError: if the prior yields logits that are no numbers.
+        """
+        batch, first = given.shape
+        new = uniform.shape[1]
+        if not (0 < batch <= self.batch_size and 0 < new <= self.tokens.shape[1] - first):
+            raise ValueError(
+                f"a window of {self.tokens.shape[1]} codes and buffers for {self.batch_size} takes "
+                f"cannot hold {batch} takes with {first} given and {new} new codes"
+            )
+        state = self._narrow(batch)
+        tokens = self.prior.to_tokens(given.to(state.tokens.device))
+        state.healthy.fill_(True)
+        state.tokens[:, :first] = tokens
+        state.uniform[:, first : first + new] = uniform.to(state.uniform.device)
+        state.position.fill_(first)
+        state.logits.copy_(self.prior.prefill(tokens, conditioning, state.cache))
+        for count in range(1, new):
+            self._choose(state)
+            state.position.add_(1)
+            self._step(state, conditioning)
+            if on_codes is not None and count % CODES_PER_REPORT == 0:
+                on_codes(count)
+        self._choose(state)
+        if not bool(state.healthy.all()):
+            raise FloatingPointError(
+                f"the prior of level {self.prior.config.level} yields logits that are not numbers "
+                f"in {self.prior.decoder.dtype}; use --precision float32 (or bfloat16)"
+            )
+        return self.prior.to_codes(state.tokens[:, first : first + new])
+
+    def _choose(self, state: "_Buffers") -> None:
+        """Write the token at `position`, chosen from the logits with the noise of that position."""
+        logits = state.logits / self.settings.temperature
+        if self.lyric_symbols is not None:
+            logits = logits.masked_fill(self.lyric_symbols, -torch.inf)
+        logits = filter_logits(logits, top_k=self.settings.top_k, top_p=self.settings.top_p)
+        uniform = state.uniform.index_select(1, state.position).squeeze(1)
+        tokens, healthy = choose_tokens(logits, uniform)
+        state.tokens.index_copy_(1, state.position, tokens.unsqueeze(1))
+        state.healthy.logical_and_(healthy)
+
+    def _step(self, state: "_Buffers", conditioning: Conditioning) -> None:
+        """Logits of the code at `position`, from the token before it."""
+        last = state.tokens.index_select(1, state.position - 1).squeeze(1)
+        state.logits.copy_(self.prior.step(last, state.position, conditioning, state.cache))
+
+    def _narrow(self, batch: int) -> "_Buffers":
+        """The first `batch` rows of every buffer; views, so nothing is allocated."""
+        layers = [LayerCache(keys[:batch], values[:batch]) for keys, values in self.cache.layers]
+        return _Buffers(
+            tokens=self.tokens[:batch],
+            uniform=self.uniform[:batch],
+            logits=self.logits[:batch],
+            healthy=self.healthy[:batch],
+            position=self.position,
+            cache=PriorCache(layers),
+        )
+
+
+@dataclass(frozen=True)
+class _Buffers:
+    """What a step reads and writes: `tokens`, `uniform` (batch, context_length), `logits` (batch,
+    vocabulary), `healthy` (batch,), `position` (1,), and the keys and values."""
+
+    tokens: Tensor
+    uniform: Tensor
+    logits: Tensor
+    healthy: Tensor
+    position: Tensor
+    cache: PriorCache
+
+
+def _lyric_symbols(prior: JukeboxPrior) -> Tensor:
+    """(vocabulary,) bool: which tokens are lyric symbols rather than codes."""
+    config = prior.config
+    tokens = torch.arange(config.vocabulary_size)
+    return tokens < config.vocabulary_size - config.codebook_size
