@@ -1,0 +1,156 @@
+"""The `jukebox` command itself: help, version, usage errors, completion, and how fast help is."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from jukebox_cli.main import COMMANDS, CommandEntry, LazyGroup, main
+
+HEAVY_MODULES = ("torch", "transformers", "datasets", "accelerate", "numpy", "jukebox_hf")
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_help_is_shown_without_arguments() -> None:
+    result = CliRunner().invoke(main, [])
+    assert result.exit_code == 0
+    assert result.output.startswith("Usage: ")
+    assert result.output == CliRunner().invoke(main, ["--help"]).output
+
+
+def test_help_lists_every_command_with_its_line() -> None:
+    output = CliRunner().invoke(main, ["-h"], terminal_width=100).output
+    for name, entry in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(entry.help)}$", output, re.MULTILINE)
+
+
+def test_version_is_the_installed_one() -> None:
+    result = CliRunner().invoke(main, ["--version"], prog_name="jukebox")
+    assert result.output == f"jukebox {version('jukebox-hf')}\n"
+
+
+def test_unknown_command_is_a_usage_error() -> None:
+    result = CliRunner().invoke(main, ["sing"])
+    assert result.exit_code == 2
+    assert "No such command 'sing'" in result.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_documents_its_options(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    for inner in walk(command):
+        assert inner.help
+        for parameter in inner.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{inner.name} {parameter.opts}"
+
+
+def walk(command: click.Command) -> list[click.Command]:
+    """A command and the commands below it."""
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return [command, *(inner for child in below for inner in walk(child))]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    result = run_python(
+        f"""
+import sys
+from jukebox_cli.main import COMMANDS, main
+for arguments in [], *([name] for name in COMMANDS):
+    main([*arguments, "--help"], standalone_mode=False)
+    heavy = sorted(set({HEAVY_MODULES!r}) & set(sys.modules))
+    assert not heavy, f"{{arguments}} imported {{heavy}}"
+"""
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_help_answers_at_once() -> None:
+    """Design: under 0.3 s. The least of several runs, less what the interpreter itself takes."""
+
+    def seconds(code: str) -> float:
+        started = time.perf_counter()
+        assert run_python(code).returncode == 0
+        return time.perf_counter() - started
+
+    names = [[], *([name] for name in COMMANDS)]
+    slowest = max(
+        min(
+            seconds(f"from jukebox_cli.main import main; main([*{arguments!r}, '--help'])")
+            for _ in range(2)
+        )
+        for arguments in names
+    )
+    bare = min(seconds("pass") for _ in range(3))
+    assert slowest - bare < 0.3
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion_script_is_printed(shell: str) -> None:
+    result = run_python(
+        "from jukebox_cli.main import main; main(prog_name='jukebox')",
+        _JUKEBOX_COMPLETE=f"{shell}_source",
+    )
+    assert "_JUKEBOX_COMPLETE" in result.stdout, result.stderr
+
+
+def test_shell_completion_completes_commands() -> None:
+    result = run_python(
+        "from jukebox_cli.main import main; main(prog_name='jukebox')",
+        _JUKEBOX_COMPLETE="bash_complete",
+        COMP_WORDS="jukebox ",
+        COMP_CWORD="1",
+    )
+    completed = {line.partition(",")[2] for line in result.stdout.splitlines() if line}
+    assert completed == set(COMMANDS), result.stderr
+
+
+def test_command_is_imported_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported: list[str] = []
+    real_import = importlib.import_module
+
+    def record(name: str, package: str | None = None) -> object:
+        imported.append(name)
+        return real_import(name, package)
+
+    monkeypatch.setattr("jukebox_cli.main.importlib.import_module", record)
+    CliRunner().invoke(main, ["--help"])
+    assert imported == []
+
+
+def test_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: LazyGroup, ctx: click.Context, name: str) -> click.Command:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LazyGroup, "get_command", interrupt)
+    result = CliRunner().invoke(main, ["generate"])
+    assert result.exit_code == 130
+    assert result.stderr == "Interrupted.\n"
+
+
+def test_table_rows_name_what_exists() -> None:
+    for name, entry in COMMANDS.items():
+        assert isinstance(entry, CommandEntry)
+        module = importlib.import_module(f"jukebox_cli.{entry.module}")
+        assert isinstance(getattr(module, entry.attribute), click.Command), name
+        assert entry.help.endswith(".")
