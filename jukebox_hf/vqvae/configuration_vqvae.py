@@ -28,7 +28,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 @checked_config
-class JukeboxVQVAEConfig(JukeboxConfig):
+class JukeboxVQVAEConfig(JukeboxConfig):  # type: ignore[no-untyped-call]
     """The codec of Dhariwal et al. 2020 (arXiv:2005.00341), three hierarchical levels by default.
 
     Defaults are those of the released `vqvae`; `JukeboxVQVAEConfig.preset(name)` gives it and
