@@ -1,1 +1,24 @@
-"""Jukebox on the Hugging Face stack: music as raw audio, with singing, from genre, artist and lyrics."""
+"""Jukebox on the Hugging Face stack: music as raw audio, with singing, from genre, artist and lyrics.
+
+Importing this registers the models with transformers' Auto classes, and does nothing else.
+"""
+
+from transformers import AutoConfig, AutoModel
+
+from jukebox_hf.codes import Codes, load_codes, save_codes
+from jukebox_hf.labels import JukeboxLabels
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.modeling_prior import JukeboxPrior, JukeboxPriorOutput
+
+AutoConfig.register(JukeboxPriorConfig.model_type, JukeboxPriorConfig, exist_ok=True)
+AutoModel.register(JukeboxPriorConfig, JukeboxPrior, exist_ok=True)
+
+__all__ = [
+    "Codes",
+    "JukeboxLabels",
+    "JukeboxPrior",
+    "JukeboxPriorConfig",
+    "JukeboxPriorOutput",
+    "load_codes",
+    "save_codes",
+]

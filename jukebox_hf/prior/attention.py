@@ -124,6 +124,14 @@ class PriorCache(NamedTuple):
         return sum(2 * layer.keys.numel() * layer.keys.element_size() for layer in self.layers)
 
 
+class Linear(nn.Linear):
+    """A linear layer that knows the standard deviation of its initial weights; its bias starts at 0."""
+
+    def __init__(self, in_features: int, out_features: int, *, init_std: float) -> None:
+        super().__init__(in_features, out_features)
+        self.init_std = init_std
+
+
 class Attention(nn.Module):
     """Multi-head attention of one kind, (batch, time, width) to (batch, time, width)."""
 
@@ -136,7 +144,7 @@ class Attention(nn.Module):
         attention_width: int,
         heads: int,
         dropout: float = 0.0,
-        scale_init: float = 1.0,
+        init_std: float = 0.02,
         zero_init: bool = False,
     ) -> None:
         super().__init__()
@@ -145,14 +153,12 @@ class Attention(nn.Module):
         self.heads = heads
         self.head_dim = attention_width // heads
         self.dropout = dropout
-        self.init_scale = scale_init
-        self.zero_init = zero_init
         if kind == "cross":
-            self.query = nn.Linear(width, attention_width)
-            self.key_value = nn.Linear(width, 2 * attention_width)
+            self.query = Linear(width, attention_width, init_std=init_std)
+            self.key_value = Linear(width, 2 * attention_width, init_std=init_std)
         else:
-            self.qkv = nn.Linear(width, 3 * attention_width)
-        self.output = nn.Linear(attention_width, width)
+            self.qkv = Linear(width, 3 * attention_width, init_std=init_std)
+        self.output = Linear(attention_width, width, init_std=0.0 if zero_init else init_std)
 
     def forward(
         self,
@@ -188,7 +194,9 @@ class Attention(nn.Module):
             mixed = self._step_self(query, key, value, masks, cache)
         return self.output(self._merge_heads(mixed))  # type: ignore[no-any-return]
 
-    def lyric_attention(self, hidden: Tensor, encoder_states: Tensor | None, num_lyrics: int) -> Tensor:
+    def lyric_attention(
+        self, hidden: Tensor, encoder_states: Tensor | None, num_lyrics: int
+    ) -> Tensor:
         """Probabilities with which codes attend to lyrics, (batch, heads, codes, lyrics), float32.
 
         For the kinds "cross" and "prime", on a whole sequence; in the latter, softmax runs over all
@@ -215,14 +223,18 @@ class Attention(nn.Module):
         self, encoder_states: Tensor | None, cache: LayerCache | None
     ) -> tuple[Tensor, Tensor]:
         if encoder_states is None:
-            assert cache is not None, "cross-attention needs encoder states or a cache that holds them"
+            assert cache is not None, (
+                "cross-attention needs encoder states or a cache that holds them"
+            )
             return cache.keys, cache.values
         projected = self.key_value(encoder_states.to(self.key_value.weight.dtype))
         keys, values = (self._split_heads(x) for x in projected.chunk(2, dim=-1))
         return keys, values
 
     def _split_heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)  # (batch, heads, time, dim)
+        return x.unflatten(-1, (self.heads, self.head_dim)).transpose(
+            1, 2
+        )  # (batch, heads, time, dim)
 
     def _merge_heads(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2).flatten(2)  # (batch, time, attention_width)
@@ -274,8 +286,8 @@ class Attention(nn.Module):
         if cache is not None:
             cache.keys[:, :, start : start + new] = keys
             cache.values[:, :, start : start + new] = values
-            keys = cache.keys[:, :, : min(kept, start + new) if new else kept]
-            values = cache.values[:, :, : keys.shape[2]]
+            end = start + new if new else kept
+            keys, values = cache.keys[:, :, :end], cache.values[:, :, :end]
         if start == 0 and query.shape[2] == keys.shape[2]:
             return self._attend(query, keys, values, causal=True)
         visible = _causal(query.shape[2], keys.shape[2], start, query.device)
@@ -301,11 +313,11 @@ class Attention(nn.Module):
             return _columns_from_heads(self._attend(query, keys, values, causal=True), self.heads)
         last = rows.first + rows.count
         kept_keys, kept_values = cache.keys.flatten(1, 2), cache.values.flatten(1, 2)
-        kept_columns = _columns_before(rows.skip, self.layout.row_length, self.heads, query.device)
+        earlier = _columns_before(rows.skip, self.layout.row_length, self.heads, query.device)
         for kept, new in ((kept_keys, keys), (kept_values, values)):
-            earlier = kept[:, :, rows.first]
+            first_row = torch.where(earlier, kept[:, :, rows.first], new[:, :, 0])
             kept[:, :, rows.first : last] = new
-            kept[:, :, rows.first] = torch.where(kept_columns, earlier, new[:, :, 0])
+            kept[:, :, rows.first] = first_row
         kept_keys, kept_values = kept_keys[:, :, :last], kept_values[:, :, :last]
         visible = _causal(rows.count, last, rows.first, query.device)
         return _columns_from_heads(
@@ -354,7 +366,9 @@ class Attention(nn.Module):
         if self.kind == "previous_row":
             keys.flatten(2, 3).index_copy_(2, masks.row_slot, key)
             values.flatten(2, 3).index_copy_(2, masks.row_slot, value)
-            keys = keys.index_select(2, masks.above_slot).squeeze(2)  # (batch, heads, row_length, dim)
+            keys = keys.index_select(2, masks.above_slot).squeeze(
+                2
+            )  # (batch, heads, row_length, dim)
             values = values.index_select(2, masks.above_slot).squeeze(2)
             mixed = self._attend_one(query, keys, values, None)
             return mixed * masks.has_row_above.to(mixed.dtype)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from jukebox_hf.convnet import DecoderBlock
 from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.precision import Float32Module
-from jukebox_hf.prior.attention import Layout
+from jukebox_hf.prior.attention import Layout, Linear
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.transformer import Embedding, LayerNorm, Transformer, TransformerShape
 
@@ -159,8 +159,11 @@ class LyricEncoder(nn.Module):
                 residual_dropout=config.residual_dropout,
             )
         )
-        self.init_scale = config.lyric_encoder_init_scale
-        self.projection = nn.Linear(config.lyric_encoder_width, config.width)
+        self.projection = Linear(
+            config.lyric_encoder_width,
+            config.width,
+            init_std=0.02 * config.lyric_encoder_init_scale,
+        )
         self.norm = LayerNorm(config.width)
         self.output = Float32Linear(config.width, config.lyric_vocab_size)
 

@@ -152,7 +152,9 @@ class JukeboxPriorConfig(JukeboxConfig):
         """
         if name not in PRIOR_PRESETS:
             nearest = difflib.get_close_matches(name, PRIOR_PRESETS, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(PRIOR_PRESETS)}"
+            hint = (
+                f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(PRIOR_PRESETS)}"
+            )
             raise ValueError(f"no prior preset is called {name!r}; {hint}")
         return cls(**{**PRIOR_PRESETS[name], **overrides})
 
@@ -235,7 +237,12 @@ class JukeboxPriorConfig(JukeboxConfig):
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
         self._validate_fingerprint()
         self._validate_transformer(
-            "", self.sequence_length, self.num_rows, self.attention_width, self.heads, self.layer_kinds
+            "",
+            self.sequence_length,
+            self.num_rows,
+            self.attention_width,
+            self.heads,
+            self.layer_kinds,
         )
         self._validate_labels()
         self._validate_upper_codes()
@@ -346,6 +353,10 @@ class JukeboxPriorConfig(JukeboxConfig):
                     "lyrics='sequence' needs tie_word_embeddings and condition_after_transformer"
                 )
             return
+        if "cross" not in self.layer_kinds:
+            raise ValueError(
+                f"lyrics='encoder' needs a pattern with cross-attention, got {self.attention_pattern!r}"
+            )
         self._require_positive(
             "lyric_encoder_width lyric_encoder_depth lyric_encoder_heads lyric_encoder_attention_width "
             "lyric_encoder_mlp_width lyric_encoder_num_rows"
@@ -358,10 +369,6 @@ class JukeboxPriorConfig(JukeboxConfig):
             self.lyric_encoder_heads,
             self.lyric_encoder_layer_kinds,
         )
-        if "cross" not in self.layer_kinds:
-            raise ValueError(
-                f"lyrics='encoder' needs a pattern with cross-attention, got {self.attention_pattern!r}"
-            )
 
     def _validate_alignment(self) -> None:
         if (self.alignment_layer is None) != (self.alignment_head is None):

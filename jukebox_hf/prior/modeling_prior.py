@@ -18,7 +18,7 @@ from transformers.utils import ModelOutput
 
 from jukebox_hf.convnet import init_convolutions
 from jukebox_hf.labels import JukeboxLabels
-from jukebox_hf.prior.attention import Attention, Layout, PriorCache
+from jukebox_hf.prior.attention import Layout, Linear, PriorCache
 from jukebox_hf.prior.conditioning import (
     Conditioning,
     Float32Linear,
@@ -30,7 +30,6 @@ from jukebox_hf.prior.conditioning import (
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.transformer import (
     Embedding,
-    FeedForward,
     LayerNorm,
     Transformer,
     TransformerShape,
@@ -141,9 +140,13 @@ class JukeboxPrior(PreTrainedModel):
         config = self.config
         self._check_codes("codes", codes, config.codebook_size, config.context_length)
         if hidden_layer is not None and not 0 <= hidden_layer < config.depth:
-            raise ValueError(f"hidden_layer must be from 0 to {config.depth - 1}, got {hidden_layer}")
+            raise ValueError(
+                f"hidden_layer must be from 0 to {config.depth - 1}, got {hidden_layer}"
+            )
         if alignment and config.alignment_layer is None:
-            raise ValueError("this prior has no alignment_layer: its config names no layer that follows words")
+            raise ValueError(
+                "this prior has no alignment_layer: its config names no layer that follows words"
+            )
         given = self.condition(labels=labels, lyric_tokens=lyric_tokens, upper_codes=upper_codes)
         sequence = self._sequence(self.to_tokens(codes), given)
         positions = self._position_conditioning(given, 0, config.sequence_length)
@@ -211,7 +214,9 @@ class JukeboxPrior(PreTrainedModel):
             (batch, heads, context_length, lyric_length) probabilities, float32.
         """
         if self.config.alignment_layer is None:
-            raise ValueError("this prior has no alignment_layer: its config names no layer that follows words")
+            raise ValueError(
+                "this prior has no alignment_layer: its config names no layer that follows words"
+            )
         self._check_codes("codes", codes, self.config.codebook_size, self.config.context_length)
         given = self.condition(labels=labels, lyric_tokens=lyric_tokens, upper_codes=upper_codes)
         sequence = self._sequence(self.to_tokens(codes), given)
@@ -383,7 +388,9 @@ class JukeboxPrior(PreTrainedModel):
             )
         if codes.shape[1] != length:
             raise ValueError(f"{name} must be {length} long, got {codes.shape[1]}")
-        if codes.device.type == "cpu" and codes.numel():  # elsewhere the check would wait for the device
+        if (
+            codes.device.type == "cpu" and codes.numel()
+        ):  # elsewhere the check would wait for the device
             low, high = (int(bound) for bound in codes.aminmax())
             if low < 0 or high >= size:
                 raise ValueError(f"{name} must be from 0 to {size - 1}, got {low} to {high}")
@@ -400,32 +407,19 @@ class JukeboxPrior(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
+        # transformers calls this only for modules that hold tensors of their own
         if isinstance(module, Embedding):
             init.normal_(module.weight, std=module.init_std)
         elif isinstance(module, LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-        elif isinstance(module, Attention):
-            for name, linear in module.named_children():
-                _init_linear(linear, module.init_scale, zero=name == "output" and module.zero_init)
-        elif isinstance(module, FeedForward):
-            _init_linear(module.expand, module.init_scale)
-            _init_linear(module.contract, module.init_scale, zero=module.zero_init)
-        elif isinstance(module, LyricEncoder):
-            _init_linear(module.projection, module.init_scale)
+        elif isinstance(module, Linear):
+            init.normal_(module.weight, std=module.init_std)
+            init.zeros_(module.bias)
         elif isinstance(module, Float32Linear):
             init.kaiming_uniform_(module.weight, a=math.sqrt(5))  # what nn.Linear itself does
         else:
             init_convolutions(module)
-
-
-def _init_linear(linear: nn.Module, scale: float, *, zero: bool = False) -> None:
-    assert isinstance(linear, nn.Linear)
-    if zero:
-        init.zeros_(linear.weight)
-    else:
-        init.normal_(linear.weight, std=0.02 * scale)
-    init.zeros_(linear.bias)
 
 
 def _bits(logits: Tensor, targets: Tensor) -> Tensor:

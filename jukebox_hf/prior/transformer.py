@@ -12,7 +12,14 @@ from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from jukebox_hf.precision import Float32Module
-from jukebox_hf.prior.attention import Attention, LayerCache, Layout, PriorCache, StepMasks
+from jukebox_hf.prior.attention import (
+    Attention,
+    LayerCache,
+    Layout,
+    Linear,
+    PriorCache,
+    StepMasks,
+)
 from jukebox_hf.prior.configuration_prior import LayerKind
 
 
@@ -41,12 +48,10 @@ class Embedding(Float32Module, nn.Embedding):
 class FeedForward(nn.Module):
     """Two linear layers with `x * sigmoid(1.702 x)` between them (Hendrycks and Gimpel 2016)."""
 
-    def __init__(self, width: int, mlp_width: int, *, init_scale: float, zero_init: bool) -> None:
+    def __init__(self, width: int, mlp_width: int, *, init_std: float, zero_init: bool) -> None:
         super().__init__()
-        self.init_scale = init_scale
-        self.zero_init = zero_init
-        self.expand = nn.Linear(width, mlp_width)
-        self.contract = nn.Linear(mlp_width, width)
+        self.expand = Linear(width, mlp_width, init_std=init_std)
+        self.contract = Linear(mlp_width, width, init_std=0.0 if zero_init else init_std)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., width) to (..., width)."""
@@ -80,6 +85,7 @@ class TransformerLayer(GradientCheckpointingLayer):
         super().__init__()
         # Cross-attention is added to models that work without it, so it starts by adding nothing.
         zero_init = shape.zero_init_output or kind == "cross"
+        init_std = 0.02 * shape.init_scale
         self.attention_norm = LayerNorm(shape.width)
         self.attention = Attention(
             kind,
@@ -88,13 +94,11 @@ class TransformerLayer(GradientCheckpointingLayer):
             attention_width=shape.attention_width,
             heads=shape.heads,
             dropout=shape.attention_dropout,
-            scale_init=shape.init_scale,
+            init_std=init_std,
             zero_init=zero_init,
         )
         self.mlp_norm = LayerNorm(shape.width)
-        self.mlp = FeedForward(
-            shape.width, shape.mlp_width, init_scale=shape.init_scale, zero_init=zero_init
-        )
+        self.mlp = FeedForward(shape.width, shape.mlp_width, init_std=init_std, zero_init=zero_init)
         self.residual_scale = 1 / len(shape.layer_kinds) if shape.scale_residual else 1.0
         self.residual_dropout = shape.residual_dropout
 
@@ -137,9 +141,7 @@ class Transformer(nn.Module):
         self.embedding_dropout = shape.embedding_dropout
         scale = shape.init_scale
         self.embedding = Embedding(shape.vocabulary_size, shape.width, init_std=0.02 * scale)
-        self.positions = Embedding(
-            shape.layout.sequence_length, shape.width, init_std=0.01 * scale
-        )
+        self.positions = Embedding(shape.layout.sequence_length, shape.width, init_std=0.01 * scale)
         self.start = Embedding(1, shape.width, init_std=0.01 * scale) if shape.has_start else None
         self.layers = nn.ModuleList(TransformerLayer(kind, shape) for kind in shape.layer_kinds)
 
