@@ -39,7 +39,7 @@ ConfigT = TypeVar("ConfigT", bound=type)
 
 
 def checked_config(cls: ConfigT) -> ConfigT:
-    """Class decorator: check field types on every assignment and raise `ValueError`, not its wrapper."""
+    """Class decorator: check field types on every assignment, and raise plain `ValueError`s."""
     checked: Any = strict(cls)
     checked.__init__ = _raise_inner_error(checked.__init__)
     checked.__setattr__ = _raise_inner_error(checked.__setattr__)
@@ -61,7 +61,7 @@ def _raise_inner_error(method: Callable[..., None]) -> Callable[..., None]:
 
 
 def refuse_unknown(given: Iterable[str], known: Iterable[str], source: str) -> None:
-    """Raise `ValueError` for the first name in `given` that is not in `known`, naming the nearest one.
+    """Raise `ValueError` for the first name in `given` that is not `known`, naming the nearest.
 
     >>> refuse_unknown(["codebok_size"], ["codebook_size"], "tiny.yaml")
     Traceback (most recent call last):
@@ -76,7 +76,7 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], source: str) -> N
         raise ValueError(f"{source}: unknown setting {name!r}. {hint}")
 
 
-class JukeboxConfig(PreTrainedConfig):
+class JukeboxConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """Base of the configs in this project. Unknown fields are refused instead of kept."""
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -89,4 +89,4 @@ class JukeboxConfig(PreTrainedConfig):
         refuse_unknown(
             kwargs, {*BASE_KEYS, *(field.name for field in fields(self))}, type(self).__name__
         )
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]

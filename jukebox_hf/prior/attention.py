@@ -1,8 +1,8 @@
 """Dense and factored self-attention, cross-attention, and the buffers that make decoding cheap.
 
-A sequence is folded into rows of `row_length` positions. Position `i` stands in row `i // row_length`
-and column `i % row_length`, and sees, by the kind of its layer (Dhariwal et al. 2020, section 4.2,
-after Child et al. 2019, https://arxiv.org/abs/1904.10509):
+A sequence is folded into rows of `row_length` positions. Position `i` stands in row
+`i // row_length` and column `i % row_length`, and sees, by the kind of its layer (Dhariwal et al.
+2020, section 4.2, after Child et al. 2019, https://arxiv.org/abs/1904.10509):
 
     row           earlier positions of its row, and itself
     column        the same column of earlier rows, and itself
@@ -59,7 +59,7 @@ class StepMasks(NamedTuple):
 
     @classmethod
     def at(cls, position: Tensor, layout: Layout) -> "StepMasks":
-        """Everything that depends on `position`, a scalar or (1,) int64 tensor; no synchronization."""
+        """Everything that depends on `position`, an int64 tensor with one element."""
         position = position.reshape(1)
         row = position // layout.row_length
         column = position % layout.row_length
@@ -87,7 +87,7 @@ def _visible_up_to(last: Tensor, length: int) -> Tensor:
 class LayerCache(NamedTuple):
     """Keys and values that one layer keeps, each (batch, heads, *kept, head_dim).
 
-    kept: row (row_length,); column (row_length, num_rows), so that a column is one contiguous panel;
+    kept: row (row_length,); column (row_length, num_rows), so that a column is one panel;
     previous_row (2, row_length); dense (sequence_length,); prime (prime_length,);
     cross (encoder_length,).
     """
@@ -109,7 +109,7 @@ class LayerCache(NamedTuple):
 
 
 class PriorCache(NamedTuple):
-    """Static buffers of one batch: a `LayerCache` for every layer, allocated once and overwritten."""
+    """Static buffers of one batch, a `LayerCache` per layer: allocated once, then overwritten."""
 
     layers: Sequence[LayerCache]
 
@@ -125,7 +125,7 @@ class PriorCache(NamedTuple):
 
 
 class Linear(nn.Linear):
-    """A linear layer that knows the standard deviation of its initial weights; its bias starts at 0."""
+    """A linear layer that knows the standard deviation of its initial weights; bias starts at 0."""
 
     def __init__(self, in_features: int, out_features: int, *, init_std: float) -> None:
         super().__init__(in_features, out_features)
@@ -185,7 +185,7 @@ class Attention(nn.Module):
         return self.output(self._merge_heads(mixed))  # type: ignore[no-any-return]
 
     def step(self, hidden: Tensor, masks: StepMasks, cache: LayerCache) -> Tensor:
-        """Attend from one position, (batch, 1, width), over static buffers: fixed shapes, no sync."""
+        """Attend from one position, (batch, 1, width), over static buffers."""
         if self.kind == "cross":
             query = self._split_heads(self.query(hidden))
             mixed = self._attend_one(query, cache.keys, cache.values, None)
@@ -232,9 +232,9 @@ class Attention(nn.Module):
         return keys, values
 
     def _split_heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, self.head_dim)).transpose(
-            1, 2
-        )  # (batch, heads, time, dim)
+        batch, time, _ = x.shape
+        # (batch, heads, time, dim)
+        return x.view(batch, time, self.heads, self.head_dim).transpose(1, 2)
 
     def _merge_heads(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2).flatten(2)  # (batch, time, attention_width)
@@ -303,7 +303,7 @@ class Attention(nn.Module):
             cache.keys.copy_(keys[:, :, -1])
             cache.values.copy_(values[:, :, -1])
         query, keys, values = (_rows_as_batch(x) for x in (query, keys, values))
-        return _rows_from_batch(self._attend(query, keys, values, causal=True), rows.count)
+        return _rows_from_batch(self._attend(query, keys, values, causal=True), rows.num_rows)
 
     def _attend_columns(
         self, query: Tensor, keys: Tensor, values: Tensor, rows: "_Rows", cache: LayerCache | None
@@ -311,7 +311,7 @@ class Attention(nn.Module):
         query, keys, values = (_columns_as_heads(x) for x in (query, keys, values))
         if cache is None:
             return _columns_from_heads(self._attend(query, keys, values, causal=True), self.heads)
-        last = rows.first + rows.count
+        last = rows.first + rows.num_rows
         kept_keys, kept_values = cache.keys.flatten(1, 2), cache.values.flatten(1, 2)
         earlier = _columns_before(rows.skip, self.layout.row_length, self.heads, query.device)
         for kept, new in ((kept_keys, keys), (kept_values, values)):
@@ -319,7 +319,7 @@ class Attention(nn.Module):
             kept[:, :, rows.first : last] = new
             kept[:, :, rows.first] = first_row
         kept_keys, kept_values = kept_keys[:, :, :last], kept_values[:, :, :last]
-        visible = _causal(rows.count, last, rows.first, query.device)
+        visible = _causal(rows.num_rows, last, rows.first, query.device)
         return _columns_from_heads(
             self._attend(query, kept_keys, kept_values, visible=visible), self.heads
         )
@@ -336,7 +336,7 @@ class Attention(nn.Module):
             if rows.first:
                 above_keys[:, :, 0] = cache.keys[:, :, above]
                 above_values[:, :, 0] = cache.values[:, :, above]
-            for row in range(max(0, rows.count - 2), rows.count):
+            for row in range(max(0, rows.num_rows - 2), rows.num_rows):
                 cache.keys[:, :, (rows.first + row) % 2] = keys[:, :, row]
                 cache.values[:, :, (rows.first + row) % 2] = values[:, :, row]
         above_keys[:, :, 1:] = keys[:, :, :-1]
@@ -345,7 +345,7 @@ class Attention(nn.Module):
         query, above_keys, above_values = (
             _rows_as_batch(x) for x in (query, above_keys, above_values)
         )
-        return _rows_from_batch(self._attend(query, above_keys, above_values), rows.count)
+        return _rows_from_batch(self._attend(query, above_keys, above_values), rows.num_rows)
 
     # --- one position ---
 
@@ -360,15 +360,13 @@ class Attention(nn.Module):
         if self.kind == "column":
             keys.flatten(2, 3).index_copy_(2, masks.column_slot, key)
             values.flatten(2, 3).index_copy_(2, masks.column_slot, value)
-            keys = keys.index_select(2, masks.column).squeeze(2)  # (batch, heads, num_rows, dim)
+            keys = keys.index_select(2, masks.column).squeeze(2)  # (batch, heads, keys, dim)
             values = values.index_select(2, masks.column).squeeze(2)
             return self._attend_one(query, keys, values, masks.column_mask)
         if self.kind == "previous_row":
             keys.flatten(2, 3).index_copy_(2, masks.row_slot, key)
             values.flatten(2, 3).index_copy_(2, masks.row_slot, value)
-            keys = keys.index_select(2, masks.above_slot).squeeze(
-                2
-            )  # (batch, heads, row_length, dim)
+            keys = keys.index_select(2, masks.above_slot).squeeze(2)  # (batch, heads, keys, dim)
             values = values.index_select(2, masks.above_slot).squeeze(2)
             mixed = self._attend_one(query, keys, values, None)
             return mixed * masks.has_row_above.to(mixed.dtype)
@@ -384,8 +382,8 @@ class Attention(nn.Module):
     def _attend_one(
         self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
     ) -> Tensor:
-        # Plain products: for a single query they are as fast as the fused kernel or faster, in every
-        # precision, and they accept any head width.
+        # Plain products: for a single query the fused kernel is no faster, in any precision, and on
+        # GPUs it refuses heads as wide as the upsamplers'.
         scores = self._scores(query, keys)  # (batch, heads, 1, keys)
         if mask is not None:
             scores = scores + mask
@@ -393,10 +391,13 @@ class Attention(nn.Module):
 
 
 class _Rows(NamedTuple):
-    """The whole rows around a run of positions: `skip` before it in the first, `rest` after it in the last."""
+    """The whole rows around a run of positions.
+
+    `skip` positions stand before the run in its first row, `rest` after it in its last.
+    """
 
     first: int
-    count: int
+    num_rows: int
     skip: int
     rest: int
     row_length: int
@@ -404,14 +405,14 @@ class _Rows(NamedTuple):
     @classmethod
     def spanning(cls, start: int, length: int, row_length: int) -> "_Rows":
         first, skip = divmod(start, row_length)
-        count = -(-(skip + length) // row_length)
-        return cls(first, count, skip, count * row_length - skip - length, row_length)
+        num_rows = -(-(skip + length) // row_length)
+        return cls(first, num_rows, skip, num_rows * row_length - skip - length, row_length)
 
     def fold(self, x: Tensor) -> Tensor:
         """(batch, heads, time, dim) to (batch, heads, rows, row_length, dim), padded with zeros."""
         if self.skip or self.rest:
             x = functional.pad(x, (0, 0, self.skip, self.rest))
-        return x.unflatten(2, (self.count, self.row_length))
+        return x.reshape(*x.shape[:2], self.num_rows, self.row_length, -1)
 
     def unfold(self, x: Tensor) -> Tensor:
         """The inverse of `fold`, padding cut away."""
@@ -425,7 +426,7 @@ def _rows_as_batch(x: Tensor) -> Tensor:
 
 
 def _rows_from_batch(x: Tensor, num_rows: int) -> Tensor:
-    return x.unflatten(0, (-1, num_rows)).transpose(1, 2)
+    return x.reshape(-1, num_rows, *x.shape[1:]).transpose(1, 2)
 
 
 def _columns_as_heads(x: Tensor) -> Tensor:
@@ -434,7 +435,7 @@ def _columns_as_heads(x: Tensor) -> Tensor:
 
 
 def _columns_from_heads(x: Tensor, heads: int) -> Tensor:
-    return x.unflatten(1, (heads, -1)).transpose(2, 3)
+    return x.reshape(len(x), heads, -1, *x.shape[2:]).transpose(2, 3)
 
 
 def _columns_before(skip: int, row_length: int, heads: int, device: torch.device) -> Tensor:
@@ -443,6 +444,6 @@ def _columns_before(skip: int, row_length: int, heads: int, device: torch.device
 
 
 def _causal(num_queries: int, num_keys: int, start: int, device: torch.device) -> Tensor:
-    """(num_queries, num_keys) bool: query `i` stands at position `start + i` and sees keys up to it."""
+    """(num_queries, num_keys) bool: query `i`, at position `start + i`, sees keys up to there."""
     queries = torch.arange(start, start + num_queries, device=device)
     return torch.arange(num_keys, device=device) <= queries.unsqueeze(-1)

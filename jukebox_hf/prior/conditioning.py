@@ -1,4 +1,4 @@
-"""What a prior is told besides its own codes: labels, timing, lyrics, and the codes of the level above.
+"""What a prior is told besides its own codes: labels, timing, lyrics, codes of the level above.
 
 Labels become the start vector, timing or upper codes a vector per position, and separately encoded
 lyrics a sequence for cross-attention. `Conditioning` carries all of it, computed once per window.
@@ -60,8 +60,8 @@ class LabelEmbedding(nn.Module):
 class TimingEmbedding(nn.Module):
     """Where each position stands: length of the piece, time since its start, share of it gone by.
 
-    The end of the window is excluded, and always lies a full window after its start, also when fewer
-    codes are sampled; all arithmetic is float32. The weights were trained this way.
+    The end of the window is excluded, and always lies a full window after its start, also when
+    fewer codes are sampled; all arithmetic is float32. The weights were trained this way.
     """
 
     def __init__(self, config: JukeboxPriorConfig) -> None:
@@ -82,7 +82,9 @@ class TimingEmbedding(nn.Module):
         return self.total(total) + self.absolute(absolute) + self.relative(relative)  # type: ignore[no-any-return]
 
     def bin_indices(self, labels: JukeboxLabels) -> tuple[Tensor, Tensor, Tensor]:
-        """Table rows of total length (batch, 1), absolute and relative position (batch, context_length).
+        """Table rows of total length, absolute and relative position.
+
+        Shapes: (batch, 1), then twice (batch, context_length).
 
         A window that runs past `max_total_seconds` keeps the last absolute bin.
         """
@@ -107,7 +109,7 @@ class TimingEmbedding(nn.Module):
 
 
 class UpperConditioner(Float32Module):
-    """Codes of the level above, stretched to one vector per position by a dilated convolutional net."""
+    """Codes of the level above, stretched to one vector per position by dilated convolutions."""
 
     def __init__(self, config: JukeboxPriorConfig) -> None:
         super().__init__()
@@ -168,7 +170,10 @@ class LyricEncoder(nn.Module):
         self.output = Float32Linear(config.width, config.lyric_vocab_size)
 
     def forward(self, lyric_tokens: Tensor) -> Tensor:
-        """(batch, lyric_length) to (batch, lyric_length, width) float32; state `i` knows tokens before `i`."""
+        """(batch, lyric_length) to (batch, lyric_length, width), float32.
+
+        State `i` knows the tokens before `i`.
+        """
         states = self.transformer.inputs(lyric_tokens[:, :-1], None, None)
         states = self.transformer(states).to(self.projection.weight.dtype)
         return self.norm(self.projection(states).float())  # type: ignore[no-any-return]

@@ -13,6 +13,7 @@ from jukebox_hf.prior.presets import PRIOR_PRESETS
 LayerKind = Literal["row", "column", "previous_row", "dense", "cross", "prime"]
 
 _CYCLE: tuple[LayerKind, ...] = ("row", "column", "previous_row")
+_LONG = _CYCLE * 16
 # Every pattern repeats its layers until the transformer is deep enough.
 ATTENTION_PATTERNS: dict[str, tuple[LayerKind, ...]] = {
     "dense": ("dense",),
@@ -23,10 +24,10 @@ ATTENTION_PATTERNS: dict[str, tuple[LayerKind, ...]] = {
     "factored_cross_10": (*_CYCLE * 3, "cross"),
     "factored_cross_16": (*_CYCLE * 5, "cross"),
     "factored_cross_79": (*_CYCLE * 3, *(*_CYCLE * 3, "cross") * 7),
-    # The cycle of three runs on below every sixteenth layer, so these two start over after 48.
-    "factored_cross_dense": (*_CYCLE * 5, "cross", *(_CYCLE * 6)[1:16], "cross", *(_CYCLE * 6)[2:17], "dense"),
-    "factored_prime_dense": (*_CYCLE * 5, "prime", *(_CYCLE * 6)[1:16], "prime", *(_CYCLE * 6)[2:17], "dense"),
-}  # fmt: skip
+    # The cycle of three runs on under every sixteenth layer, so these two start over after 48.
+    "factored_cross_dense": (*_LONG[:15], "cross", *_LONG[16:31], "cross", *_LONG[32:47], "dense"),
+    "factored_prime_dense": (*_LONG[:15], "prime", *_LONG[16:31], "prime", *_LONG[32:47], "dense"),
+}
 # The numbers that the original release used for the patterns above (`attn_order`). Its 3, 4 and 5
 # (summaries) never had a way to sample and stand in no released model.
 ORIGINAL_ATTENTION_ORDERS: dict[int, str] = {
@@ -44,7 +45,7 @@ ORIGINAL_ATTENTION_ORDERS: dict[int, str] = {
 
 
 @checked_config
-class JukeboxPriorConfig(JukeboxConfig):
+class JukeboxPriorConfig(JukeboxConfig):  # type: ignore[no-untyped-call]
     """Architecture of one prior. The defaults are a small unconditioned prior.
 
     Codes:
@@ -69,13 +70,15 @@ class JukeboxPriorConfig(JukeboxConfig):
     Labels (0 artists: none, and a learned start vector takes their place):
         artist_count, genre_count: rows of the two tables.
         genre_slots: most genre words of one piece; their embeddings are added up.
-        timing_bins: rows of each timing table (total length, absolute and relative position); 0: no timing.
+        timing_bins: rows of each timing table (total length, absolute and relative position);
+            0: no timing.
         min_total_seconds, max_total_seconds: allowed length of a whole piece, maximum excluded.
     Upper codes (0 downsamplings: none, as at the top level):
         upper_downsamplings, upper_stride: the level above has `upper_stride ** upper_downsamplings`
             times fewer codes.
-        conditioner_width, conditioner_depth: width and residual blocks per stage of the conditioner.
-        conditioner_dilation_growth, conditioner_dilation_cycle: dilation `growth ** (block % cycle)`.
+        conditioner_width, conditioner_depth: its width, and residual blocks per stage.
+        conditioner_dilation_growth, conditioner_dilation_cycle: `growth ** (block % cycle)` is the
+            dilation of a block.
         conditioner_scale_residual: multiply its residual branches by 1 / sqrt(depth).
         conditioner_conv_multiplier: hidden over outer width in its residual blocks.
     Lyrics:
@@ -184,7 +187,7 @@ class JukeboxPriorConfig(JukeboxConfig):
 
     @property
     def vocabulary_size(self) -> int:
-        """Symbols of the transformer: codes, after the lyric symbols where they share the sequence."""
+        """Symbols of the transformer: codes, after the lyric symbols if they share the sequence."""
         return self.codebook_size + (self.lyric_vocab_size if self.lyrics == "sequence" else 0)
 
     @property
@@ -225,12 +228,13 @@ class JukeboxPriorConfig(JukeboxConfig):
     def validate_architecture(self) -> None:
         """Raise `ValueError` where fields contradict each other."""
         self._require_positive(
-            "codebook_size hop_length sampling_rate context_length width depth heads attention_width "
-            "mlp_width num_rows upper_stride conditioner_width conditioner_depth conditioner_dilation_growth"
+            "codebook_size hop_length sampling_rate context_length width depth heads "
+            "attention_width mlp_width num_rows upper_stride conditioner_width conditioner_depth "
+            "conditioner_dilation_growth"
         )
         self._require_not_negative(
-            "level artist_count genre_count genre_slots timing_bins upper_downsamplings lyric_length "
-            "lyric_vocab_size lyric_loss_fraction init_scale min_total_seconds"
+            "level artist_count genre_count genre_slots timing_bins upper_downsamplings "
+            "lyric_length lyric_vocab_size lyric_loss_fraction init_scale min_total_seconds"
         )
         for name in ("embedding_dropout", "attention_dropout", "residual_dropout"):
             if not 0 <= getattr(self, name) < 1:
@@ -263,7 +267,8 @@ class JukeboxPriorConfig(JukeboxConfig):
         fingerprint = self.codebook_fingerprint
         if fingerprint is not None and not re.fullmatch(r"sha256:[0-9a-f]{64}", fingerprint):
             raise ValueError(
-                f"codebook_fingerprint must be 'sha256:' and 64 hexadecimal digits, got {fingerprint!r}"
+                "codebook_fingerprint must be 'sha256:' and 64 hexadecimal digits, got "
+                f"{fingerprint!r}"
             )
 
     def _validate_transformer(
@@ -281,12 +286,13 @@ class JukeboxPriorConfig(JukeboxConfig):
             )
         if attention_width % heads:
             raise ValueError(
-                f"{prefix}heads must divide {prefix}attention_width, got {heads} and {attention_width}"
+                f"{prefix}heads must divide {prefix}attention_width, got {heads} and "
+                f"{attention_width}"
             )
         if "cross" in kinds and (prefix or self.lyrics != "encoder"):
             raise ValueError(
-                f"{prefix}attention_pattern has cross-attention layers, which need lyrics='encoder' "
-                f"and stand in the decoder only; got lyrics={self.lyrics!r}"
+                f"{prefix}attention_pattern has cross-attention layers, which need "
+                f"lyrics='encoder' and stand in the decoder only; got lyrics={self.lyrics!r}"
             )
         if "prime" in kinds and (prefix or self.lyrics != "sequence"):
             raise ValueError(
@@ -302,8 +308,8 @@ class JukeboxPriorConfig(JukeboxConfig):
             )
         if not self.has_labels and (self.genre_count or self.genre_slots or self.has_timing):
             raise ValueError(
-                "genre_count, genre_slots and timing_bins need artist_count of at least 1; set all of "
-                "them to 0 for a prior without labels"
+                "genre_count, genre_slots and timing_bins need artist_count of at least 1; set all "
+                "of them to 0 for a prior without labels"
             )
         if not self.min_total_seconds < self.max_total_seconds:
             raise ValueError(
@@ -355,11 +361,12 @@ class JukeboxPriorConfig(JukeboxConfig):
             return
         if "cross" not in self.layer_kinds:
             raise ValueError(
-                f"lyrics='encoder' needs a pattern with cross-attention, got {self.attention_pattern!r}"
+                "lyrics='encoder' needs a pattern with cross-attention, got "
+                f"{self.attention_pattern!r}"
             )
         self._require_positive(
-            "lyric_encoder_width lyric_encoder_depth lyric_encoder_heads lyric_encoder_attention_width "
-            "lyric_encoder_mlp_width lyric_encoder_num_rows"
+            "lyric_encoder_width lyric_encoder_depth lyric_encoder_heads "
+            "lyric_encoder_attention_width lyric_encoder_mlp_width lyric_encoder_num_rows"
         )
         self._validate_transformer(
             "lyric_encoder_",
@@ -386,8 +393,8 @@ class JukeboxPriorConfig(JukeboxConfig):
         kind = self.layer_kinds[self.alignment_layer]
         if kind not in ("cross", "prime"):
             raise ValueError(
-                f"alignment_layer {self.alignment_layer} is a {kind} layer and does not see the lyrics; "
-                "choose a cross or prime layer"
+                f"alignment_layer {self.alignment_layer} is a {kind} layer and does not see the "
+                "lyrics; choose a cross or prime layer"
             )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from jukebox_hf.convnet import init_convolutions
 from jukebox_hf.labels import JukeboxLabels
@@ -35,6 +35,8 @@ from jukebox_hf.prior.transformer import (
     TransformerShape,
 )
 
+NO_ALIGNMENT = "this prior has no alignment_layer: its config names no layer that follows words"
+
 
 @dataclass
 class JukeboxPriorOutput(ModelOutput):
@@ -47,8 +49,8 @@ class JukeboxPriorOutput(ModelOutput):
         vocabulary is lyric symbols, then codes.
     lyric_logits: (batch, lyric_length, lyric_vocab_size or vocabulary_size), float32, or `None`.
     alignment: (batch, heads, context_length, lyric_length), if asked for.
-    hidden_states: (batch, sequence positions, width) after one layer, if asked for; everything else is
-        then `None`, since the layers above were not run.
+    hidden_states: (batch, sequence positions, width) after one layer, if asked for; everything
+        else is then `None`, since the layers above were not run.
     """
 
     loss: Tensor | None = None
@@ -61,10 +63,11 @@ class JukeboxPriorOutput(ModelOutput):
 
 
 class JukeboxPrior(PreTrainedModel):
-    """Autoregressive sparse transformer over the codes of one level (Dhariwal et al. 2020, section 4).
+    """Autoregressive sparse transformer over the codes of one level.
 
-    Linear weights of the transformers follow the model's dtype. Embeddings, norms, the convolutional
-    conditioner and the output layer stay in float32, as in the release.
+    Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, section 4. Linear weights of the
+    transformers follow the model's dtype. Embeddings, norms, the convolutional conditioner and the
+    output layer stay in float32, as in the release.
     """
 
     config_class = JukeboxPriorConfig
@@ -72,9 +75,9 @@ class JukeboxPrior(PreTrainedModel):
     base_model_prefix = ""
     main_input_name = "codes"
     supports_gradient_checkpointing = True
-    _no_split_modules = ("TransformerLayer", "UpperConditioner")
+    _no_split_modules = ["TransformerLayer", "UpperConditioner"]  # noqa: RUF012
     _tied_weights_keys = {"output.weight": "decoder.embedding.weight"}  # noqa: RUF012
-    _keep_in_fp32_modules_strict = (
+    _keep_in_fp32_modules_strict = [  # noqa: RUF012
         "embedding",
         "positions",
         "start",
@@ -82,7 +85,7 @@ class JukeboxPrior(PreTrainedModel):
         "upper_conditioner",
         r"^output\.",
         r"^lyric_encoder\.output\.",
-    )
+    ]
 
     def __init__(self, config: JukeboxPriorConfig) -> None:
         super().__init__(config)
@@ -110,7 +113,7 @@ class JukeboxPrior(PreTrainedModel):
         )
         self.output = Float32Linear(config.width, config.vocabulary_size)
         self.gradient_checkpointing = False
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     # --- training and evaluation ---
 
@@ -170,7 +173,8 @@ class JukeboxPrior(PreTrainedModel):
         if config.lyrics == "none":
             return {"loss": music_loss, "music_loss": music_loss, "logits": logits}
         if self.lyric_encoder is not None:
-            assert given.encoder_states is not None and given.lyric_tokens is not None
+            assert given.encoder_states is not None
+            assert given.lyric_tokens is not None
             lyric_logits = self.lyric_encoder.logits(given.encoder_states)
             lyric_loss = _bits(lyric_logits, given.lyric_tokens)
         else:
@@ -235,8 +239,8 @@ class JukeboxPrior(PreTrainedModel):
         """Everything that conditions one window, computed once; arguments as for `forward`.
 
         Raises:
-            ValueError: if an input that this prior needs is missing or has a wrong shape, or one that
-                it cannot use is given.
+            ValueError: if an input that this prior needs is missing or has a wrong shape, or one
+                that it cannot use is given.
         """
         config = self.config
         self._check_presence("labels", labels, config.has_labels)
@@ -281,7 +285,7 @@ class JukeboxPrior(PreTrainedModel):
         """Take given codes into the cache in one pass.
 
         Args:
-            tokens: (batch, n) int64 from `to_tokens`; n may be 0, and at most context_length - 1 in all.
+            tokens: (batch, n) int64 from `to_tokens`; n may be 0.
             conditioning: from `condition`, for the same batch.
             cache: buffers to fill.
             start: codes that the cache holds already, to go on in pieces.
@@ -316,8 +320,8 @@ class JukeboxPrior(PreTrainedModel):
     ) -> Tensor:
         """One code in, logits of the next out: a pure function of its arguments and the buffers.
 
-        Shapes never change and nothing waits for the device, so the same step runs eagerly, compiled,
-        or as a CUDA graph. `prefill` must have come first.
+        Shapes never change and nothing waits for the device, so the same step runs eagerly,
+        compiled, or as a CUDA graph. `prefill` must have come first.
 
         Args:
             tokens: (batch,) int64, the codes at `position - 1` as `to_tokens` gives them. Lyric
@@ -339,7 +343,7 @@ class JukeboxPrior(PreTrainedModel):
         return self._logits(hidden, here).squeeze(1)
 
     def to_tokens(self, codes: Tensor) -> Tensor:
-        """Codes as the transformer's own symbols: shifted past the lyric symbols, where they share a sequence."""
+        """Codes as the transformer's own symbols: after the lyric symbols, where both share it."""
         return codes + self._first_code
 
     def to_codes(self, tokens: Tensor) -> Tensor:
@@ -357,7 +361,7 @@ class JukeboxPrior(PreTrainedModel):
         return torch.cat([given.lyric_tokens, tokens], dim=1)
 
     def _position_conditioning(self, given: Conditioning, first: int, end: int) -> Tensor | None:
-        """(batch, end - first, width) for these positions of the sequence; zeros where lyrics stand."""
+        """(batch, end - first, width) for these positions of the sequence; zeros at lyrics."""
         if given.positions is None:
             return None
         prefix = self.config.lyric_prefix_length

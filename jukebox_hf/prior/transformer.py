@@ -78,8 +78,8 @@ class TransformerShape(NamedTuple):
     residual_dropout: float = 0.0
 
 
-class TransformerLayer(GradientCheckpointingLayer):
-    """Attention, then feed-forward on the sum; both normalize what they read, not what they add to."""
+class TransformerLayer(GradientCheckpointingLayer):  # type: ignore[no-untyped-call]
+    """Attention, then feed-forward on the sum; both normalize what they read, not what they add."""
 
     def __init__(self, kind: LayerKind, shape: TransformerShape) -> None:
         super().__init__()
@@ -143,12 +143,8 @@ class Transformer(nn.Module):
         self.embedding = Embedding(shape.vocabulary_size, shape.width, init_std=0.02 * scale)
         self.positions = Embedding(shape.layout.sequence_length, shape.width, init_std=0.01 * scale)
         self.start = Embedding(1, shape.width, init_std=0.01 * scale) if shape.has_start else None
+        self.kinds = shape.layer_kinds
         self.layers = nn.ModuleList(TransformerLayer(kind, shape) for kind in shape.layer_kinds)
-
-    @property
-    def kinds(self) -> tuple[LayerKind, ...]:
-        """Attention kind of each layer."""
-        return tuple(layer.attention.kind for layer in self.layers)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -191,7 +187,7 @@ class Transformer(nn.Module):
             position: (1,) int64 tensor; no synchronization.
             position_conditioning: (batch, 1, width) for this position.
         """
-        states = self.embedding(tokens).unsqueeze(1) + self.positions(position)
+        states: Tensor = self.embedding(tokens).unsqueeze(1) + self.positions(position)
         return states if position_conditioning is None else states + position_conditioning
 
     def forward(
@@ -221,7 +217,7 @@ class Transformer(nn.Module):
         return hidden.float()
 
     def step(self, states: Tensor, position: Tensor, cache: PriorCache) -> Tensor:
-        """One position, (batch, 1, width), over static buffers; (batch, 1, width) float32 comes back."""
+        """One position over static buffers: (batch, 1, width) to the same in float32."""
         masks = StepMasks.at(position, self.layout)
         hidden = states.to(self.dtype)
         for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
@@ -231,7 +227,7 @@ class Transformer(nn.Module):
     def lyric_attention(
         self, states: Tensor, layer: int, encoder_states: Tensor | None, num_lyrics: int
     ) -> Tensor:
-        """Probabilities (batch, heads, codes, lyrics) at one layer; the layers above are not run."""
+        """Probabilities (batch, heads, codes, lyrics) at one layer; those above are not run."""
         hidden = self(states, encoder_states=encoder_states, num_layers=layer).to(self.dtype)
         chosen = self.layers[layer]
         return chosen.attention.lyric_attention(  # type: ignore[operator, union-attr, no-any-return]
@@ -254,8 +250,8 @@ class Transformer(nn.Module):
 
     def fill_encoder_cache(self, encoder_states: Tensor, cache: PriorCache) -> None:
         """Write the projected encoder states into the buffers of the cross-attention layers."""
-        for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
-            if layer.attention.kind == "cross":  # type: ignore[union-attr]
+        for kind, layer, layer_cache in zip(self.kinds, self.layers, cache.layers, strict=True):
+            if kind == "cross":
                 layer.attention.fill_encoder_cache(encoder_states, layer_cache)  # type: ignore[operator, union-attr]
 
     def _drop(self, x: Tensor) -> Tensor:

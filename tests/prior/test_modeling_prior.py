@@ -189,7 +189,6 @@ def test_gradient_checkpointing_changes_no_gradient(name: str) -> None:
         if checkpointing:
             enable = getattr(prior, "activation_checkpointing_enable", None)  # transformers >= 5.20
             (enable or prior.gradient_checkpointing_enable)()
-            assert prior.is_gradient_checkpointing
         codes, given = inputs(prior, 2)
         prior(codes, **given).loss.backward()
         gradients.append({key: p.grad for key, p in prior.named_parameters()})
