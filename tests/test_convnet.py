@@ -1,0 +1,157 @@
+"""Shapes, dilations and reach of the convolution stacks, and their formula written out."""
+
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jukebox_hf.convnet import (
+    DecoderBlock,
+    Edges,
+    EncoderBlock,
+    ResidualBlock,
+    ResidualStack,
+    init_convolutions,
+)
+
+
+def dilations(stack: ResidualStack) -> list[int]:
+    return [block.dilated.dilation[0] for block in stack.blocks]
+
+
+def test_dilations_grow_without_end_or_in_cycles():
+    assert dilations(ResidualStack(2, depth=4, dilation_growth=3)) == [1, 3, 9, 27]
+    assert dilations(ResidualStack(2, depth=5, dilation_growth=3, dilation_cycle=2)) == [
+        1,
+        3,
+        1,
+        3,
+        1,
+    ]
+    stack = ResidualStack(2, depth=3, dilation_growth=2, reverse_dilation=True)
+    assert dilations(stack) == [4, 2, 1]
+
+
+@pytest.mark.parametrize("scale_residual", [False, True])
+def test_a_stack_is_its_formula(scale_residual: bool):
+    torch.manual_seed(0)
+    stack = ResidualStack(
+        3, depth=4, dilation_growth=2, scale_residual=scale_residual, conv_multiplier=1.5
+    )
+    expected = hidden = torch.randn(2, 3, 20)
+    scale = 1 / math.sqrt(4) if scale_residual else 1
+    for block in stack.blocks:
+        assert block.dilated.weight.shape == (4, 3, 3)
+        dilation = block.dilated.dilation[0]
+        inner = F.conv1d(
+            F.relu(expected),
+            block.dilated.weight,
+            block.dilated.bias,
+            padding=dilation,
+            dilation=dilation,
+        )
+        added = F.conv1d(F.relu(inner), block.pointwise.weight, block.pointwise.bias)
+        expected = expected + scale * added
+    torch.testing.assert_close(stack(hidden), expected)
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+@pytest.mark.parametrize("num_stages", [1, 3])
+def test_time_is_divided_and_multiplied(stride: int, num_stages: int):
+    settings = {"depth": 2, "num_stages": num_stages, "stride": stride, "dilation_growth": 3}
+    encoder = EncoderBlock(1, 4, 5, **settings)
+    decoder = DecoderBlock(5, 4, 1, **settings)
+    factor = stride**num_stages
+    for extra in range(stride + 1):
+        hidden = encoder(torch.randn(2, 1, 7 * factor + extra))
+        assert hidden.shape == (2, 5, 7 + extra // factor)
+        assert decoder(hidden).shape == (2, 1, factor * hidden.shape[2])
+
+
+@pytest.mark.parametrize("block", [EncoderBlock, DecoderBlock])
+@pytest.mark.parametrize("stride", [3, 1, 0])
+def test_odd_strides_are_refused(block: type, stride: int):
+    with pytest.raises(ValueError, match=f"positive and even, got {stride}"):
+        block(1, 2, 2, depth=1, num_stages=1, stride=stride, dilation_growth=1)
+
+
+def changed(whole: Tensor, part: Tensor) -> Edges:
+    """How many values of `part` at each end differ from those at the same place in `whole`."""
+    differs = ((whole - part).abs() > 1e-12).any(dim=0).any(dim=0).nonzero().flatten().tolist()
+    middle = whole.shape[-1] // 2
+    left = max((position + 1 for position in differs if position < middle), default=0)
+    right = max(
+        (whole.shape[-1] - position for position in differs if position >= middle), default=0
+    )
+    return Edges(left, right)
+
+
+GEOMETRIES = [
+    {
+        "depth": depth,
+        "num_stages": stages,
+        "stride": stride,
+        "dilation_growth": growth,
+        "dilation_cycle": cycle,
+    }
+    for depth, stages, stride, growth, cycle in itertools.product(
+        [1, 3], [1, 2], [2, 4], [1, 3], [None, 2]
+    )
+]
+
+
+@pytest.mark.parametrize("settings", GEOMETRIES)
+@torch.no_grad()
+def test_edges_are_exactly_what_a_cut_changes(settings: dict):
+    torch.manual_seed(0)
+    factor = settings["stride"] ** settings["num_stages"]
+    time = 96
+
+    encoder = EncoderBlock(1, 3, 2, **settings).double()
+    audio = torch.randn(4, 1, 3 * time * factor, dtype=torch.float64)
+    whole = encoder(audio)[..., time : 2 * time]
+    part = encoder(audio[..., time * factor : 2 * time * factor])
+    assert changed(whole, part) == encoder.edges(Edges())
+
+    for reverse_dilation in (False, True):
+        decoder = DecoderBlock(2, 3, 1, **settings, reverse_dilation=reverse_dilation).double()
+        hidden = torch.randn(4, 2, 3 * time, dtype=torch.float64)
+        whole = decoder(hidden)[..., time * factor : 2 * time * factor]
+        part = decoder(hidden[..., time : 2 * time])
+        assert changed(whole, part) == decoder.edges(Edges())
+
+
+def test_new_convolutions_are_drawn_as_torch_draws_them():
+    for layer in (nn.Conv1d(5, 7, 3), nn.ConvTranspose1d(5, 7, 4, stride=2)):
+        torch.manual_seed(3)
+        layer.reset_parameters()
+        weight, bias = layer.weight.clone(), layer.bias.clone()
+        torch.manual_seed(3)
+        init_convolutions(layer)
+        assert torch.equal(layer.weight, weight)
+        assert torch.equal(layer.bias, bias)
+
+
+def test_loaded_tensors_are_not_drawn_again():
+    layer = nn.Conv1d(5, 7, 3)
+    weight, bias = layer.weight.clone(), layer.bias.clone()
+    layer.weight._is_hf_initialized = True  # what from_pretrained sets
+    init_convolutions(layer)
+    assert torch.equal(layer.weight, weight)
+    assert not torch.equal(layer.bias, bias)
+
+
+def test_with_zero_init_new_blocks_add_nothing():
+    stack = ResidualStack(3, depth=2, dilation_growth=3, zero_init=True)
+    for module in stack.modules():
+        init_convolutions(module)
+    for block in stack.blocks:
+        for module in block.modules():
+            init_convolutions(module)
+        init_convolutions(block)  # transformers goes from the leaves to the root
+        assert isinstance(block, ResidualBlock)
+    hidden = torch.randn(1, 3, 9)
+    assert torch.equal(stack(hidden), hidden)

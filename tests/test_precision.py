@@ -1,0 +1,72 @@
+"""Tensors that stay float32 whatever the model around them does."""
+
+import pytest
+import torch
+from torch import nn
+
+from jukebox_hf.precision import Float32Module, torch_dtype, without_autocast
+
+
+class Table(Float32Module):
+    """One of each: parameter, float buffer, integer buffer, child."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((3,), 0.1))
+        self.register_buffer("sums", torch.full((3,), 0.1))
+        self.register_buffer("steps", torch.tensor(7))
+        self.child = nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
+def test_precisions_have_names(name: str):
+    assert torch_dtype(name) is getattr(torch, name)
+
+
+def test_other_precisions_are_refused():
+    with pytest.raises(ValueError, match="float32, float16, bfloat16, got 'fp8'"):
+        torch_dtype("fp8")
+
+
+@pytest.mark.parametrize(
+    "cast",
+    [
+        lambda module: module.half(),
+        lambda module: module.bfloat16(),
+        lambda module: module.double(),
+        lambda module: module.to(torch.float16),
+        lambda module: module.to("cpu", torch.bfloat16),
+    ],
+)
+def test_its_own_tensors_keep_every_bit_and_its_children_do_not(cast):
+    outer = cast(nn.Sequential(Table()))
+    table = outer[0]
+    assert torch.equal(table.weight, torch.full((3,), 0.1))
+    assert torch.equal(table.sums, torch.full((3,), 0.1))
+    assert table.weight.dtype == table.sums.dtype == torch.float32
+    assert table.steps.dtype == torch.int64
+    assert table.child.weight.dtype != torch.float32
+
+
+def test_gradients_stay_float32_too():
+    table = Table()
+    table.weight.sum().backward()
+    table.half()
+    assert table.weight.grad.dtype == torch.float32
+
+
+def test_moves_between_devices_still_work():
+    table = Table().to("meta", torch.float16)
+    assert table.weight.is_meta
+    assert table.weight.dtype == torch.float32
+    assert table.to_empty(device="cpu").sums.device.type == "cpu"
+
+
+def test_autocast_can_be_left():
+    ones = torch.ones(2, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (ones @ ones).dtype == torch.bfloat16
+        with without_autocast(ones.device):
+            assert (ones @ ones).dtype == torch.float32
+        with without_autocast(torch.device("meta")):
+            pass
