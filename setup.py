@@ -79,11 +79,11 @@ setup(
         "pydub>=0.25.1",
         'audioop-lts>=0.2.1; python_version >= "3.13"',  # pydub imports audioop, gone in 3.13
         "numpy>=1.26",
-        "safetensors>=0.4.3",
+        "safetensors>=0.8",
         "soundfile>=0.13",
         "soxr>=0.5",
         "Unidecode>=1.4",
-        "tqdm>=4.60",
+        "tqdm>=4.67",
         "PyYAML>=6",
         "Jinja2>=3",
         "Pillow>=10",
