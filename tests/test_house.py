@@ -240,11 +240,12 @@ def state():
     }
 
 before = state()
+modules = set(sys.modules)
 import jukebox_hf
 after = state()
 print(json.dumps({
     "changed": [name for name in before if before[name] != after[name]],
-    "imported early": sorted({"datasets", "pydub", "peft", "click"} & set(sys.modules)),
+    "imported early": sorted({"datasets", "pydub", "peft", "click"} & (set(sys.modules) - modules)),
     "cuda": torch.cuda.is_initialized(),
 }))
 """
