@@ -71,7 +71,7 @@ def open_tensors(path: Path) -> TensorFile:
 
 
 def _open_safetensors(path: Path) -> TensorFile:
-    file = safe_open(path, framework="pt")  # mapped into memory for as long as a reader lives
+    file: Any = safe_open(path, framework="pt")  # mapped into memory for as long as a reader lives
     tensors = {}
     for name in file.keys():  # noqa: SIM118 (the file is no dict)
         header = file.get_slice(name)
@@ -150,9 +150,10 @@ def _read_legacy(
 ) -> Tensor:
     steps = zip(shape, stride, strict=True)
     values = torch.empty(1 + sum((size - 1) * step for size, step in steps), dtype=dtype)
+    data: Any = values.view(torch.uint8).numpy()
     with path.open("rb") as file:
         file.seek(start)
-        if file.readinto(values.view(torch.uint8).numpy()) != values.nbytes:
+        if file.readinto(data) != values.nbytes:
             raise ValueError(f"{path}: the file ends within its tensors; fetch it again")
     return values.as_strided(tuple(shape), tuple(stride))
 

@@ -1,0 +1,223 @@
+"""What the shapes of tensors say about a model, and whether its config says the same.
+
+Tensors go by our names throughout. Shapes are known from the headers of files: nothing here reads
+or allocates weights, so a config can be judged before anything is built from it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.presets import PRIOR_PRESETS
+from jukebox_hf.vqvae.configuration_vqvae import PRESETS as VQVAE_PRESETS
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+
+Config = JukeboxVQVAEConfig | JukeboxPriorConfig
+Shapes = Mapping[str, tuple[int, ...]]
+
+# Far above every model there is, far below what would fill a memory while a config is checked.
+MAX_NUMBER = 2**40
+MAX_REPEATS = 4096
+REPEATS = re.compile(r"(.*_)?(depth|downsamplings|level)|strides|widths|depths")
+LISTED = 12  # names that a message shows before it counts the rest
+
+
+def measure_vqvae(shapes: Shapes, source: str) -> dict[str, Any]:
+    """Fields of a VQ-VAE's config as far as the tensors show them.
+
+    Raises:
+        ValueError: if a tensor that must be there is not; the message begins with `source`.
+    """
+    num_levels = _count(shapes, r"levels\.(\d+)\.decoder\.output\.weight")
+    top = f"levels.{num_levels - 1}.encoder.blocks"
+    widths, depths, downsamplings, strides = [], [], [], []
+    for level in range(num_levels):
+        stages = rf"{re.escape(top)}\.{level}\.stages\.(\d+)\.downsample\.weight"
+        downsamplings.append(_count(shapes, stages))
+        first = f"levels.{level}.encoder.blocks.0.stages.0"
+        width, _, _ = _shape(shapes, f"{first}.downsample.weight", 3, source)
+        widths.append(width)
+        blocks = rf"{re.escape(first)}\.residual\.blocks\.(\d+)\.dilated\.weight"
+        depths.append(_count(shapes, blocks))
+        sampler = f"{top}.{level}.stages.0.downsample.weight"
+        strides.append(_shape(shapes, sampler, 3, source)[2] // 2)  # kernels span two strides
+    measured = {
+        "num_levels": num_levels,
+        "downsamplings": tuple(downsamplings),
+        "strides": tuple(strides),
+        "widths": tuple(widths),
+        "depths": tuple(depths),
+        "codebook_dim": _shape(shapes, "levels.0.decoder.output.weight", 3, source)[1],
+        "use_codebook": "levels.0.codebook.vectors" in shapes,
+    }
+    if measured["use_codebook"]:
+        measured["codebook_size"] = _rows(shapes, "levels.0.codebook.vectors")
+    return measured
+
+
+def measure_prior(shapes: Shapes, source: str) -> dict[str, Any]:
+    """The same for a prior; some are properties of its config."""
+    vocabulary_size, _ = _shape(shapes, "decoder.embedding.weight", 2, source)
+    measured: dict[str, Any] = {"vocabulary_size": vocabulary_size}
+    transformer = _measure_transformer(shapes, "decoder", source)
+    measured["sequence_length"] = transformer.pop("length")
+    measured |= transformer
+    measured["artist_count"] = _rows(shapes, "label_embedding.artist.weight")
+    measured["genre_count"] = _rows(shapes, "label_embedding.genre.weight")
+    measured["timing_bins"] = _rows(shapes, "timing_embedding.total.weight")
+    measured["upper_downsamplings"] = _count(
+        shapes, r"upper_conditioner\.upsampler\.stages\.(\d+)\.upsample\.weight"
+    )
+    if measured["upper_downsamplings"]:
+        stage = "upper_conditioner.upsampler.stages.0"
+        measured["codebook_size"] = _rows(shapes, "upper_conditioner.embedding.weight")
+        measured["upper_stride"] = _shape(shapes, f"{stage}.upsample.weight", 3, source)[2] // 2
+        width = _shape(shapes, "upper_conditioner.upsampler.input.weight", 3, source)[0]
+        measured["conditioner_width"] = width
+        measured["conditioner_depth"] = _count(
+            shapes, rf"{re.escape(stage)}\.residual\.blocks\.(\d+)\.dilated\.weight"
+        )
+    if any(name.startswith("lyric_encoder.") for name in shapes):
+        encoder = _measure_transformer(shapes, "lyric_encoder.transformer", source)
+        measured["lyrics"] = "encoder"
+        measured["lyric_length"] = encoder.pop("length")
+        measured["lyric_vocab_size"] = _rows(shapes, "lyric_encoder.transformer.embedding.weight")
+        measured |= {f"lyric_encoder_{name}": value for name, value in encoder.items()}
+    return measured
+
+
+def _measure_transformer(shapes: Shapes, prefix: str, source: str) -> dict[str, int]:
+    length, width = _shape(shapes, f"{prefix}.positions.weight", 2, source)
+    return {
+        "length": length,
+        "width": width,
+        "depth": _count(shapes, rf"{re.escape(prefix)}\.layers\.(\d+)\.attention\.output\.weight"),
+        "attention_width": _shape(shapes, f"{prefix}.layers.0.attention.output.weight", 2, source)[
+            1
+        ],
+        "mlp_width": _shape(shapes, f"{prefix}.layers.0.mlp.expand.weight", 2, source)[0],
+    }
+
+
+def _count(shapes: Shapes, pattern: str) -> int:
+    """How many different numbers stand in the group of `pattern`."""
+    matches = (re.fullmatch(pattern, name) for name in shapes)
+    return len({match.group(1) for match in matches if match})
+
+
+def _rows(shapes: Shapes, name: str) -> int:
+    return shapes[name][0] if shapes.get(name) else 0
+
+
+def _shape(shapes: Shapes, name: str, axes: int, source: str) -> tuple[int, ...]:
+    shape = shapes.get(name)
+    if shape is None:
+        raise ValueError(f"{source}: tensors are missing, among them {name}")
+    if len(shape) != axes:
+        raise ValueError(f"{source}: expected {axes} axes in {name}, found shape {list(shape)}")
+    return shape
+
+
+def check_measures(config: Config, measured: Mapping[str, Any], source: str) -> None:
+    """Raise `ValueError` if the tensors contradict the config, naming each field that differs."""
+    differing = [
+        f"{name} {_plain(getattr(config, name))} (tensors: {_plain(found)})"
+        for name, found in measured.items()
+        if getattr(config, name) != found
+    ]
+    if differing:
+        raise ValueError(f"{source}: its settings contradict its tensors: {', '.join(differing)}")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def recognise_vqvae(measured: Mapping[str, Any]) -> JukeboxVQVAEConfig | None:
+    """The preset that has exactly these measures, if any."""
+    for name in VQVAE_PRESETS:
+        config = JukeboxVQVAEConfig.preset(name)
+        if _agrees(config, measured):
+            return config
+    return None
+
+
+def recognise_prior(measured: Mapping[str, Any]) -> dict[str, JukeboxPriorConfig]:
+    """The presets that have exactly these measures, by name.
+
+    The released upsamplers have the same shapes and differ in level and in one scale, so there
+    may be two: the caller must know the level.
+    """
+    presets = {name: JukeboxPriorConfig.preset(name) for name in PRIOR_PRESETS}
+    return {name: config for name, config in presets.items() if _agrees(config, measured)}
+
+
+def _agrees(config: Config, measured: Mapping[str, Any]) -> bool:
+    return all(getattr(config, name) == found for name, found in measured.items())
+
+
+def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of everything that a saved model of this config holds.
+
+    Builds the model without memory. Call `check_measures` first: the time that this takes grows
+    with the depth that the config claims.
+    """
+    with torch.device("meta"):
+        model = (
+            JukeboxVQVAE(config) if isinstance(config, JukeboxVQVAEConfig) else JukeboxPrior(config)
+        )
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in model.all_tied_weights_keys:
+        shapes.pop(name, None)  # stored once, under the other name
+    return shapes
+
+
+def check_shapes(expected: Shapes, found: Shapes, source: str) -> None:
+    """Raise `ValueError` unless names and shapes are the same, listing those that differ."""
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    differing = [
+        f"{name} {list(found[name])} (expected {list(expected[name])})"
+        for name in expected
+        if name in found and found[name] != expected[name]
+    ]
+    problems = [
+        f"{problem} {list_names(names)}"
+        for problem, names in (
+            ("missing", missing),
+            ("not expected", unexpected),
+            ("of another shape", differing),
+        )
+        if names
+    ]
+    if problems:
+        raise ValueError(f"{source}: its tensors do not fit its settings; {'; '.join(problems)}")
+
+
+def list_names(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    names = list(names)
+    rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + rest
+
+
+def check_numbers(fields: Mapping[str, Any], source: str) -> None:
+    """Raise `ValueError` for numbers that no model has, before a config is made of them.
+
+    Checking the depth of a config against its attention pattern takes time and memory in proportion
+    to the depth; 10^12 layers would never end.
+    """
+    for name, value in fields.items():
+        limit = MAX_REPEATS if REPEATS.fullmatch(name) else MAX_NUMBER
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if len(values) > MAX_REPEATS:
+            raise ValueError(f"{source}: {name} has {len(values)} entries, which no model has")
+        for number in values:
+            is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+            if is_number and not -limit <= number <= limit:
+                raise ValueError(f"{source}: {name} is {number}, at most {limit} makes sense")

@@ -1,0 +1,289 @@
+"""Checkpoints of the two older layouts to ours: the 2020 release's files, and the former port's.
+
+Sources are opened, renamed and checked in full before anything is written; then every tensor passes
+through memory alone. What each file is, its tensors tell.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jukebox_hf.hub.component_writing import (
+    DTYPE_CHOICES,
+    KEEP,
+    ConvertedComponent,
+    stored_fingerprint,
+    write_component,
+)
+from jukebox_hf.hub.convert_openai import ENDINGS, find_files, open_openai
+from jukebox_hf.hub.convert_transformers import is_port, open_transformers
+from jukebox_hf.hub.folders import check_new_folder, new_folder
+from jukebox_hf.hub.manifest import OPENAI_LICENCE, ComponentReference, Manifest, save_manifest
+from jukebox_hf.hub.names import VQVAE
+from jukebox_hf.hub.resolve import dialect_of, is_released, prior_config, vqvae_config
+from jukebox_hf.hub.source import Component
+from jukebox_hf.hub.vocabularies import (
+    Names,
+    read_ids_folder,
+    read_port_characters,
+    read_port_folder,
+)
+from jukebox_hf.hub.writing import SHARD_BYTES
+from jukebox_hf.labels import LYRIC_CHARACTERS, JukeboxProcessor
+from jukebox_hf.labels.vocabularies import Dialect
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+
+Config = JukeboxVQVAEConfig | JukeboxPriorConfig
+
+# How the original samples: the share of each window that is new, and the temperature.
+TOP_HOP_FRACTION, HOP_FRACTION, TEMPERATURE = 0.125, 0.5, 0.99
+USUAL_SECONDS, USUAL_TOTAL_SECONDS = 20.0, 180.0
+RELEASED_NOTE = (
+    "the weights have the shapes of those that OpenAI released, or come with its label lists: they "
+    "are taken to be under its Noncommercial Use License, which also covers the music made with them "
+    "(edit `licence` in jukebox.json if they are your own)"
+)
+
+
+class Conversion(NamedTuple):
+    """What `convert` wrote.
+
+    Attributes:
+        output: the folder of the converted model.
+        components: by name, "vqvae" or "prior_N".
+        licence: as in the manifest.
+        notes: what the user should know, one sentence each.
+    """
+
+    output: Path
+    components: dict[str, ConvertedComponent]
+    licence: str | None
+    notes: tuple[str, ...]
+
+
+class Plan(NamedTuple):
+    """A component on disk and the config that it gets."""
+
+    component: Component
+    config: Config
+
+
+def convert(
+    sources: Sequence[Path | str],
+    output: Path | str,
+    *,
+    ids_dir: Path | str | None = None,
+    dtype: str = KEEP,
+    presets: Mapping[str, str] | None = None,
+    vqvae: JukeboxVQVAEConfig | None = None,
+    vqvae_reference: ComponentReference | None = None,
+    overwrite: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+) -> Conversion:
+    """Convert checkpoints into one model folder, which appears complete or not at all.
+
+    Memory needed beside the libraries is that of a few tensors, not of a model.
+
+    Args:
+        sources: `.pth.tar` files of the release, folders that hold them, or a folder in the former
+            port's layout.
+        output: folder to be made.
+        ids_dir: folder with the release's `v2_artist_ids.txt` and so on. A port's folder brings
+            its own lists.
+        dtype: of the linear weights: "float32", "float16", "bfloat16", or "keep" for what each
+            source has. All else is float32, as the models compute with it.
+        presets: name of a preset by source, for files that do not say what they are.
+        vqvae: config of the VQ-VAE that goes with the priors, if it is not among the sources.
+        vqvae_reference: where that VQ-VAE is on the Hub, for the manifest.
+        overwrite: replace an existing model folder.
+        shard_bytes: largest file of weights.
+
+    Raises:
+        ValueError: for sources that are damaged, incomplete, not models, or do not go together.
+        FileNotFoundError: if a source does not exist.
+        FileExistsError: if the output does.
+    """
+    if dtype not in DTYPE_CHOICES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPE_CHOICES)}, got {dtype!r}")
+    output = Path(output)
+    check_new_folder(output, overwrite=overwrite)
+    paths = [Path(source) for source in sources]
+    components = [component for path in paths for component in _open(path)]
+    names = _read_names(paths, Path(ids_dir) if ids_dir is not None else None)
+    plans = _plan(components, vqvae, presets or {})
+    notes: list[str] = []
+    processors = _processors(plans, names, _read_characters(paths), notes)
+    licence = None
+    if any(map(is_released, components)) or any(each.is_released for each in names.values()):
+        licence = OPENAI_LICENCE
+        notes.append(RELEASED_NOTE)
+    converted = {}
+    with new_folder(output, overwrite=overwrite) as folder:
+        for name, (component, config) in plans.items():
+            (folder / name).mkdir()
+            converted[name] = write_component(
+                folder / name, component, config, dtype=dtype, shard_bytes=shard_bytes
+            )
+            if name in processors:
+                processors[name].save_pretrained(folder / name)
+        save_manifest(folder, _manifest(plans, licence, vqvae_reference))
+    return Conversion(output, converted, licence, tuple(notes))
+
+
+def _open(path: Path) -> list[Component]:
+    """The components that one source holds."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    if not path.is_dir():
+        return [open_openai(path)]
+    if is_port(path):
+        return open_transformers(path)
+    files = find_files(path)
+    if not files:
+        endings = ", ".join(f"*{ending}" for ending in ENDINGS)
+        raise ValueError(
+            f"{path}: expected checkpoints ({endings}) or a repository of the former transformers "
+            "port, found neither"
+        )
+    return [open_openai(file) for file in files]
+
+
+def _plan(
+    components: Sequence[Component],
+    vqvae: JukeboxVQVAEConfig | None,
+    presets: Mapping[str, str],
+) -> dict[str, Plan]:
+    """Name every component and find its config: the VQ-VAE first, then priors from the finest."""
+    if not components:
+        raise ValueError("expected at least one file or folder to convert, got none")
+    presets = dict(presets)
+    plans: dict[str, Plan] = {}
+    for component in sorted(components, key=lambda each: each.kind != VQVAE):
+        preset = presets.pop(component.source, None)
+        config: Config
+        if component.kind == VQVAE:
+            name, config = VQVAE, vqvae_config(component, preset)
+            config.codebook_fingerprint = stored_fingerprint(component, config)
+            vqvae = config
+        else:
+            config = prior_config(component, vqvae, preset)
+            name = f"prior_{config.level}"
+        if name in plans:
+            raise ValueError(
+                f"both {plans[name].component.source} and {component.source} hold {name}; give one"
+            )
+        plans[name] = Plan(component, config)
+    if presets:
+        raise ValueError(
+            f"a preset is given for {', '.join(presets)}, which is not among the sources"
+        )
+    return dict(sorted(plans.items(), key=lambda item: (item[0] != VQVAE, item[0])))
+
+
+# --- labels -------------------------------------------------------------------------------------
+
+
+def _read_names(paths: Sequence[Path], ids_dir: Path | None) -> dict[Dialect, Names]:
+    if ids_dir is not None:
+        return read_ids_folder(ids_dir)
+    found = [read_port_folder(path) for path in paths if path.is_dir() and is_port(path)]
+    return found[0] if found else {}
+
+
+def _read_characters(paths: Sequence[Path]) -> str | None:
+    found = [read_port_characters(path) for path in paths if path.is_dir() and is_port(path)]
+    return found[0] if found else None
+
+
+def _processors(
+    plans: Mapping[str, Plan],
+    names: Mapping[Dialect, Names],
+    characters: str | None,
+    notes: list[str],
+) -> dict[str, JukeboxProcessor]:
+    """The processor of each prior that can have one."""
+    processors = {}
+    for name, (component, config) in plans.items():
+        if not isinstance(config, JukeboxPriorConfig):
+            continue
+        if config.has_labels and not names:
+            notes.append(
+                f"{name} takes artists and genres, but their names were not given (--ids-dir): the "
+                "converted prior understands label numbers only, and cannot be prompted by name"
+            )
+            continue
+        dialect = dialect_of(component, config)
+        if dialect is None and config.has_labels:
+            raise ValueError(
+                f"{component.source}: nothing says whether its {config.genre_count} genres are of "
+                "the v2 or the v3 lists; convert it without --ids-dir"
+            )
+        dialect = dialect or "v3"
+        try:
+            processors[name] = _processor(config, dialect, names, characters)
+        except ValueError as error:
+            raise ValueError(f"{component.source}: {error}") from error
+    return processors
+
+
+def _processor(
+    config: JukeboxPriorConfig,
+    dialect: Dialect,
+    names: Mapping[Dialect, Names],
+    characters: str | None,
+) -> JukeboxProcessor:
+    artists: Mapping[str, int] = {}
+    genres: Mapping[str, int] = {}
+    if config.has_labels:
+        if dialect not in names:
+            raise ValueError(f"speaks the {dialect} lists of names, which were not found")
+        artists, genres = names[dialect]
+    lyric_characters = ""
+    if config.lyrics != "none":
+        known = [characters or "", *LYRIC_CHARACTERS.values()]
+        fitting = [each for each in known if each and len(each) + 1 == config.lyric_vocab_size]
+        if not fitting:
+            raise ValueError(
+                f"reads {config.lyric_vocab_size} lyric symbols, expected one of "
+                f"{', '.join(str(len(each) + 1) for each in known if each)}"
+            )
+        lyric_characters = fitting[0]
+    return JukeboxProcessor.for_prior(
+        config, artists=artists, genres=genres, dialect=dialect, lyric_characters=lyric_characters
+    )
+
+
+# --- manifest -----------------------------------------------------------------------------------
+
+
+def _manifest(
+    plans: Mapping[str, Plan], licence: str | None, vqvae_reference: ComponentReference | None
+) -> Manifest:
+    components = {name: ComponentReference(subfolder=name) for name in plans}
+    if VQVAE not in components and vqvae_reference is not None:
+        components = {VQVAE: vqvae_reference, **components}
+    configs = [plan.config for plan in plans.values()]
+    return Manifest(components, generation=default_generation(configs), licence=licence)
+
+
+def default_generation(configs: Sequence[Config]) -> dict[str, Any]:
+    """Sampling defaults as in the original's script, within the lengths that the priors allow."""
+    priors = [config for config in configs if isinstance(config, JukeboxPriorConfig)]
+    if not priors:
+        return {}
+    levels = sorted(config.level for config in priors)
+    top = max(priors, key=lambda config: config.level)
+    total = USUAL_TOTAL_SECONDS
+    if top.has_timing:
+        # The maximum itself is excluded.
+        total = max(min(total, 0.9 * top.max_total_seconds), top.min_total_seconds)
+    return {
+        "temperature": {str(level): TEMPERATURE for level in levels},
+        "hop_fraction": {
+            str(level): HOP_FRACTION if level < top.level or top.is_upsampler else TOP_HOP_FRACTION
+            for level in levels
+        },
+        "seconds": min(USUAL_SECONDS, total),
+        "total_seconds": total,
+    }

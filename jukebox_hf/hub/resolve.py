@@ -1,0 +1,229 @@
+"""Which config a converted model gets: from its own options, from a preset, or from its shapes.
+
+Options of the original's files are trusted and checked against the tensors. Those of the port are
+not, where the tensors are the ones of a released model: the port's published configs are wrong.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jukebox_hf.hub.architecture import (
+    check_measures,
+    check_numbers,
+    check_shapes,
+    expected_shapes,
+    measure_prior,
+    measure_vqvae,
+    recognise_prior,
+    recognise_vqvae,
+)
+from jukebox_hf.hub.names import VQVAE
+from jukebox_hf.hub.source import Component
+from jukebox_hf.labels.vocabularies import Dialect
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.presets import PRIOR_PRESETS
+from jukebox_hf.vqvae.configuration_vqvae import PRESETS as VQVAE_PRESETS
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+
+RELEASED = ("5b", "5b_lyrics", "1b_lyrics", "upsampler_level_0", "upsampler_level_1")
+# Genres that the release's lists know, by dialect.
+GENRE_COUNTS: dict[int, Dialect] = {120: "v2", 604: "v3"}
+
+
+def is_released(component: Component) -> bool:
+    """Whether the shapes are those of a model that OpenAI released.
+
+    The weights then most likely are OpenAI's, or derive from them. Label tables do not count:
+    fine-tuning changes them.
+    """
+    if component.kind == VQVAE:
+        measured = measure_vqvae(component.shapes, component.source)
+        return recognise_vqvae(measured) == JukeboxVQVAEConfig.preset("vqvae")
+    measured = measure_prior(component.shapes, component.source)
+    for name in ("artist_count", "genre_count", "timing_bins"):
+        measured.pop(name)
+    return not set(RELEASED).isdisjoint(recognise_prior(measured))
+
+
+def vqvae_config(component: Component, preset: str | None = None) -> JukeboxVQVAEConfig:
+    """The config of a VQ-VAE; its tensors are exactly those that it needs.
+
+    Raises:
+        ValueError: if options and tensors contradict each other, or nothing says what it is.
+    """
+    source = component.source
+    measured = measure_vqvae(component.shapes, source)
+    recognised = recognise_vqvae(measured)
+    if preset is not None:
+        _check_preset(preset, VQVAE, source)
+        config = JukeboxVQVAEConfig.preset(preset)
+    elif component.fields and (component.trusted or recognised is None):
+        config = _make(JukeboxVQVAEConfig, component.fields, source)
+    elif recognised is not None:
+        config = recognised
+    else:
+        raise ValueError(
+            f"{source}: is a VQ-VAE without options (hps), and not a released one; say which it is "
+            f"with --preset ({', '.join(VQVAE_PRESETS)})"
+        )
+    check_measures(config, measured, source)
+    kept = {name: shape for name, shape in expected_shapes(config).items() if not _is_new(name)}
+    check_shapes(kept, component.shapes, source)
+    return config
+
+
+def _is_new(name: str) -> bool:
+    """Whether a tensor of our VQ-VAE has no counterpart in the older layouts."""
+    return name.endswith((".codebook.sums", ".codebook.counts", ".codebook.initialized"))
+
+
+def prior_config(
+    component: Component, vqvae: JukeboxVQVAEConfig | None, preset: str | None = None
+) -> JukeboxPriorConfig:
+    """The config of a prior on the codes of `vqvae`; its tensors are exactly those that it needs.
+
+    Without a VQ-VAE, the released one is assumed for the priors that were released on it.
+
+    Raises:
+        ValueError: if options, tensors and VQ-VAE contradict each other, or nothing says what
+            it is.
+    """
+    source = component.source
+    measured = measure_prior(component.shapes, source)
+    recognised = recognise_prior(measured)
+    if preset is not None:
+        _check_preset(preset, "prior", source)
+        fields: dict[str, Any] = dict(PRIOR_PRESETS[preset])
+    elif component.fields and (component.trusted or not recognised):
+        fields = {**component.fields, **_fields_from_codec(component, vqvae, recognised)}
+    else:
+        fields = dict(PRIOR_PRESETS[_choose(component, recognised)])
+    fields["codebook_fingerprint"] = vqvae.codebook_fingerprint if vqvae else None
+    config: JukeboxPriorConfig = _make(JukeboxPriorConfig, fields, source)
+    check_measures(config, measured, source)
+    if vqvae is not None:
+        _check_codec(config, vqvae, source)
+    expected = expected_shapes(config)
+    found = component.shapes
+    if config.tie_word_embeddings:
+        found.pop("output.weight", None)
+    check_shapes(expected, found, source)
+    return config
+
+
+def _choose(component: Component, recognised: Mapping[str, JukeboxPriorConfig]) -> str:
+    """The preset of a prior that says nothing of itself."""
+    source = component.source
+    if not recognised:
+        raise ValueError(
+            f"{source}: is a prior without options (hps), and its tensors are those of no known "
+            f"model; say which it is with --preset ({', '.join(PRIOR_PRESETS)})"
+        )
+    fitting = [
+        name
+        for name, config in recognised.items()
+        if component.level is None or config.level == component.level
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        name, config = next(iter(recognised.items()))
+        raise ValueError(
+            f"{source}: expected a prior of level {component.level}, found the tensors of {name}, "
+            f"which is one of level {config.level}"
+        )
+    raise ValueError(
+        f"{source}: its tensors could be those of {' or '.join(fitting)}, and nothing in it says "
+        f"which; keep its original name, or give --preset FILE=NAME"
+    )
+
+
+def _fields_from_codec(
+    component: Component,
+    vqvae: JukeboxVQVAEConfig | None,
+    recognised: Mapping[str, JukeboxPriorConfig],
+) -> dict[str, Any]:
+    """What a prior's own options do not say: its level's place above the audio."""
+    source, level = component.source, component.level
+    if level is None:
+        raise ValueError(f"{source}: nothing says which level it is for; give --preset FILE=NAME")
+    if vqvae is None:
+        released = [config for config in recognised.values() if config.level == level]
+        if not released:
+            raise ValueError(
+                f"{source}: a prior alone does not say how much audio a code stands for; convert it "
+                "with its VQ-VAE's file, or name a model that has it with --vqvae"
+            )
+        names = ("hop_length", "sampling_rate", "codebook_size", "upper_downsamplings")
+        return {"level": level} | {
+            name: getattr(released[0], name) for name in (*names, "upper_stride")
+        }
+    _check_level(component, vqvae)
+    fields = {
+        "level": level,
+        "hop_length": vqvae.hop_lengths[level],
+        "sampling_rate": vqvae.sampling_rate,
+        "codebook_size": vqvae.codebook_size,
+    }
+    if component.is_upsampler:
+        fields["upper_downsamplings"] = vqvae.downsamplings[level + 1]
+        fields["upper_stride"] = vqvae.strides[level + 1]
+    return fields
+
+
+def _check_level(component: Component, vqvae: JukeboxVQVAEConfig) -> None:
+    source, level, top = component.source, component.level, vqvae.num_levels - 1
+    assert level is not None
+    if level > top:
+        raise ValueError(
+            f"{source}: is a prior of level {level}, but the VQ-VAE has levels 0 to {top}"
+        )
+    if component.is_upsampler != (level < top):
+        found = "one that takes" if component.is_upsampler else "one that takes no"
+        raise ValueError(
+            f"{source}: expected a prior of level {level} of {top + 1}, found {found} codes of a "
+            "level above"
+        )
+
+
+def _check_codec(config: JukeboxPriorConfig, vqvae: JukeboxVQVAEConfig, source: str) -> None:
+    """Raise `ValueError` if a prior was not made for the codes of this VQ-VAE."""
+    if config.level >= vqvae.num_levels:
+        raise ValueError(
+            f"{source}: is a prior of level {config.level}, but the VQ-VAE has levels 0 to "
+            f"{vqvae.num_levels - 1}"
+        )
+    pairs = {
+        "codebook_size": vqvae.codebook_size,
+        "hop_length": vqvae.hop_lengths[config.level],
+        "sampling_rate": vqvae.sampling_rate,
+    }
+    for name, expected in pairs.items():
+        found = getattr(config, name)
+        if found != expected:
+            raise ValueError(
+                f"{source}: was made for codes with {name} {found}, the VQ-VAE has {expected}"
+            )
+
+
+def _check_preset(preset: str, kind: str, source: str) -> None:
+    known = VQVAE_PRESETS if kind == VQVAE else PRIOR_PRESETS
+    if preset not in known:
+        raise ValueError(
+            f"{source}: holds a {'VQ-VAE' if kind == VQVAE else 'prior'}, and no such preset is "
+            f"called {preset!r}; known: {', '.join(known)}"
+        )
+
+
+def _make(config_class: type[Any], fields: Mapping[str, Any], source: str) -> Any:
+    """A config from fields that came out of a file."""
+    check_numbers(fields, source)
+    try:
+        return config_class(**fields)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{source}: its settings make no sense: {error}") from error
+
+
+def dialect_of(component: Component, config: JukeboxPriorConfig) -> Dialect | None:
+    """Which label lists a prior speaks; `None` if nothing says."""
+    return component.dialect or GENRE_COUNTS.get(config.genre_count)
