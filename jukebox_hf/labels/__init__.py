@@ -1,5 +1,51 @@
-"""From what a piece is, in words, to what a prior reads: artist, genre, timing and lyrics."""
+"""From what a piece is, in words, to what a prior reads: artist, genre, timing and lyrics.
 
-from jukebox_hf.labels.tensors import JukeboxLabels
+Names and text go in; `JukeboxLabels` and lyric tokens come out, by way of one `JukeboxProcessor`
+per prior. What a prior makes of them is `prior`'s business.
+"""
 
-__all__ = ["JukeboxLabels"]
+from jukebox_hf.labels.lyrics import LYRIC_CHARACTERS, LyricAlphabet
+from jukebox_hf.labels.processor import JukeboxProcessor
+from jukebox_hf.labels.tensors import JukeboxLabels, PriorInputs, ResolvedLabels, WindowLabels
+from jukebox_hf.labels.timed_lyrics import (
+    TimedLyrics,
+    TimedSegment,
+    decode_lyrics,
+    parse_lrc,
+    read_lyrics,
+)
+from jukebox_hf.labels.vocabularies import (
+    UNKNOWN,
+    UNKNOWN_ID,
+    Dialect,
+    Vocabulary,
+    genre_keys,
+    normalise_name,
+    read_ids,
+)
+from jukebox_hf.labels.windows import LyricWindow, linear_centre, lyric_window
+
+__all__ = [
+    "LYRIC_CHARACTERS",
+    "UNKNOWN",
+    "UNKNOWN_ID",
+    "Dialect",
+    "JukeboxLabels",
+    "JukeboxProcessor",
+    "LyricAlphabet",
+    "LyricWindow",
+    "PriorInputs",
+    "ResolvedLabels",
+    "TimedLyrics",
+    "TimedSegment",
+    "Vocabulary",
+    "WindowLabels",
+    "decode_lyrics",
+    "genre_keys",
+    "linear_centre",
+    "lyric_window",
+    "normalise_name",
+    "parse_lrc",
+    "read_ids",
+    "read_lyrics",
+]
