@@ -178,21 +178,23 @@ class Attention(nn.Module):
         """
         if self.kind == "cross":
             keys, values = self._encoder_keys_values(encoder_states, cache)
-            mixed = self._attend(self._split_heads(self.query(hidden)), keys, values)
+            query = self._split_heads(self.query(hidden)).to(keys.dtype)
+            mixed = self._attend(query, keys, values)
         else:
-            query, keys, values = (self._split_heads(x) for x in self.qkv(hidden).chunk(3, dim=-1))
+            dtype = None if cache is None else cache.keys.dtype
+            query, keys, values = self._project(hidden, dtype)
             mixed = self._self_attend(query, keys, values, start, cache)
-        return self.output(self._merge_heads(mixed))  # type: ignore[no-any-return]
+        return self._merge_heads(mixed, hidden.dtype)
 
     def step(self, hidden: Tensor, masks: StepMasks, cache: LayerCache) -> Tensor:
         """Attend from one position, (batch, 1, width), over static buffers."""
         if self.kind == "cross":
-            query = self._split_heads(self.query(hidden))
+            query = self._split_heads(self.query(hidden)).to(cache.keys.dtype)
             mixed = self._attend_one(query, cache.keys, cache.values, None)
         else:
-            query, key, value = (self._split_heads(x) for x in self.qkv(hidden).chunk(3, dim=-1))
+            query, key, value = self._project(hidden, cache.keys.dtype)
             mixed = self._step_self(query, key, value, masks, cache)
-        return self.output(self._merge_heads(mixed))  # type: ignore[no-any-return]
+        return self._merge_heads(mixed, hidden.dtype)
 
     def lyric_attention(
         self, hidden: Tensor, encoder_states: Tensor | None, num_lyrics: int
@@ -206,7 +208,7 @@ class Attention(nn.Module):
             query = self._split_heads(self.query(hidden))
             keys, _ = self._encoder_keys_values(encoder_states, None)
             return self._scores(query, keys).softmax(dim=-1)
-        query, keys, _ = (self._split_heads(x) for x in self.qkv(hidden).chunk(3, dim=-1))
+        query, keys, _ = self._project(hidden)
         keys = keys[:, :, : self.layout.prime_length]
         query = query[:, :, num_lyrics:]
         hidden_keys = ~_causal(query.shape[2], keys.shape[2], num_lyrics, query.device)
@@ -236,8 +238,15 @@ class Attention(nn.Module):
         # (batch, heads, time, dim)
         return x.view(batch, time, self.heads, self.head_dim).transpose(1, 2)
 
-    def _merge_heads(self, x: Tensor) -> Tensor:
-        return x.transpose(1, 2).flatten(2)  # (batch, time, attention_width)
+    def _project(self, hidden: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, ...]:
+        """Query, key and value (batch, heads, time, dim) in `dtype`, that of a cache."""
+        projected = self.qkv(hidden)
+        parts = (projected if dtype is None else projected.to(dtype)).chunk(3, dim=-1)
+        return tuple(self._split_heads(part) for part in parts)
+
+    def _merge_heads(self, mixed: Tensor, dtype: torch.dtype) -> Tensor:
+        """(batch, heads, time, dim) to (batch, time, width) in `dtype`."""
+        return self.output(mixed.transpose(1, 2).flatten(2).to(dtype))  # type: ignore[no-any-return]
 
     def _scores(self, query: Tensor, keys: Tensor) -> Tensor:
         return torch.matmul(query * self.head_dim**-0.5, keys.transpose(-1, -2)).float()

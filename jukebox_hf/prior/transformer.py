@@ -244,9 +244,11 @@ class Transformer(nn.Module):
         for kind in self.kinds:
             kept = LayerCache.kept(kind, self.layout, encoder_length)
             shape = (batch_size, self.heads, *kept, self.head_dim)
-            keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+            keys, values = (torch.empty(shape, dtype=dtype, device=device) for _ in range(2))
             layers.append(LayerCache(keys, values))
-        return PriorCache(layers)
+        cache = PriorCache(layers)
+        cache.zero_()  # touches all of it, so that no step waits for pages of memory
+        return cache
 
     def fill_encoder_cache(self, encoder_states: Tensor, cache: PriorCache) -> None:
         """Write the projected encoder states into the buffers of the cross-attention layers."""
