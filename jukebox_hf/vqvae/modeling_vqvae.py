@@ -74,7 +74,8 @@ class JukeboxVQVAEOutput(ModelOutput):
         losses: Its parts.
         reconstructions: (batch, 1, samples) float32 from the codes of each level alone; `samples`
             is that of the audio, rounded down to whole codes of the level.
-        codes: (batch, time) int64; `None` without codebooks.
+        codes: (batch, time) int64; `None` if nothing was quantized.
+        latents: (batch, time, codebook_dim) float32 before quantization, without gradient.
         metrics: Numbers to watch.
     """
 
@@ -82,6 +83,7 @@ class JukeboxVQVAEOutput(ModelOutput):
     losses: JukeboxVQVAELosses | None = None
     reconstructions: tuple[Tensor, ...] | None = None
     codes: tuple[Tensor, ...] | None = None
+    latents: tuple[Tensor, ...] | None = None
     metrics: JukeboxVQVAEMetrics | None = None
 
 
@@ -168,6 +170,7 @@ class Reconstruction(NamedTuple):
 
     audio: Tensor  # (batch, 1, time * hop_length) float32
     commitment: Tensor  # scalar
+    latents: Tensor  # (batch, time, codebook_dim), without gradient
     codes: Tensor | None = None  # (batch, time) int64
     codebook_metrics: CodebookMetrics | None = None
 
@@ -189,16 +192,24 @@ class JukeboxVQVAELevel(nn.Module):
                 revival_threshold=config.revival_threshold,
             )
 
-    def forward(self, audio: Tensor, generator: torch.Generator | None = None) -> Reconstruction:
+    def forward(
+        self,
+        audio: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        learn: bool = False,
+        quantize: bool = True,
+    ) -> Reconstruction:
         """Encode, quantize and decode audio (batch, 1, samples)."""
         latents = self.encode(audio)
-        if self.codebook is None:
-            return Reconstruction(self.decode(latents), commitment=latents.new_zeros(()))
-        codes, vectors, metrics = self.codebook(latents, learn=self.training, generator=generator)
+        found = latents.detach()
+        if self.codebook is None or not quantize:
+            return Reconstruction(self.decode(latents), latents.new_zeros(()), found)
+        codes, vectors, metrics = self.codebook(latents, learn=learn, generator=generator)
         # Straight through: forwards the vectors of the codes, backwards the latents' gradient.
         quantized = latents + (vectors - latents).detach()
         commitment = commitment_loss(latents, vectors)
-        return Reconstruction(self.decode(quantized), commitment, codes, metrics)
+        return Reconstruction(self.decode(quantized), commitment, found, codes, metrics)
 
     def encode(self, audio: Tensor) -> Tensor:
         """Audio (batch, 1, samples) -> latents (batch, time, codebook_dim) float32."""
@@ -252,18 +263,25 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
             init.constant_(module.initialized, float(loaded))
 
     def forward(
-        self, audio: Tensor, *, generator: torch.Generator | None = None
+        self,
+        audio: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        learn: bool | None = None,
+        quantize: bool = True,
     ) -> JukeboxVQVAEOutput:
         """Reconstruct audio (batch, 1, samples) through every level, and compare.
 
-        In training mode the latents also move the codebooks; in distributed training all processes
-        must then take part in each call. `generator` draws the restarts of dead codes. Samples
-        beyond a level's last whole code are not compared. `ValueError` for audio that is not as
-        described, not finite, or too short for one code or one STFT.
+        With `learn` (`None`: in training mode) the latents also move the codebooks; in distributed
+        training all processes must then take part in each call. `generator` draws the restarts of
+        dead codes. Without `quantize` the latents go to the decoders as they are. Samples beyond a
+        level's last whole code are not compared. `ValueError` for audio that is not as described,
+        not finite, or too short for one code or one STFT.
         """
         self._check_audio(audio, range(self.config.num_levels))
         audio = audio.float()
-        results = [level(audio, generator) for level in self.levels]
+        learn = self.training if learn is None else learn
+        results = [level(audio, generator, learn=learn, quantize=quantize) for level in self.levels]
         reconstructions = tuple(result.audio.to(audio.device) for result in results)
         compared = reconstruction_losses(audio, reconstructions, self.config)
         losses = JukeboxVQVAELosses(
@@ -279,12 +297,13 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
             spectral_convergence=_stack(level.spectral_convergence for level in compared),
             **_stack_codebook_metrics([result.codebook_metrics for result in results]),
         )
-        codes = tuple(result.codes for result in results)
+        quantized = self.config.use_codebook and quantize
         return JukeboxVQVAEOutput(
             loss=self._weighted_sum(losses),
             losses=losses,
             reconstructions=reconstructions,
-            codes=codes if self.config.use_codebook else None,
+            codes=tuple(result.codes for result in results) if quantized else None,
+            latents=tuple(result.latents.to(audio.device) for result in results),
             metrics=metrics,
         )
 
@@ -306,6 +325,8 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
         `ValueError` for audio that is not as described, not finite or shorter than one code, for a
         level that the codec lacks, and for a codec without codebooks.
         """
+        if isinstance(levels, int):
+            raise ValueError(f"levels should be a list such as [{levels}], got {levels}")
         chosen = range(self.config.num_levels) if levels is None else levels
         self._check_audio(audio, chosen)
         return tuple(self._encode_level(audio, level, chunk_seconds) for level in chosen)
@@ -351,11 +372,7 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
         `ValueError` for other shapes, a level that the codec lacks, a codec without codebooks.
         """
         codebook = self._codebook(level)
-        if latents.ndim != 3 or latents.shape[2] != codebook.codebook_dim:
-            raise ValueError(
-                f"latents should be (batch, time, {codebook.codebook_dim}), "
-                f"got shape {tuple(latents.shape)}"
-            )
+        self._check_latents(latents)
         return codebook(latents).codes  # type: ignore[no-any-return]
 
     def embed_codes(self, codes: Tensor, level: int) -> Tensor:
@@ -369,8 +386,9 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
     def decode_latents(self, latents: Tensor, level: int) -> Tensor:
         """Latents (batch, time, codebook_dim), quantized or not -> audio (batch, 1, samples).
 
-        With gradients; float32.
+        With gradients; float32. `ValueError` for other shapes and a level that the codec lacks.
         """
+        self._check_latents(latents)
         return self._level(level).decode(latents)
 
     def encoding_halo(self, level: int) -> int:
@@ -493,6 +511,13 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
         parts = torch.split(audio, CHECKED_SAMPLES, dim=-1)
         if not (audio.is_meta or torch.stack([part.isfinite().all() for part in parts]).all()):
             raise ValueError("audio should be finite numbers, but some are NaN or infinite")
+
+    def _check_latents(self, latents: Tensor) -> None:
+        dim = self.config.codebook_dim
+        if latents.ndim != 3 or latents.shape[2] != dim:
+            raise ValueError(
+                f"latents should be (batch, time, {dim}), got shape {tuple(latents.shape)}"
+            )
 
     def _check_codes(self, codes: Tensor, level: int) -> None:
         size = self._codebook(level).codebook_size
