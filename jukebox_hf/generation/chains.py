@@ -1,0 +1,150 @@
+"""Chains of one level: where one is spliced to the next, and how both sound across the seam.
+
+Chains are runs of codes that were sampled side by side and overlap a little. Their audio in the
+overlaps decides where to cut; across each cut it is cross-faded.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jukebox_hf.generation.windows import Run
+from jukebox_hf.vqvae import JukeboxVQVAE
+
+FADE_SECONDS = 0.015
+COMPARED_SECONDS = 0.010  # on either side of a possible cut
+CONTEXT_CODES = 64  # decoded beside an overlap, so that its ends sound as they will
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A run and its codes (run.length,) int64."""
+
+    run: Run
+    codes: Tensor
+
+
+@dataclass(frozen=True)
+class Seam:
+    """Where one chain is cut and the next goes on.
+
+    Attributes:
+        code: the first code that is the later chain's.
+        likeness: of both chains' audio around the cut: 1 is equal, 0 unrelated, below 0 opposed.
+    """
+
+    code: int
+    likeness: float
+
+
+def find_seams(codec: JukeboxVQVAE, level: int, chains: Sequence[Chain]) -> list[Seam]:
+    """Where to cut between neighbours: in the later half of the overlap, where they are most alike.
+
+    The first half is left to the later chain to warm up, since it began without a past.
+    """
+    return [_find_seam(codec, level, *pair) for pair in itertools.pairwise(chains)]
+
+
+def splice(chains: Sequence[Chain], seams: Sequence[Seam]) -> Tensor:
+    """All codes of the level, (time,): each chain up to the seam with the next."""
+    cuts = [chains[0].run.begin, *(seam.code for seam in seams), chains[-1].run.end]
+    parts = [
+        chain.codes[first - chain.run.begin : end - chain.run.begin]
+        for chain, (first, end) in zip(chains, itertools.pairwise(cuts), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def decode_chains(
+    codec: JukeboxVQVAE,
+    level: int,
+    codes: Tensor,
+    chains: Sequence[Chain],
+    seams: Sequence[Seam],
+    *,
+    chunk_seconds: float | None,
+) -> Tensor:
+    """Audio (samples,) of spliced `codes` (time,), each chain sounding as itself up to its seams.
+
+    Around a seam both chains are decoded with their own codes, as far as these go, and cross-faded.
+    """
+    hop = codec.config.hop_lengths[level]
+    cuts = [0, *(seam.code for seam in seams), len(codes)]
+    audio = torch.zeros(len(codes) * hop)
+    for index, chain in enumerate(chains):
+        own = codes.clone()
+        own[chain.run.begin : chain.run.end] = chain.codes
+        fade_in = _fade(codec, level, chains, seams, index - 1)
+        fade_out = _fade(codec, level, chains, seams, index)
+        first = cuts[index] * hop - fade_in // 2
+        end = cuts[index + 1] * hop + fade_out // 2
+        part = decode_part(codec, level, own, first, end, chunk_seconds=chunk_seconds).clone()
+        part[:fade_in] *= _ramp(fade_in)
+        part[len(part) - fade_out :] *= 1 - _ramp(fade_out)
+        audio[first:end] += part
+    return audio
+
+
+def decode_part(
+    codec: JukeboxVQVAE,
+    level: int,
+    codes: Tensor,
+    first: int,
+    end: int,
+    *,
+    chunk_seconds: float | None,
+) -> Tensor:
+    """The samples `[first, end)` of what `codes` (time,) decode to, without decoding all of it."""
+    hop = codec.config.hop_lengths[level]
+    halo = codec.decoding_halo(level)
+    first_code = max(first // hop - halo, 0)
+    end_code = min(-(-end // hop) + halo, len(codes))
+    audio = codec.decode(codes[None, first_code:end_code], level, chunk_seconds=chunk_seconds)
+    return audio[0, 0, first - first_code * hop : end - first_code * hop].cpu()
+
+
+def _find_seam(codec: JukeboxVQVAE, level: int, left: Chain, right: Chain) -> Seam:
+    config = codec.config
+    hop = config.hop_lengths[level]
+    begin, end = right.run.begin, left.run.end
+    before = min(CONTEXT_CODES, begin - left.run.begin)
+    after = min(CONTEXT_CODES, right.run.end - end)
+    left_codes = left.codes[begin - before - left.run.begin :]
+    right_codes = right.codes[: end + after - begin]
+    left_audio = codec.decode(left_codes[None], level)[0, 0, before * hop :].cpu()
+    right_audio = codec.decode(right_codes[None], level)[0, 0, : (end - begin) * hop].cpu()
+    reach = max(round(COMPARED_SECONDS * config.sampling_rate) // hop, 1)
+    middle = (begin + end) // 2
+    candidates = range(min(middle, end - 1), max(end - reach, middle + 1))
+    likeness = [
+        _likeness(left_audio, right_audio, (code - begin) * hop, reach * hop) for code in candidates
+    ]
+    best = max(range(len(likeness)), key=likeness.__getitem__)
+    return Seam(candidates[best], likeness[best])
+
+
+def _likeness(left: Tensor, right: Tensor, sample: int, reach: int) -> float:
+    """Twice the product over the summed power, `reach` samples around a place; 1 for silence."""
+    part = slice(max(sample - reach, 0), sample + reach)
+    power = float(left[part].square().sum() + right[part].square().sum())
+    return 2 * float((left[part] * right[part]).sum()) / power if power > 1e-12 else 1.0
+
+
+def _fade(
+    codec: JukeboxVQVAE, level: int, chains: Sequence[Chain], seams: Sequence[Seam], index: int
+) -> int:
+    """Length in samples of the fade at a seam, an even number; 0 where there is no such seam."""
+    if not 0 <= index < len(seams):
+        return 0
+    hop = codec.config.hop_lengths[level]
+    code = seams[index].code
+    room = min(code - chains[index + 1].run.begin, chains[index].run.end - code) * hop
+    return min(round(FADE_SECONDS * codec.config.sampling_rate) // 2, room) * 2
+
+
+def _ramp(length: int) -> Tensor:
+    """From 0 to 1: with its reverse it adds up to 1, which suits parts that are alike."""
+    return torch.sin(torch.linspace(0, torch.pi / 2, length + 2)[1:-1]).square()

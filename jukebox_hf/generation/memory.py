@@ -1,0 +1,152 @@
+"""How much memory a prior needs, how much there is, and how many windows fit at once.
+
+Configs and devices go in, bytes and batch sizes come out; no weights are read.
+"""
+
+import json
+import os
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+import psutil
+import torch
+from torch import nn
+
+from jukebox_hf.precision import torch_dtype
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
+
+LIMIT_VARIABLE = "JUKEBOX_MEMORY_LIMIT"
+USED_SHARE = 0.9  # of what is free: allocators need some room, and other programs live too
+LARGEST_BATCH = 64  # beyond this a batch only costs memory, on every device measured so far
+FLOAT32_BYTES = 4
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+
+
+class PriorMemory(NamedTuple):
+    """Bytes that one prior takes: its weights once, the rest for every window of a batch.
+
+    Attributes:
+        weights: all parameters and buffers.
+        cache: keys and values.
+        workspace: the largest intermediate results, of the conditioner or the prefill.
+    """
+
+    weights: int
+    cache: int
+    workspace: int
+
+    def total(self, batch_size: int) -> int:
+        """Bytes with so many windows at once."""
+        return self.weights + batch_size * (self.cache + self.workspace)
+
+    def batch_size(self, available: int) -> int:
+        """How many windows fit into `available` bytes; at least 1, at most `LARGEST_BATCH`."""
+        room = available * USED_SHARE - self.weights
+        return int(min(max(room // (self.cache + self.workspace), 1), LARGEST_BATCH))
+
+
+def prior_memory(
+    config: JukeboxPriorConfig, precision: str, device: torch.device | str
+) -> PriorMemory:
+    """What a prior of that config takes in a precision. Weights and cache are exact."""
+    text = config.to_json_string(use_diff=False)
+    return _prior_memory(text, precision, torch.device(device).type)
+
+
+@lru_cache(maxsize=32)
+def _prior_memory(config_json: str, precision: str, device_type: str) -> PriorMemory:
+    config = JukeboxPriorConfig.from_dict(json.loads(config_json))
+    dtype = torch_dtype(precision)
+    cache_dtype = torch.float32 if device_type == "cpu" else dtype  # as `new_cache` chooses
+    with torch.device("meta"):
+        prior = JukeboxPrior(config)
+    prior.to(dtype)
+    return PriorMemory(
+        weights=module_bytes(prior),
+        cache=prior.new_cache(1, cache_dtype, "meta").num_bytes(),
+        workspace=_workspace(config, dtype.itemsize),
+    )
+
+
+def module_bytes(module: nn.Module) -> int:
+    """Bytes of a module's parameters and buffers, shared ones once."""
+    tensors = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def _workspace(config: JukeboxPriorConfig, itemsize: int) -> int:
+    """What is alive at once in the two passes over a whole window, per window of the batch.
+
+    Prefill: inputs and what conditions each position in float32; in the prior's precision the
+    residual, its normed copy, and the larger of attention's and the feed-forward's intermediates.
+    Conditioner: two float32 signals and their convolution's input at full length.
+    """
+    attention = 5 * config.attention_width
+    feed_forward = 2 * config.mlp_width
+    per_position = (
+        3 * config.width * FLOAT32_BYTES
+        + (2 * config.width + max(attention, feed_forward)) * itemsize
+    )
+    prefill = config.sequence_length * per_position
+    if not config.is_upsampler:
+        return prefill
+    widest = max(config.conditioner_width, config.width)
+    return max(prefill, config.context_length * 4 * widest * FLOAT32_BYTES)
+
+
+def available_memory(device: torch.device | str) -> int:
+    """Free bytes on a device, or `JUKEBOX_MEMORY_LIMIT` (`6GB`, `512MiB`) if that is less."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    elif device.type == "mps":
+        free = torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    else:
+        free = psutil.virtual_memory().available
+    limit = memory_limit()
+    return free if limit is None else min(free, limit)
+
+
+def memory_limit() -> int | None:
+    """`JUKEBOX_MEMORY_LIMIT` in bytes; None if it is not set, `ValueError` if unreadable."""
+    text = os.environ.get(LIMIT_VARIABLE, "").strip()
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]I?)?B?", text.upper())
+    if not found:
+        raise ValueError(f"{LIMIT_VARIABLE} must be an amount such as 6GB or 512MiB, got {text!r}")
+    return int(float(found[1]) * UNITS[found[2] or ""])
+
+
+def check_limit(memory: PriorMemory, batch_size: int) -> None:
+    """Behave as a device with `JUKEBOX_MEMORY_LIMIT` bytes would: `torch.OutOfMemoryError`."""
+    limit = memory_limit()
+    if limit is not None and memory.total(batch_size) > limit:
+        raise torch.OutOfMemoryError(
+            f"{batch_size} windows at once need {format_bytes(memory.total(batch_size))}, but "
+            f"{LIMIT_VARIABLE} allows {format_bytes(limit)}"
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that a device had no room, in the words of any of them."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text
+    )
+
+
+def format_bytes(count: float) -> str:
+    """Bytes for reading.
+
+    >>> format_bytes(999), format_bytes(1_960_000_000)
+    ('999 B', '1.96 GB')
+    """
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f} B"

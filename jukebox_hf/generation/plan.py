@@ -1,0 +1,418 @@
+"""What a generation will do, decided before any weight is read: takes, levels, windows, checks.
+
+A model's configs and processors and what is asked for go in; a plan that is possible comes out, or
+an error that says why it is not. How long it takes and how much memory, `estimate` says.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from jukebox_hf.audio import load_audio, mix_down
+from jukebox_hf.codes import Codes
+from jukebox_hf.generation.settings import (
+    DEFAULT_SECONDS,
+    DEFAULT_TOTAL_SECONDS,
+    GenerationSettings,
+    LevelSettings,
+    Prompt,
+    check_levels,
+    level_settings,
+)
+from jukebox_hf.generation.windows import Run, chain_runs, run_windows, window_stride
+from jukebox_hf.hub.manifest import System
+from jukebox_hf.labels import ResolvedLabels
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+
+# Neighbouring chains share this part of a context: room for a cold start to warm up and for a
+# splice after it (512 codes in a released prior).
+OVERLAP_FRACTION = 1 / 16
+# A primer that is this many samples short of a whole top code, as resampled files are, is padded.
+SPARE_SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class TakePlan:
+    """One take: what it is called, how long it is, and what is there already.
+
+    Attributes:
+        number: from 1 on; its noise depends on it.
+        prompt: what was asked for.
+        num_samples: audio samples of the piece; a whole number of top codes.
+        total_samples: of the song that the piece is part of.
+        offset_samples: where in the song the piece begins.
+        existing: codes given by level, for every level of the model.
+        labels: as each sampled level's processor resolved them.
+        primer_audio: (1, samples) float32, the part of an audio primer that is used: whole top
+            codes, encoded when the work begins.
+    """
+
+    number: int
+    prompt: Prompt
+    num_samples: int
+    total_samples: int
+    offset_samples: int
+    existing: dict[int, int]
+    labels: dict[int, ResolvedLabels]
+    primer_audio: Tensor | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class LevelPlan:
+    """How one level is sampled: sizes in codes of that level.
+
+    Attributes:
+        level: 0 is the finest.
+        context: what the prior sees at once.
+        stride: how far windows move.
+        unit: codes per code of the level above; 1 at the top.
+        hop_length: audio samples per code.
+        overlap: what neighbouring chains share at least.
+        settings: how codes are chosen, and the number of chains.
+    """
+
+    level: int
+    context: int
+    stride: int
+    unit: int
+    hop_length: int
+    overlap: int
+    settings: LevelSettings
+
+    @classmethod
+    def of(cls, config: JukeboxPriorConfig, settings: LevelSettings) -> "LevelPlan":
+        """The plan of a prior's level."""
+        unit = config.upper_ratio if config.is_upsampler else 1
+        stride = window_stride(config.context_length, settings.hop_fraction, unit)
+        return cls(
+            level=config.level,
+            context=config.context_length,
+            stride=stride,
+            unit=unit,
+            hop_length=config.hop_length,
+            overlap=min(max(int(config.context_length * OVERLAP_FRACTION), unit), stride),
+            settings=settings,
+        )
+
+    def runs(self, take: TakePlan) -> list[Run]:
+        """The runs that a take's level is made of: one, or one per chain."""
+        return chain_runs(
+            take.num_samples // self.hop_length,
+            self.settings.chains,
+            context=self.context,
+            stride=self.stride,
+            overlap=self.overlap,
+            unit=self.unit,
+            existing=take.existing[self.level],
+        )
+
+    def num_windows(self, take: TakePlan) -> int:
+        """Passes of the prior that a take needs at this level."""
+        return sum(len(run_windows(run, self.context, self.stride)) for run in self.runs(take))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A generation that is possible.
+
+    Attributes:
+        takes: in the order of their numbers.
+        levels: that are sampled, in the order of the work: the top first.
+        settings: how.
+        hop_lengths: of all levels of the model, finest first.
+        sampling_rate: of the audio, in Hz.
+        notes: what was adapted, or not taken as given.
+    """
+
+    takes: tuple[TakePlan, ...]
+    levels: tuple[LevelPlan, ...]
+    settings: GenerationSettings
+    hop_lengths: tuple[int, ...]
+    sampling_rate: int
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def num_levels(self) -> int:
+        return len(self.hop_lengths)
+
+    def takes_at(self, level: int) -> list[TakePlan]:
+        """The takes of which this level is sampled: those that have neither it nor a finer one."""
+        finer = range(self.settings.to_level, level + 1)
+        return [
+            take
+            for take in self.takes
+            if not any(
+                take.existing[one] >= take.num_samples // self.hop_lengths[one] for one in finer
+            )
+        ]
+
+    def take(self, number: int) -> TakePlan:
+        """The take of that number; `ValueError` if there is none."""
+        for take in self.takes:
+            if take.number == number:
+                return take
+        raise ValueError(
+            f"there is no take {number}; expected one of "
+            f"{', '.join(str(take.number) for take in self.takes)}"
+        )
+
+
+def make_plan(
+    system: System,
+    prompts: Mapping[int, Prompt],
+    *,
+    seed: int,
+    precision: str,
+    backend: str = "eager",
+    to_level: int | None = None,
+    existing: Mapping[int, Mapping[int, int]] | None = None,
+    **given: Any,
+) -> Plan:
+    """Fit what is asked for to a model, without reading weights.
+
+    Args:
+        system: the model.
+        prompts: by number of the take.
+        seed, precision, backend: see `GenerationSettings`.
+        to_level: the finest level to sample; None: the finest that the model can.
+        existing: codes by take and level that are there already, where a prompt's primer does not
+            say (it is not kept with a session).
+        given: values of `LevelSettings` by name, for all levels or by level (`PerLevel`).
+
+    Raises:
+        ValueError: for what this model cannot do; one sentence that says what would be possible.
+    """
+    if not prompts:
+        raise ValueError("there is nothing to make: give at least one take")
+    codec = system.vqvae_config()
+    num_levels = codec.num_levels
+    notes: list[str] = []
+    to_level = _finest_level(system, num_levels, to_level, notes)
+    wanted = range(to_level, num_levels)
+    check_levels(given, wanted)
+    manifest = system.manifest.generation
+    levels = {level: level_settings(level, num_levels, manifest, given) for level in wanted}
+    fitter = _Fitter(system, wanted, notes)
+    takes = tuple(
+        fitter.fit(number, prompt, (existing or {}).get(number))
+        for number, prompt in sorted(prompts.items())
+    )
+    plan = Plan(
+        takes=takes,
+        levels=tuple(
+            LevelPlan.of(system.prior_config(level), levels[level]) for level in reversed(wanted)
+        ),
+        settings=GenerationSettings(seed, to_level, levels, precision, backend),
+        hop_lengths=codec.hop_lengths,
+        sampling_rate=codec.sampling_rate,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+    if not any(plan.takes_at(level.level) for level in plan.levels):
+        raise ValueError(
+            "there is nothing to sample: the given codes fill every piece at the levels asked for; "
+            "ask for more seconds, or for a finer level"
+        )
+    return plan
+
+
+def _finest_level(system: System, num_levels: int, to_level: int | None, notes: list[str]) -> int:
+    available = set(system.prior_levels)
+    reachable = num_levels
+    while reachable - 1 in available:
+        reachable -= 1
+    if reachable == num_levels:
+        raise ValueError(
+            f"this model has no prior for its top level {num_levels - 1}; "
+            f"it has {', '.join(f'prior_{level}' for level in sorted(available)) or 'none'}"
+        )
+    if to_level is None:
+        if reachable:
+            notes.append(
+                f"this model has priors down to level {reachable} only; the music will sound coarse"
+            )
+        return reachable
+    if not reachable <= to_level < num_levels:
+        raise ValueError(
+            f"level {to_level} cannot be reached with this model; "
+            f"choose --to-level from {reachable} to {num_levels - 1} ({num_levels - 1} is the top)"
+        )
+    return to_level
+
+
+class _Fitter:
+    """Makes the plan of single takes for one model."""
+
+    def __init__(self, system: System, levels: range, notes: list[str]) -> None:
+        self.levels = levels
+        self.notes = notes
+        self.codec = system.vqvae_config()
+        self.defaults = system.manifest.generation
+        self.configs = {level: system.prior_config(level) for level in levels}
+        self.processors = {level: system.processor(level) for level in levels}
+        self.rate = self.codec.sampling_rate
+        self.hop = self.codec.hop_lengths[-1]
+
+    def fit(self, number: int, prompt: Prompt, existing: Mapping[int, int] | None) -> TakePlan:
+        """One take's plan; errors begin with its number."""
+        primer_audio = None
+        try:
+            if existing is None:
+                if isinstance(prompt.primer, (Path, Tensor)):
+                    primer_audio = load_primer(prompt, self.rate, self.hop)
+                existing = self._existing(prompt, primer_audio)
+            num_samples = self._num_samples(prompt, existing)
+            offset = round(prompt.offset_seconds * self.rate)
+            total = self._total_samples(number, prompt, num_samples, offset)
+            for processor in self.processors.values():
+                processor.check_total(total)
+            labels = {
+                level: processor.resolve(prompt.artist, prompt.genre, prompt.lyrics)
+                for level, processor in self.processors.items()
+            }
+        except (ValueError, OSError) as error:
+            raise type(error)(f"take {number}: {error}") from error
+        self._note_labels(number, labels)
+        if prompt.lyrics and not any(p.reads_lyrics for p in self.processors.values()):
+            self.notes.append("this model does not read lyrics; they are left out")
+        return TakePlan(
+            number, prompt, num_samples, total, offset, dict(existing), labels, primer_audio
+        )
+
+    def _num_samples(self, prompt: Prompt, existing: Mapping[int, int]) -> int:
+        given = max(count * self.codec.hop_lengths[level] for level, count in existing.items())
+        seconds = prompt.seconds
+        if seconds is None and isinstance(prompt.primer, Codes):
+            num_samples = given  # upsampling: as long as what is there
+        else:
+            seconds = seconds or self.defaults.get("seconds") or DEFAULT_SECONDS
+            num_samples = round(seconds * self.rate) // self.hop * self.hop
+        if num_samples < self.hop:
+            raise ValueError(
+                f"{seconds} seconds are less than one code of the top level; "
+                f"ask for at least {self.hop / self.rate:.4f} seconds"
+            )
+        if given > num_samples:
+            raise ValueError(
+                f"the primer lasts {given / self.rate:.2f} seconds, longer than the piece of "
+                f"{num_samples / self.rate:.2f} seconds that is to begin with it; "
+                "ask for more seconds, or cut the primer with --primer-end"
+            )
+        return num_samples
+
+    def _total_samples(self, number: int, prompt: Prompt, num_samples: int, offset: int) -> int:
+        """The length of the song: as asked for, or the default adapted to piece and model."""
+        end = offset + num_samples
+        if prompt.total_seconds is not None:
+            total = round(prompt.total_seconds * self.rate)
+            if end > total:
+                raise ValueError(
+                    f"the piece ends at {end / self.rate:.2f} seconds, but the song that it is "
+                    f"part of lasts {prompt.total_seconds:g}; raise the total seconds"
+                )
+            return total
+        seconds = self.defaults.get("total_seconds") or DEFAULT_TOTAL_SECONDS
+        total = max(round(seconds * self.rate), end)
+        for level, config in self.configs.items():
+            if config.has_timing:
+                shortest = math.ceil(config.min_total_seconds * self.rate)
+                maximum = np.float32(config.max_total_seconds * self.rate)
+                longest = int(np.nextafter(maximum, np.float32(0)))  # it computes in float32
+                fitted = max(min(total, longest), shortest)
+                if fitted < end:
+                    raise ValueError(
+                        f"the piece ends at {end / self.rate:.2f} seconds, but the prior of level "
+                        f"{level} knows songs of less than {config.max_total_seconds:g} seconds; "
+                        "ask for fewer seconds"
+                    )
+                total = fitted
+        return total
+
+    def _existing(self, prompt: Prompt, primer_audio: Tensor | None) -> dict[int, int]:
+        """Codes that the primer gives, by level."""
+        hop_lengths = self.codec.hop_lengths
+        if isinstance(prompt.primer, Codes):
+            self._check_codes(prompt.primer)
+            return {
+                level: prompt.primer.levels[level].shape[1] if level in prompt.primer.levels else 0
+                for level in range(len(hop_lengths))
+            }
+        samples = 0 if primer_audio is None else primer_audio.shape[1]
+        return {level: samples // hop for level, hop in enumerate(hop_lengths)}
+
+    def _check_codes(self, codes: Codes) -> None:
+        expected = (self.codec.hop_lengths, self.rate)
+        if (codes.hop_lengths, codes.sampling_rate) != expected:
+            raise ValueError(
+                f"the codes were made with hop lengths {codes.hop_lengths} at "
+                f"{codes.sampling_rate} Hz, but this model has {expected[0]} at {expected[1]} Hz"
+            )
+        ours = self.codec.codebook_fingerprint
+        if codes.fingerprint and ours and codes.fingerprint != ours:
+            raise ValueError(
+                "the codes were made with another codec: their codebooks' fingerprint is "
+                f"{codes.fingerprint[:19]}..., this model's is {ours[:19]}...; "
+                "use the model that made them, or encode the audio again"
+            )
+        if codes.takes != 1:
+            raise ValueError(f"a take continues one take, got codes of {codes.takes}")
+        for level, tensor in codes.levels.items():
+            if tensor.numel() and int(tensor.max()) >= self.codec.codebook_size:
+                raise ValueError(
+                    f"level {level} holds code {int(tensor.max())}, but this model's codebooks "
+                    f"have {self.codec.codebook_size} codes"
+                )
+
+    def _note_labels(self, number: int, labels: Mapping[int, ResolvedLabels]) -> None:
+        """Each note once, with the levels that it concerns."""
+        levels_by_note: dict[str, list[int]] = {}
+        for level, resolved in labels.items():
+            for text in resolved.notes:
+                levels_by_note.setdefault(text, []).append(level)
+        for text, levels in levels_by_note.items():
+            where = "" if len(levels) == len(labels) else f"level {_enumerate(levels)}: "
+            self.notes.append(f"{where}{text}")
+
+
+def load_primer(prompt: Prompt, sampling_rate: int, hop_length: int) -> Tensor:
+    """The part of an audio primer that is used: (1, samples) float32, whole top codes.
+
+    Raises `ValueError` for a primer shorter than one top code or a part that it does not have, and
+    `OSError` for a file that is not there.
+    """
+    start, end = prompt.primer_start_seconds, prompt.primer_end_seconds
+    if isinstance(prompt.primer, Tensor):
+        if prompt.primer.ndim != 2:
+            raise ValueError(
+                f"a primer is (channels, samples), got shape {tuple(prompt.primer.shape)}"
+            )
+        stop = None if end is None else round(end * sampling_rate)
+        audio = mix_down(prompt.primer.detach().to("cpu", torch.float32))
+        audio = audio[:, round(start * sampling_rate) : stop]
+    else:
+        assert isinstance(prompt.primer, Path)
+        audio = load_audio(prompt.primer, sampling_rate, start_seconds=start, end_seconds=end)
+    available = audio.shape[1]
+    if end is not None and round((end - start) * sampling_rate) > available + SPARE_SAMPLES:
+        raise ValueError(
+            f"the primer ends at {start + available / sampling_rate:.2f} seconds, but is to be "
+            f"used up to {end:g}"
+        )
+    samples = (available + SPARE_SAMPLES) // hop_length * hop_length
+    if samples < hop_length:
+        raise ValueError(
+            f"a primer needs at least {hop_length / sampling_rate:.4f} seconds, got "
+            f"{available / sampling_rate:.4f}"
+        )
+    audio = audio[:, :samples]
+    return functional.pad(audio, (0, samples - audio.shape[1]))
+
+
+def _enumerate(levels: Sequence[int]) -> str:
+    return ", ".join(str(level) for level in sorted(levels))

@@ -1,0 +1,357 @@
+"""A generation under way: every level of every take, one batch of windows after the other.
+
+A plan goes in; codes grow, and a report comes out after every batch of windows. It is all in
+memory: `session` keeps it on disk, `pipeline` wraps it for use in Python.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from jukebox_hf.codes import Codes
+from jukebox_hf.generation import memory
+from jukebox_hf.generation.chains import Chain, Seam, decode_chains, find_seams, splice
+from jukebox_hf.generation.levels import LevelSampler, Piece, Row, RowWindow, next_batch
+from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
+from jukebox_hf.hub.manifest import System
+from jukebox_hf.precision import torch_dtype
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.vqvae import JukeboxVQVAE
+
+DECODED_SECONDS = 10.0  # of audio at a time: bounds memory, whatever the length
+
+
+class WindowRecord(NamedTuple):
+    """What became of one window.
+
+    Attributes:
+        take: number of the take.
+        chain: which of the level's runs, from 0 on.
+        start, given, new: in codes of the level, see `windows.Window`.
+        lyric_span: first and last character of the lyrics that it saw; None without lyrics.
+    """
+
+    take: int
+    chain: int
+    start: int
+    given: int
+    new: int
+    lyric_span: tuple[int, int] | None
+
+
+class WindowReport(NamedTuple):
+    """A batch of windows is done.
+
+    Attributes:
+        level: of the codes.
+        windows: one record per row of the batch; empty if only the level's end was left to do.
+        seconds: that it took.
+        codes_done, codes_total: of this level, over all takes.
+        level_done: whether this was the level's last batch, and its chains are joined.
+    """
+
+    level: int
+    windows: tuple[WindowRecord, ...]
+    seconds: float
+    codes_done: int
+    codes_total: int
+    level_done: bool
+
+    @property
+    def takes(self) -> tuple[int, ...]:
+        """The takes whose codes grew."""
+        return tuple(dict.fromkeys(window.take for window in self.windows))
+
+
+class Generation:
+    """Iterate over it to make the music: each step samples one batch of windows and reports it.
+
+    Stop iterating at any time; what is there stays in `codes`. A new `Generation` with those codes,
+    `chains` and `batch_sizes` goes on where this one stopped and makes the same music.
+
+    Attributes:
+        codes: by take and level, (time,) int64 on the CPU: what is complete or under way. Of a
+            level that is cut into chains, what was there before until its chains are joined.
+        chains: by take and level, the rows of a level that is cut into chains.
+        seams: by take and level, where chains were joined.
+        batch_sizes: windows sampled at once, by level, once that is decided.
+        on_codes: called during a batch with level, codes made in this batch so far, and its rows.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        plan: Plan,
+        *,
+        device: torch.device | str = "cpu",
+        codes: Mapping[int, Mapping[int, Tensor]] | None = None,
+        chains: Mapping[tuple[int, int], Sequence[Tensor]] | None = None,
+        seams: Mapping[tuple[int, int], Sequence[Seam]] | None = None,
+        batch_sizes: Mapping[int, int] | None = None,
+        on_codes: Callable[[int, int, int], None] | None = None,
+    ) -> None:
+        """`codes`, `chains` (the codes of each so far) and so on are those of an earlier run."""
+        self.system = system
+        self.plan = plan
+        self.device = torch.device(device)
+        self.on_codes = on_codes
+        self.batch_sizes = dict(batch_sizes or {})
+        self.codes: dict[int, dict[int, Tensor]] = {
+            number: dict(levels) for number, levels in (codes or {}).items()
+        }
+        self.chains: dict[tuple[int, int], list[Row]] = {}
+        self.seams = {key: list(joined) for key, joined in (seams or {}).items()}
+        self._earlier_chains = dict(chains or {})
+        self._codec: JukeboxVQVAE | None = None
+
+    # --- the work ---
+
+    def __iter__(self) -> Iterator[WindowReport]:
+        self.prepare()
+        for level in self.plan.levels:
+            yield from self._make_level(level)
+
+    def prepare(self) -> None:
+        """Bring every take's given codes together: encode primers, take over codes and chains."""
+        for take in self.plan.takes:
+            if take.number not in self.codes:
+                self.codes[take.number] = self._given_codes(take)
+        for level in self.plan.levels:
+            for take in self.plan.takes_at(level.level):
+                if (take.number, level.level) in self._earlier_chains:
+                    self._rows(level, take)
+
+    def _given_codes(self, take: TakePlan) -> dict[int, Tensor]:
+        primer = take.prompt.primer
+        levels = range(self.plan.num_levels)
+        given = {level: torch.zeros(0, dtype=torch.int64) for level in levels}
+        if isinstance(primer, Codes):
+            given |= {level: codes[0].cpu() for level, codes in primer.levels.items()}
+        elif take.primer_audio is not None:
+            audio = take.primer_audio[None]
+            encoded = self.codec.encode(audio, chunk_seconds=DECODED_SECONDS)
+            given |= {level: codes[0] for level, codes in enumerate(encoded)}
+        return given
+
+    def _make_level(self, level: LevelPlan) -> Iterator[WindowReport]:
+        takes = self.plan.takes_at(level.level)
+        rows = {take.number: self._rows(level, take) for take in takes}
+        pending = [row for some in rows.values() for row in some if row.done < row.run.length]
+        unjoined = [take for take in takes if self._is_unjoined(level, take)]
+        if pending:
+            yield from self._sample_level(level, rows, takes)
+        elif unjoined:
+            self._join_chains(level, takes)
+            yield self._report(level, rows, (), 0.0)
+
+    def _rows(self, level: LevelPlan, take: TakePlan) -> list[Row]:
+        """The rows of a take at a level, with the codes that they have already."""
+        runs = level.runs(take)
+        made = self.codes[take.number][level.level]
+        if len(runs) == 1:
+            return [Row.start(take.number, runs[0], made)]
+        key = (take.number, level.level)
+        if key not in self.chains:
+            earlier = self._earlier_chains.get(key) or [
+                made[run.begin : run.begin + run.existing] for run in runs
+            ]
+            self.chains[key] = [
+                Row.start(take.number, run, codes) for run, codes in zip(runs, earlier, strict=True)
+            ]
+        return self.chains[key]
+
+    def _sample_level(
+        self, level: LevelPlan, rows: Mapping[int, list[Row]], takes: Sequence[TakePlan]
+    ) -> Iterator[WindowReport]:
+        ordered = [row for some in rows.values() for row in some]
+        config = self.system.prior_config(level.level)
+        needed = memory.prior_memory(config, self.plan.settings.precision, self.device)
+        size = self.batch_sizes.get(level.level) or min(
+            needed.batch_size(memory.available_memory(self.device)), len(ordered)
+        )
+        self.batch_sizes[level.level] = size
+        prior = self._load_prior(level.level)
+        try:
+            sampler: LevelSampler | None = None
+            while batch := next_batch(
+                ordered, level.context, level.stride, self.batch_sizes[level.level]
+            ):
+                started = time.perf_counter()
+                try:
+                    sampler = sampler or self._sampler(level, prior, takes, needed)
+                    spans = sampler.sample(batch, self._progress(level.level, len(batch)))
+                except Exception as error:
+                    if not memory.is_out_of_memory(error):
+                        raise
+                    sampler = None
+                    self._halve_batch(level.level, len(batch), error)
+                    continue
+                self._take_over(level, rows, batch)
+                if all(row.done == row.run.length for row in ordered):
+                    self._join_chains(level, takes)
+                records = tuple(
+                    _record(entry, rows, span) for entry, span in zip(batch, spans, strict=True)
+                )
+                yield self._report(level, rows, records, time.perf_counter() - started)
+        finally:
+            del prior, sampler
+            self._free()
+
+    def _sampler(
+        self,
+        level: LevelPlan,
+        prior: JukeboxPrior,
+        takes: Sequence[TakePlan],
+        needed: memory.PriorMemory,
+    ) -> LevelSampler:
+        size = self.batch_sizes[level.level]
+        memory.check_limit(needed, size)
+        pieces = {
+            take.number: Piece(
+                labels=take.labels[level.level],
+                total_samples=take.total_samples,
+                offset_samples=take.offset_samples,
+                upper_codes=self.codes[take.number].get(level.level + 1),
+            )
+            for take in takes
+        }
+        return LevelSampler(
+            prior,
+            self.system.processor(level.level),
+            level.settings.sampling,
+            seed=self.plan.settings.seed,
+            pieces=pieces,
+            batch_size=size,
+        )
+
+    def _halve_batch(self, level: int, size: int, error: Exception) -> None:
+        """Go on with half of a batch that did not fit; for a single window that is an error."""
+        self._free()
+        if size == 1:
+            raise MemoryError(
+                f"not even one window of level {level} fits into the memory of {self.device}: "
+                f"{error}; use a lower --precision, or another --device"
+            ) from error
+        self.batch_sizes[level] = size // 2
+
+    def _take_over(
+        self, level: LevelPlan, rows: Mapping[int, list[Row]], batch: Sequence[RowWindow]
+    ) -> None:
+        """Publish what a batch added to levels that are not cut into chains."""
+        for row, _ in batch:
+            if len(rows[row.take]) == 1:
+                self.codes[row.take][level.level] = row.codes[: row.done]
+
+    def _is_unjoined(self, level: LevelPlan, take: TakePlan) -> bool:
+        total = take.num_samples // level.hop_length
+        return (take.number, level.level) in self.chains and len(
+            self.codes[take.number][level.level]
+        ) < total
+
+    def _join_chains(self, level: LevelPlan, takes: Sequence[TakePlan]) -> None:
+        for take in takes:
+            key = (take.number, level.level)
+            if key in self.chains:
+                chains = self._chains_of(key)
+                self.seams[key] = find_seams(self.codec, level.level, chains)
+                self.codes[take.number][level.level] = splice(chains, self.seams[key])
+
+    def _chains_of(self, key: tuple[int, int]) -> list[Chain]:
+        return [Chain(row.run, row.codes) for row in self.chains[key]]
+
+    def _report(
+        self,
+        level: LevelPlan,
+        rows: Mapping[int, list[Row]],
+        records: tuple[WindowRecord, ...],
+        seconds: float,
+    ) -> WindowReport:
+        ordered = [row for some in rows.values() for row in some]
+        return WindowReport(
+            level=level.level,
+            windows=records,
+            seconds=seconds,
+            codes_done=sum(row.done for row in ordered),
+            codes_total=sum(row.run.length for row in ordered),
+            level_done=all(row.done == row.run.length for row in ordered),
+        )
+
+    def _progress(self, level: int, rows: int) -> Callable[[int], None] | None:
+        on_codes = self.on_codes
+        if on_codes is None:
+            return None
+        return lambda count: on_codes(level, count, rows)
+
+    # --- components ---
+
+    @property
+    def codec(self) -> JukeboxVQVAE:
+        """The codec, in float32, loaded when first needed; it is small beside a prior."""
+        if self._codec is None:
+            self._codec = self.system.load_vqvae(device=self.device, dtype=torch.float32).eval()
+        return self._codec
+
+    def _load_prior(self, level: int) -> JukeboxPrior:
+        dtype = torch_dtype(self.plan.settings.precision)
+        return self.system.load_prior(level, device=self.device, dtype=dtype).eval()
+
+    def _free(self) -> None:
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
+
+    # --- results ---
+
+    def finest_level(self, number: int) -> int | None:
+        """The finest level of which a take is complete; None if there is none yet."""
+        take = self.plan.take(number)
+        for level, hop in enumerate(self.plan.hop_lengths):
+            if len(self.codes[number][level]) >= take.num_samples // hop:
+                return level
+        return None
+
+    def decode(self, number: int, level: int) -> Tensor:
+        """Audio (1, samples) float32 of a take's codes at a level, cross-faded at its seams."""
+        codes = self.codes[number][level]
+        key = (number, level)
+        if key in self.seams:
+            audio = decode_chains(
+                self.codec,
+                level,
+                codes,
+                self._chains_of(key),
+                self.seams[key],
+                chunk_seconds=DECODED_SECONDS,
+            )
+            return audio[None]
+        return self.codec.decode(codes[None], level, chunk_seconds=DECODED_SECONDS)[0].cpu()
+
+    def take_codes(self, number: int) -> Codes:
+        """A take's codes, of every level that has some, as a codes file holds them."""
+        levels = {level: codes[None] for level, codes in self.codes[number].items() if len(codes)}
+        return Codes(
+            levels=levels,
+            hop_lengths=self.plan.hop_lengths,
+            sampling_rate=self.plan.sampling_rate,
+            fingerprint=self.system.vqvae_config().codebook_fingerprint,
+            origin={
+                "source": "jukebox generate",
+                "model": self.system.source,
+                "seed": str(self.plan.settings.seed),
+                "take": str(number),
+            },
+        )
+
+
+def _record(
+    entry: RowWindow, rows: Mapping[int, list[Row]], span: tuple[int, int] | None
+) -> WindowRecord:
+    row, window = entry
+    chain = next(index for index, one in enumerate(rows[row.take]) if one is row)
+    return WindowRecord(row.take, chain, *window, span)

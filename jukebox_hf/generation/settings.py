@@ -1,0 +1,299 @@
+"""What is asked for: prompts for the takes, and how each level is sampled.
+
+Words and numbers of a user go in, checked values come out. Everything here can be written to JSON
+and read back, since a session keeps it. Fitting it to a model is the work of `plan`.
+"""
+
+import hashlib
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar, Union, cast
+
+import torch
+from torch import Tensor
+
+from jukebox_hf.codes import Codes
+from jukebox_hf.configuration import refuse_unknown
+from jukebox_hf.generation.noise import MAX_SEED
+from jukebox_hf.generation.sampling import SamplingSettings
+from jukebox_hf.labels import TimedLyrics, TimedSegment, read_lyrics
+
+Value = TypeVar("Value")
+# A value for every level, or values by level; the key None stands for all levels without their own.
+PerLevel: TypeAlias = Union[Value, Mapping[int | None, Value], Mapping[int, Value]]  # noqa: UP007
+
+DEFAULT_TEMPERATURE = 0.99  # as the released samples were made
+DEFAULT_UPPER_HOP_FRACTION = 0.125
+DEFAULT_HOP_FRACTION = 0.5
+DEFAULT_SECONDS = 20.0
+DEFAULT_TOTAL_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What one take should be. All of it may be left out.
+
+    Args:
+        artist: as the model's vocabulary knows it; unknown names are reported.
+        genre: likewise.
+        lyrics: text, or text with times (`parse_lrc`).
+        seconds: length of the piece that is made, primer included; None: the model's default.
+        total_seconds: length of the whole song that the piece is part of, which tells the model
+            where in the song it is; None: the model's default, or more where the piece needs it.
+        offset_seconds: where in the song the piece begins.
+        primer: music to continue: an audio file, audio (channels, samples) at the model's sampling
+            rate, or codes of one take.
+        primer_start_seconds: what to leave out at the primer's beginning.
+        primer_end_seconds: where the primer ends, counted in its file; None: at its own end.
+    """
+
+    artist: str | None = None
+    genre: str | None = None
+    lyrics: str | TimedLyrics | None = None
+    seconds: float | None = None
+    total_seconds: float | None = None
+    offset_seconds: float = 0.0
+    primer: Path | Tensor | Codes | None = None
+    primer_start_seconds: float = 0.0
+    primer_end_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.primer, str):
+            object.__setattr__(self, "primer", Path(self.primer))
+        for name in ("seconds", "total_seconds", "primer_end_seconds"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        for name in ("offset_seconds", "primer_start_seconds"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        end = self.primer_end_seconds
+        if end is not None and end <= self.primer_start_seconds:
+            raise ValueError(
+                f"the primer must end after it starts, got {self.primer_start_seconds:g} s to "
+                f"{end:g} s"
+            )
+
+    @classmethod
+    def from_record(cls, record: Any, *, source: str, folder: Path) -> "Prompt":
+        """One line of a prompts file: the fields above by name; `lyrics_file` names a file instead.
+
+        File names are relative to `folder`. Raises `ValueError` that begins with `source`.
+        """
+        if not isinstance(record, dict):
+            raise ValueError(f"{source}: expected an object such as {{'genre': 'rock'}}")
+        known = {field.name for field in fields(cls)} | {"lyrics_file"}
+        refuse_unknown(record, known, source)
+        values = {name: value for name, value in record.items() if value is not None}
+        for name, value in values.items():
+            wanted: tuple[type, ...] = (int, float) if name in _NUMBERS else (str,)
+            if not isinstance(value, wanted) or isinstance(value, bool):
+                kind = "a number" if name in _NUMBERS else "text"
+                raise ValueError(f"{source}: {name} must be {kind}, got {value!r:.60}")
+        if "lyrics_file" in values:
+            if "lyrics" in values:
+                raise ValueError(f"{source}: give lyrics or lyrics_file, not both")
+            values["lyrics"] = read_lyrics(folder / values.pop("lyrics_file"))
+        if "primer" in values:
+            values["primer"] = folder / values["primer"]
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
+
+    def to_record(self) -> dict[str, Any]:
+        """What JSON can hold of it; a primer becomes what identifies it (`primer_record`)."""
+        record = {field.name: getattr(self, field.name) for field in fields(self)}
+        record["lyrics"] = _lyrics_record(self.lyrics)
+        record["primer"] = primer_record(self.primer)
+        return record
+
+    @classmethod
+    def restore(cls, record: Mapping[str, Any]) -> "Prompt":
+        """What `to_record` described, without the primer: a session keeps its codes."""
+        values = dict(record)
+        values["lyrics"] = _restore_lyrics(values["lyrics"])
+        values["primer"] = None
+        return cls(**values)
+
+
+_NUMBERS = {
+    "seconds",
+    "total_seconds",
+    "offset_seconds",
+    "primer_start_seconds",
+    "primer_end_seconds",
+}
+
+
+def _lyrics_record(lyrics: str | TimedLyrics | None) -> Any:
+    if not isinstance(lyrics, TimedLyrics):
+        return lyrics
+    return {
+        "segments": [list(segment) for segment in lyrics.segments],
+        "end_seconds": lyrics.end_seconds,
+        "tags": [list(tag) for tag in lyrics.tags],
+    }
+
+
+def _restore_lyrics(record: Any) -> str | TimedLyrics | None:
+    if record is None or isinstance(record, str):
+        return record
+    return TimedLyrics(
+        segments=tuple(TimedSegment(start, text) for start, text in record["segments"]),
+        end_seconds=record["end_seconds"],
+        tags=tuple((name, value) for name, value in record["tags"]),
+    )
+
+
+def primer_record(primer: Path | Tensor | Codes | None) -> dict[str, Any] | None:
+    """Name and SHA-256 of a primer: two primers with one hash are the same music."""
+    if primer is None:
+        return None
+    digest = hashlib.sha256()
+    if isinstance(primer, Path):
+        with primer.open("rb") as file:
+            for block in iter(lambda: file.read(2**20), b""):
+                digest.update(block)
+        return {"kind": "audio file", "name": primer.name, "sha256": digest.hexdigest()}
+    if isinstance(primer, Codes):
+        for level, codes in primer.levels.items():
+            digest.update(f"{level}:{codes.shape[1]}:".encode())
+            digest.update(codes.cpu().numpy().astype("<i8").tobytes())
+        return {"kind": "codes", "name": primer.origin.get("source"), "sha256": digest.hexdigest()}
+    digest.update(primer.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return {"kind": "audio", "name": None, "sha256": digest.hexdigest()}
+
+
+@dataclass(frozen=True)
+class LevelSettings:
+    """How one level is sampled.
+
+    Args:
+        temperature, top_k, top_p, codes_only: see `SamplingSettings`.
+        hop_fraction: how far windows move, as a part of the prior's context.
+        chains: into how many runs the level is cut to sample them side by side; 1 is exact.
+    """
+
+    temperature: float = DEFAULT_TEMPERATURE
+    top_k: int | None = None
+    top_p: float | None = None
+    codes_only: bool = False
+    hop_fraction: float = DEFAULT_HOP_FRACTION
+    chains: int = 1
+
+    def __post_init__(self) -> None:
+        self.sampling  # noqa: B018 (checks what it holds)
+        if not 0 < self.hop_fraction <= 1:
+            raise ValueError(f"hop_fraction must be above 0 and at most 1, got {self.hop_fraction}")
+        if self.chains < 1:
+            raise ValueError(f"chains must be at least 1, got {self.chains}")
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """The part that concerns the choice of single codes."""
+        return SamplingSettings(self.temperature, self.top_k, self.top_p, self.codes_only)
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How everything is sampled.
+
+    Args:
+        seed: of all noise.
+        to_level: the finest level that is sampled; 0 makes the finished music.
+        levels: by level, from `to_level` up to the top.
+        precision: of the priors: "float32", "float16" or "bfloat16"; the codec keeps its own.
+        backend: how a step runs: "eager".
+    """
+
+    seed: int
+    to_level: int
+    levels: dict[int, LevelSettings]
+    precision: str
+    backend: str = "eager"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ValueError(f"seed must be from 0 to {MAX_SEED}, got {self.seed}")
+
+    def to_record(self) -> dict[str, Any]:
+        """What JSON can hold; `restore` reads it back."""
+        record = asdict(self)
+        record["levels"] = {str(level): value for level, value in record["levels"].items()}
+        return record
+
+    @classmethod
+    def restore(cls, record: Mapping[str, Any]) -> "GenerationSettings":
+        """The settings that `to_record` described."""
+        levels = {int(level): LevelSettings(**value) for level, value in record["levels"].items()}
+        return cls(**{**record, "levels": levels})
+
+
+def new_seed() -> int:
+    """A seed nobody chose: 32 bits from the system, short enough to be typed."""
+    return secrets.randbits(32)
+
+
+def level_settings(
+    level: int,
+    num_levels: int,
+    defaults: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> LevelSettings:
+    """The settings of one level: what was given, else the model's own defaults, else ours.
+
+    Args:
+        level: 0 is the finest.
+        num_levels: of the model.
+        defaults: `generation` of the model's manifest: settings by name, each by level as text.
+        given: `PerLevel` values by setting name; None stands for "not given".
+    """
+    settings = LevelSettings(
+        hop_fraction=DEFAULT_UPPER_HOP_FRACTION if level == num_levels - 1 else DEFAULT_HOP_FRACTION
+    )
+    chosen: dict[str, Any] = {}
+    for name in (field.name for field in fields(LevelSettings)):
+        own = defaults.get(name)
+        if isinstance(own, Mapping):
+            own = own.get(str(level))
+        value = at_level(given.get(name), level, own)
+        if value is not None:
+            chosen[name] = value
+    if chosen.get("top_k") is not None and at_level(given.get("top_p"), level, None) is None:
+        chosen.pop("top_p", None)  # asked for top_k: the model's own top_p does not join it
+    if chosen.get("top_p") is not None and at_level(given.get("top_k"), level, None) is None:
+        chosen.pop("top_k", None)
+    try:
+        return replace(settings, **chosen)
+    except ValueError as error:
+        raise ValueError(f"level {level}: {error}") from None
+
+
+def at_level(values: PerLevel[Value] | None, level: int, default: Value) -> Value:
+    """One level's value: its own, else the one for all levels, else `default`.
+
+    >>> at_level({None: 0.98, 2: 0.9}, 2, 1.0), at_level(0.98, 1, 1.0), at_level({2: 0.9}, 1, 1.0)
+    (0.9, 0.98, 1.0)
+    """
+    if values is None:
+        return default
+    if isinstance(values, Mapping):
+        by_level = cast("Mapping[int | None, Value]", values)
+        return by_level.get(level, by_level.get(None, default))
+    return values
+
+
+def check_levels(given: Mapping[str, Any], levels: range) -> None:
+    """Raise `ValueError` if a per-level value names a level that is not sampled."""
+    for name, values in given.items():
+        if isinstance(values, Mapping):
+            for level in values:
+                if level is not None and level not in levels:
+                    raise ValueError(
+                        f"{name} is given for level {level}, but the levels that are sampled are "
+                        f"{', '.join(str(one) for one in levels)}"
+                    )
