@@ -138,6 +138,43 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def check_levels(config: JukeboxPriorConfig, vqvae: JukeboxVQVAEConfig, source: str) -> None:
+    """Raise `ValueError` unless a prior was made for the codes of a VQ-VAE.
+
+    Compares configs alone: the fingerprint of the codebooks stands in both.
+    """
+    if config.level >= vqvae.num_levels:
+        raise ValueError(
+            f"{source}: is a prior of level {config.level}, but the VQ-VAE has levels 0 to "
+            f"{vqvae.num_levels - 1}"
+        )
+    pairs: dict[str, tuple[Any, Any]] = {
+        "codebook_size": (config.codebook_size, vqvae.codebook_size),
+        "hop_length": (config.hop_length, vqvae.hop_lengths[config.level]),
+        "sampling_rate": (config.sampling_rate, vqvae.sampling_rate),
+    }
+    if config.is_upsampler and config.level + 1 < vqvae.num_levels:
+        ratio = vqvae.hop_lengths[config.level + 1] // vqvae.hop_lengths[config.level]
+        pairs["upper_ratio"] = (config.upper_ratio, ratio)
+    elif config.is_upsampler:
+        raise ValueError(f"{source}: takes codes of level {config.level + 1}, which does not exist")
+    for name, (found, expected) in pairs.items():
+        if found != expected:
+            raise ValueError(
+                f"{source}: was made for codes with {name} {found}, the VQ-VAE has {expected}"
+            )
+    fingerprints = (config.codebook_fingerprint, vqvae.codebook_fingerprint)
+    if None not in fingerprints and fingerprints[0] != fingerprints[1]:
+        raise ValueError(
+            f"{source}: was trained on the codes of another VQ-VAE (codebooks "
+            f"{_short(fingerprints[0])}, here {_short(fingerprints[1])}), which mean something else"
+        )
+
+
+def _short(fingerprint: str | None) -> str:
+    return (fingerprint or "")[: len("sha256:") + 12]
+
+
 def recognise_vqvae(measured: Mapping[str, Any]) -> JukeboxVQVAEConfig | None:
     """The preset that has exactly these measures, if any."""
     for name in VQVAE_PRESETS:

@@ -41,7 +41,7 @@ TOP_HOP_FRACTION, HOP_FRACTION, TEMPERATURE = 0.125, 0.5, 0.99
 USUAL_SECONDS, USUAL_TOTAL_SECONDS = 20.0, 180.0
 RELEASED_NOTE = (
     "the weights have the shapes of those that OpenAI released, or come with its label lists: they "
-    "are taken to be under its Noncommercial Use License, which also covers the music made with them "
+    "are taken to be under its Noncommercial Use License, which also covers music made with them "
     "(edit `licence` in jukebox.json if they are your own)"
 )
 

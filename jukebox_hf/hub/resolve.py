@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jukebox_hf.hub.architecture import (
+    check_levels,
     check_measures,
     check_numbers,
     check_shapes,
@@ -102,7 +103,7 @@ def prior_config(
     config: JukeboxPriorConfig = _make(JukeboxPriorConfig, fields, source)
     check_measures(config, measured, source)
     if vqvae is not None:
-        _check_codec(config, vqvae, source)
+        check_levels(config, vqvae, source)
     expected = expected_shapes(config)
     found = component.shapes
     if config.tie_word_embeddings:
@@ -151,7 +152,7 @@ def _fields_from_codec(
         released = [config for config in recognised.values() if config.level == level]
         if not released:
             raise ValueError(
-                f"{source}: a prior alone does not say how much audio a code stands for; convert it "
+                f"{source}: a prior alone does not say how much audio a code means; convert it "
                 "with its VQ-VAE's file, or name a model that has it with --vqvae"
             )
         names = ("hop_length", "sampling_rate", "codebook_size", "upper_downsamplings")
@@ -184,26 +185,6 @@ def _check_level(component: Component, vqvae: JukeboxVQVAEConfig) -> None:
             f"{source}: expected a prior of level {level} of {top + 1}, found {found} codes of a "
             "level above"
         )
-
-
-def _check_codec(config: JukeboxPriorConfig, vqvae: JukeboxVQVAEConfig, source: str) -> None:
-    """Raise `ValueError` if a prior was not made for the codes of this VQ-VAE."""
-    if config.level >= vqvae.num_levels:
-        raise ValueError(
-            f"{source}: is a prior of level {config.level}, but the VQ-VAE has levels 0 to "
-            f"{vqvae.num_levels - 1}"
-        )
-    pairs = {
-        "codebook_size": vqvae.codebook_size,
-        "hop_length": vqvae.hop_lengths[config.level],
-        "sampling_rate": vqvae.sampling_rate,
-    }
-    for name, expected in pairs.items():
-        found = getattr(config, name)
-        if found != expected:
-            raise ValueError(
-                f"{source}: was made for codes with {name} {found}, the VQ-VAE has {expected}"
-            )
 
 
 def _check_preset(preset: str, kind: str, source: str) -> None:

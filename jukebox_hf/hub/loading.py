@@ -1,0 +1,125 @@
+"""One component from its folder: config first, then the headers of its weights, then the weights.
+
+A folder may be a stranger's. Nothing is unpickled, no code is run, and a config that describes a
+model of another size than its weights have is refused before memory is allocated.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+from transformers import PreTrainedModel
+
+from jukebox_hf.hub.architecture import (
+    check_measures,
+    check_numbers,
+    check_shapes,
+    expected_shapes,
+    measure_prior,
+    measure_vqvae,
+)
+from jukebox_hf.hub.folders import read_json
+from jukebox_hf.hub.tensor_files import open_tensors
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+
+INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+# transformers would follow the first to other repositories, and let the second change the weights.
+FORBIDDEN_FILE, FORBIDDEN_SETTING = "adapter_config.json", "quantization_config"
+
+ModelT = TypeVar("ModelT", bound=PreTrainedModel)
+ConfigT = TypeVar("ConfigT", JukeboxVQVAEConfig, JukeboxPriorConfig)
+
+
+def read_config(folder: Path, config_class: type[ConfigT]) -> ConfigT:
+    """The config of a component.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is of another kind, or makes no sense.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: expected the config.json of a component, found none")
+    content = read_json(path)
+    expected = config_class.model_type
+    if content.get("model_type") != expected:
+        raise ValueError(
+            f"{path}: expected model_type {expected!r}, found {content.get('model_type')!r:.80}"
+        )
+    if FORBIDDEN_SETTING in content:
+        raise ValueError(f"{path}: has a {FORBIDDEN_SETTING}, which is not supported here")
+    check_numbers(content, str(path))
+    try:
+        config: ConfigT = config_class.from_dict(content)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    return config
+
+
+def check_weights(folder: Path, config: JukeboxVQVAEConfig | JukeboxPriorConfig) -> None:
+    """Raise `ValueError` unless the safetensors in `folder` hold exactly what `config` describes.
+
+    Reads headers only.
+    """
+    source = str(folder)
+    shapes = {}
+    for path in _weight_files(folder):
+        for name, tensor in open_tensors(path).tensors.items():
+            if name in shapes:
+                raise ValueError(f"{path}: holds {name}, which another file holds too")
+            shapes[name] = tensor.shape
+    if isinstance(config, JukeboxVQVAEConfig):
+        measured = measure_vqvae(shapes, source)
+    else:
+        measured = measure_prior(shapes, source)
+    check_measures(config, measured, source)
+    check_shapes(expected_shapes(config), shapes, source)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if (folder / SINGLE).is_file():
+        return [folder / SINGLE]
+    index = folder / INDEX
+    if not index.is_file():
+        raise FileNotFoundError(f"{folder}: expected weights in {SINGLE} or {INDEX}, found neither")
+    places = read_json(index).get("weight_map")
+    names = set(places.values()) if isinstance(places, Mapping) else set()
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise ValueError(f"{index}: expected a weight_map to files beside it")
+    return [folder / name for name in sorted(names)]
+
+
+def load_model(
+    model_class: type[ModelT],
+    folder: Path,
+    config: ConfigT,
+    *,
+    device: torch.device | str | None,
+    dtype: torch.dtype | str | None,
+) -> ModelT:
+    """Load a model whose config was read by `read_config`, in evaluation mode.
+
+    Raises:
+        ValueError: if weights are missing, left over, or do not fit the config.
+    """
+    if (folder / FORBIDDEN_FILE).exists():
+        raise ValueError(
+            f"{folder}: has an {FORBIDDEN_FILE}; adapters belong in a folder of their own"
+        )
+    check_weights(folder, config)
+    loaded: Any = model_class.from_pretrained(
+        folder,
+        config=config,
+        dtype=dtype or "auto",
+        device_map={"": device} if device is not None else None,
+        output_loading_info=True,
+        use_safetensors=True,
+        local_files_only=True,
+    )
+    model, report = loaded
+    problems = {kind: sorted(map(str, names)) for kind, names in report.items() if names}
+    if problems:
+        raise ValueError(f"{folder}: its weights do not fit its config: {problems}")
+    return cast("ModelT", model.eval())

@@ -1,0 +1,233 @@
+"""Where a model's files are: a folder on this machine, or a repository on the Hub at one commit.
+
+Files of the Hub come through huggingface_hub alone: its authentication, cache, retries and offline
+mode (`HF_HUB_OFFLINE=1`). Nothing is fetched before it is asked for.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from jukebox_hf.hub.manifest import MANIFEST_NAME
+
+# What a component consists of; pickled weights are never fetched.
+SETTINGS_FILES = ("*.json",)
+ALL_FILES = ("*.json", "*.safetensors")
+
+
+class Location(Protocol):
+    """A place with files."""
+
+    @property
+    def revision(self) -> str | None:
+        """The commit, on the Hub."""
+
+    def file(self, name: str) -> Path | None:
+        """One file, by its path below the root; `None` if there is none."""
+
+    def folder(self, subfolder: str | None, patterns: Sequence[str]) -> Path:
+        """A folder below the root, in which the files that match are present."""
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A model on this machine."""
+
+    root: Path
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    @property
+    def revision(self) -> None:
+        """Folders have none."""
+        return None
+
+    def file(self, name: str) -> Path | None:
+        """See `Location`; raises `ValueError` if the path leads out of the folder."""
+        path = self.root / name
+        if not path.is_file():
+            return None
+        self._check_inside(path)
+        return path
+
+    def folder(self, subfolder: str | None, patterns: Sequence[str]) -> Path:
+        """See `Location`; raises `ValueError` if it or a file in it lies elsewhere."""
+        folder = self.root / subfolder if subfolder else self.root
+        self._check_inside(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder, but the model's manifest names it")
+        for pattern in patterns:
+            for path in folder.glob(pattern):
+                self._check_inside(path)
+        return folder
+
+    def _check_inside(self, path: Path) -> None:
+        """Links must not lead out of the model; those of the Hub's cache lead to its blobs."""
+        root = self.root.resolve()
+        allowed = [root]
+        if root.parent.name == "snapshots":
+            allowed.append(root.parent.parent / "blobs")
+        found = path.resolve()
+        if not any(found.is_relative_to(place) for place in allowed):
+            raise ValueError(f"{path}: leads out of {self.root}, to {found}; it is not opened")
+
+
+@dataclass(frozen=True)
+class HubRepository:
+    """A repository on the Hub, at one commit."""
+
+    repo_id: str
+    commit: str
+    cache_dir: Path | None = None
+    local_files_only: bool = False
+
+    def __str__(self) -> str:
+        return self.repo_id
+
+    @property
+    def revision(self) -> str:
+        """The commit."""
+        return self.commit
+
+    def file(self, name: str) -> Path | None:
+        """See `Location`."""
+        try:
+            with _clear_hub_errors(self.repo_id, self.commit):
+                return Path(
+                    hf_hub_download(
+                        self.repo_id,
+                        name,
+                        revision=self.commit,
+                        cache_dir=self.cache_dir,
+                        local_files_only=self.local_files_only,
+                    )
+                )
+        except EntryNotFoundError:  # also: not cached, and no way to look
+            return None
+
+    def folder(self, subfolder: str | None, patterns: Sequence[str]) -> Path:
+        """See `Location`; fetches what is not in the cache yet."""
+        prefix = f"{subfolder}/" if subfolder else ""
+        with _clear_hub_errors(self.repo_id, self.commit):
+            root = snapshot_download(
+                self.repo_id,
+                revision=self.commit,
+                cache_dir=self.cache_dir,
+                local_files_only=self.local_files_only,
+                allow_patterns=[prefix + pattern for pattern in patterns],
+            )
+        folder = Path(root) / subfolder if subfolder else Path(root)
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"{self.repo_id} has no {subfolder} (at {self.commit[:12]}), or it is not in the "
+                "cache and the Hub cannot be asked"
+            )
+        return folder
+
+
+def open_location(
+    path_or_repo: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    local_files_only: bool = False,
+    cache_dir: Path | None = None,
+) -> LocalFolder | HubRepository:
+    """Find a model: an existing folder, or else a repository on the Hub.
+
+    Raises:
+        FileNotFoundError: if it is neither, or not in the cache when the Hub cannot be asked.
+        ValueError: if it cannot be the name of either, or a revision is given for a folder.
+        OSError: if the Hub refuses, with how to log in.
+    """
+    path = Path(path_or_repo)
+    if path.is_dir():
+        if revision is not None:
+            raise ValueError(f"{path} is a folder; a revision is only for repositories on the Hub")
+        return LocalFolder(path)
+    repo_id = os.fspath(path_or_repo)
+    if path.exists() or repo_id.startswith((".", "/", "~")) or repo_id.count("/") > 1:
+        raise FileNotFoundError(
+            f"{repo_id}: expected the folder of a model, or a repository on the Hub (owner/name)"
+        )
+    return open_repository(
+        repo_id, revision=revision, local_files_only=local_files_only, cache_dir=cache_dir
+    )
+
+
+def open_repository(
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    local_files_only: bool = False,
+    cache_dir: Path | None = None,
+) -> HubRepository:
+    """Find a model on the Hub, at the commit that `revision` now is; raises as `open_location`."""
+    not_cached = None
+    with _clear_hub_errors(repo_id, revision):
+        for name in (MANIFEST_NAME, "config.json"):
+            try:
+                found = hf_hub_download(
+                    repo_id,
+                    name,
+                    revision=revision,
+                    cache_dir=cache_dir,
+                    local_files_only=local_files_only,
+                )
+            except LocalEntryNotFoundError as error:
+                not_cached = error
+            except EntryNotFoundError:
+                continue
+            else:
+                commit = Path(found).parent.name
+                return HubRepository(repo_id, commit, cache_dir, local_files_only)
+    if not_cached is not None:
+        raise FileNotFoundError(
+            f"{repo_id}: there is no such folder, and no such repository in the cache; the Hub "
+            "could not be asked (offline mode, or no connection)"
+        ) from not_cached
+    raise FileNotFoundError(
+        f"{repo_id}: the repository has neither {MANIFEST_NAME} nor config.json"
+    )
+
+
+@contextmanager
+def _clear_hub_errors(repo_id: str, revision: str | None) -> Iterator[None]:
+    """Say in one sentence what the Hub refused, and what to do."""
+    try:
+        yield
+    except GatedRepoError as error:
+        raise OSError(
+            f"{repo_id}: its owner asks to accept conditions first, on its page on the Hub; then "
+            "log in with `hf auth login`"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise OSError(
+            f"{repo_id}: no such folder here and no such repository on the Hub, or it is private: "
+            "then log in with `hf auth login`, or set HF_TOKEN"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise OSError(f"{repo_id}: has no revision {revision}") from error
+    except HFValidationError as error:
+        raise ValueError(
+            f"{repo_id}: expected the folder of a model, or a repository on the Hub (owner/name)"
+        ) from error
+    except OfflineModeIsEnabled as error:
+        raise OSError(f"{repo_id}: is not in the cache, and HF_HUB_OFFLINE is set") from error
+    except HfHubHTTPError as error:
+        raise OSError(f"{repo_id}: the Hub answered with an error: {error}") from error

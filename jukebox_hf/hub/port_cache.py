@@ -1,0 +1,85 @@
+"""Repositories of the former transformers port, converted once into the local cache."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+from huggingface_hub import constants
+
+from jukebox_hf.files import safe_file_name
+from jukebox_hf.hub.convert import convert
+from jukebox_hf.hub.convert_transformers import MODEL_TYPE, WEIGHTS
+from jukebox_hf.hub.folders import read_json
+from jukebox_hf.hub.locations import HubRepository, LocalFolder
+from jukebox_hf.hub.manifest import MANIFEST_NAME
+
+logger = logging.getLogger(__name__)
+
+# Part of the names of converted models in the cache: raise it when conversion changes.
+CONVERSION_VERSION = 1
+VOCABULARIES = ("artists.json", "genres.json", "lyrics.json")
+
+Location = LocalFolder | HubRepository
+
+
+def is_port_location(location: Location) -> bool:
+    """Whether a folder or repository has the layout of the former port, and no manifest of ours."""
+    if location.file(MANIFEST_NAME) is not None:
+        return False
+    config = location.file("config.json")
+    return config is not None and read_json(config).get("model_type") == MODEL_TYPE
+
+
+def converted_port(
+    location: Location, cache_dir: Path | None
+) -> tuple[LocalFolder, tuple[str, ...]]:
+    """A converted copy of a repository of the former port, made unless the cache has it."""
+    cache = cache_dir or Path(constants.HF_HOME)
+    target = cache / "jukebox_hf" / "converted" / _cache_name(location)
+    if (target / MANIFEST_NAME).is_file():
+        return LocalFolder(target), ()
+    folder = location.folder(None, _port_files(location))
+    started = (
+        f"{location} has the layout of the former transformers port; converting it once to {target}"
+    )
+    logger.warning(started)
+    try:
+        conversion = convert([folder], target)
+    except FileExistsError:  # another process was faster
+        if not (target / MANIFEST_NAME).is_file():
+            raise
+        return LocalFolder(target), ()
+    for note in conversion.notes:
+        logger.warning(note)
+    converted = (
+        f"{location} had the layout of the former transformers port; it was converted to {target}"
+    )
+    return LocalFolder(target), (converted, *conversion.notes)
+
+
+def _port_files(location: Location) -> list[str]:
+    """The files of a port's repository that conversion needs, one form of the weights."""
+    for name in WEIGHTS:
+        path = location.file(name)
+        if path is None:
+            continue
+        files = ["config.json", *VOCABULARIES, name]
+        if name.endswith(".index.json"):
+            places = read_json(path).get("weight_map")
+            files += sorted(set(map(str, places.values()))) if isinstance(places, dict) else []
+        return files
+    raise FileNotFoundError(f"{location}: expected weights, one of {', '.join(WEIGHTS)}")
+
+
+def _cache_name(location: Location) -> str:
+    """A name for the converted copy that changes when the original does."""
+    if isinstance(location, HubRepository):
+        state = f"{location.repo_id}@{location.commit}"
+        name = location.repo_id.replace("/", "--")
+    else:
+        root = location.root.resolve()
+        files = sorted(path for path in root.iterdir() if path.is_file())
+        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        state, name = f"{root}: {stats}", root.name
+    key = hashlib.sha256(f"{CONVERSION_VERSION} {state}".encode()).hexdigest()[:16]
+    return f"{safe_file_name(name)}-{key}"

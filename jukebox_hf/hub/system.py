@@ -1,0 +1,285 @@
+"""A model as a whole: its manifest, where its components are, and how they are loaded.
+
+A component is a folder with a config and weights, in this repository or another. Configs are
+checked against each other before any weight is fetched or read.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from jukebox_hf.hub.architecture import check_levels
+from jukebox_hf.hub.convert_openai import find_files
+from jukebox_hf.hub.folders import read_json
+from jukebox_hf.hub.loading import load_model, read_config
+from jukebox_hf.hub.locations import (
+    ALL_FILES,
+    SETTINGS_FILES,
+    HubRepository,
+    LocalFolder,
+    open_location,
+    open_repository,
+)
+from jukebox_hf.hub.manifest import MANIFEST_NAME, ComponentReference, Manifest, load_manifest
+from jukebox_hf.hub.names import VQVAE
+from jukebox_hf.hub.port_cache import converted_port, is_port_location
+from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+
+Location = LocalFolder | HubRepository
+
+
+class System:
+    """A model: a manifest, and access to its components wherever they are.
+
+    Attributes:
+        manifest: what `jukebox.json` says.
+        source: the folder or repository as it was asked for.
+        notes: what the user should know, such as that the model was converted.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        location: Location,
+        *,
+        source: str,
+        notes: tuple[str, ...] = (),
+        local_files_only: bool = False,
+        cache_dir: Path | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.source = source
+        self.notes = notes
+        self._location = location
+        self._local_files_only = local_files_only
+        self._cache_dir = cache_dir
+        self._others: dict[tuple[str, str | None], Location] = {}
+
+    @classmethod
+    def open(
+        cls,
+        path_or_repo: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        cache_dir: str | os.PathLike[str] | None = None,
+    ) -> "System":
+        """Open a model without reading or fetching any weights.
+
+        Args:
+            path_or_repo: a folder, or a repository on the Hub. It holds a whole model, one bare
+                component, or a model in the layout of the former transformers port, which is
+                converted once into the local cache.
+            revision: commit, tag or branch of a repository.
+            local_files_only: ask nothing of the Hub.
+            cache_dir: instead of huggingface_hub's own cache.
+
+        Raises:
+            FileNotFoundError: if there is no such model.
+            ValueError: if what is there is not a model, or not a safe one.
+            OSError: if the Hub refuses.
+        """
+        cache = Path(cache_dir) if cache_dir is not None else None
+        location = open_location(
+            path_or_repo, revision=revision, local_files_only=local_files_only, cache_dir=cache
+        )
+        notes: tuple[str, ...] = ()
+        if is_port_location(location):
+            location, notes = converted_port(location, cache)
+        return cls(
+            _read_manifest(location),
+            location,
+            source=os.fspath(path_or_repo),
+            notes=notes,
+            local_files_only=local_files_only,
+            cache_dir=cache,
+        )
+
+    def __repr__(self) -> str:
+        return f"System({self.source!r}: {', '.join(self.manifest.components)})"
+
+    # --- what there is ---
+
+    @property
+    def prior_levels(self) -> tuple[int, ...]:
+        """Levels that have a prior, the finest first."""
+        names = (name for name in self.manifest.components if name != VQVAE)
+        return tuple(sorted(int(name.removeprefix("prior_")) for name in names))
+
+    @property
+    def num_levels(self) -> int:
+        """Levels of the VQ-VAE; without one, those up to the highest prior."""
+        if VQVAE in self.manifest.components:
+            return self.vqvae_config().num_levels
+        return max(self.prior_levels) + 1
+
+    @property
+    def revisions(self) -> dict[str, str | None]:
+        """The commit that each component comes from; `None` for folders on this machine."""
+        return {name: self._place(name)[0].revision for name in self.manifest.components}
+
+    def component_path(self, name: str) -> Path:
+        """A folder with the config, the weights and, for priors, the processor of a component.
+
+        Fetches this component from the Hub, unless it is in the cache.
+
+        Raises:
+            ValueError: for a component that the model does not have.
+            FileNotFoundError: for one that is not where the manifest says.
+        """
+        location, subfolder = self._place(name)
+        return location.folder(subfolder, ALL_FILES)
+
+    def settings_path(self, name: str) -> Path:
+        """The same, but only the small files need to be there: no weights are fetched."""
+        location, subfolder = self._place(name)
+        return location.folder(subfolder, SETTINGS_FILES)
+
+    def _place(self, name: str) -> tuple[Location, str | None]:
+        """Where a component is."""
+        reference = self.manifest.components.get(name)
+        if reference is None:
+            raise ValueError(
+                f"{self.source} has no {name}; it has {', '.join(self.manifest.components)}"
+            )
+        if reference.repo_id is None:
+            return self._location, reference.subfolder
+        key = (reference.repo_id, reference.revision)
+        if key not in self._others:
+            self._others[key] = self._open_other(name, reference)
+        return self._others[key], reference.subfolder
+
+    def _open_other(self, name: str, reference: ComponentReference) -> Location:
+        assert reference.repo_id is not None
+        try:
+            location: Location = open_repository(
+                reference.repo_id,
+                revision=reference.revision,
+                local_files_only=self._local_files_only,
+                cache_dir=self._cache_dir,
+            )
+        except OSError as error:
+            raise OSError(f"{name} of {self.source} is in another repository: {error}") from error
+        if is_port_location(location):
+            location, _ = converted_port(location, self._cache_dir)
+        return location
+
+    # --- configs, without weights ---
+
+    @cached_property
+    def _vqvae_config(self) -> JukeboxVQVAEConfig:
+        return read_config(self.settings_path(VQVAE), JukeboxVQVAEConfig)
+
+    @cached_property
+    def _prior_configs(self) -> dict[int, JukeboxPriorConfig]:
+        return {}
+
+    def vqvae_config(self) -> JukeboxVQVAEConfig:
+        """The VQ-VAE's config."""
+        return self._vqvae_config
+
+    def prior_config(self, level: int) -> JukeboxPriorConfig:
+        """The config of a level's prior, which fits the VQ-VAE of this model, if it has one.
+
+        Raises:
+            ValueError: also if prior and VQ-VAE were not made for each other.
+        """
+        if level not in self._prior_configs:
+            name = f"prior_{level}"
+            config = read_config(self.settings_path(name), JukeboxPriorConfig)
+            if config.level != level:
+                raise ValueError(
+                    f"{self.source}: {name} is a prior of level {config.level}, not {level}"
+                )
+            if VQVAE in self.manifest.components:
+                check_levels(config, self.vqvae_config(), f"{self.source}, {name}")
+            self._prior_configs[level] = config
+        return self._prior_configs[level]
+
+    def processor(self, level: int) -> JukeboxProcessor:
+        """The processor of a level's prior, which fits the prior's tables.
+
+        Raises:
+            FileNotFoundError: if the prior was converted without names of artists and genres.
+            ValueError: if it is damaged or belongs to another prior.
+        """
+        config = self.prior_config(level)
+        folder = self.settings_path(f"prior_{level}")
+        if not (folder / "processor_config.json").is_file():
+            raise FileNotFoundError(
+                f"{self.source}: prior_{level} has no processor_config.json, so it knows no names "
+                "of artists and genres; convert it again with --ids-dir"
+            )
+        processor = JukeboxProcessor.from_pretrained(folder)
+        try:
+            processor.check(config)
+        except ValueError as error:
+            raise ValueError(f"{self.source}, prior_{level}: {error}") from error
+        return processor
+
+    # --- models ---
+
+    def load_vqvae(
+        self,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | str | None = None,
+    ) -> JukeboxVQVAE:
+        """Load the VQ-VAE, in evaluation mode; its codebooks are float32 whatever the dtype.
+
+        Args:
+            device: default CPU.
+            dtype: default as stored.
+
+        Raises:
+            ValueError: if weights are missing, left over, or do not fit the config.
+        """
+        folder = self.component_path(VQVAE)
+        return load_model(JukeboxVQVAE, folder, self.vqvae_config(), device=device, dtype=dtype)
+
+    def load_prior(
+        self,
+        level: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | str | None = None,
+    ) -> JukeboxPrior:
+        """Load the prior of a level; as `load_vqvae`."""
+        name = f"prior_{level}"
+        config = self.prior_config(level)
+        if any(adapter.component == name for adapter in self.manifest.adapters):
+            raise ValueError(
+                f"{self.source}: has an adapter for {name}, which this version cannot apply"
+            )
+        folder = self.component_path(name)
+        return load_model(JukeboxPrior, folder, config, device=device, dtype=dtype)
+
+
+def _read_manifest(location: Location) -> Manifest:
+    """The manifest of a model, or one made up for a bare component."""
+    path = location.file(MANIFEST_NAME)
+    if path is not None:
+        return load_manifest(path)
+    config = location.file("config.json")
+    model_type = read_json(config).get("model_type") if config is not None else None
+    if config is not None and model_type == JukeboxVQVAEConfig.model_type:
+        return Manifest({VQVAE: ComponentReference()})
+    if config is not None and model_type == JukeboxPriorConfig.model_type:
+        level = read_config(config.parent, JukeboxPriorConfig).level
+        return Manifest({f"prior_{level}": ComponentReference()})
+    if isinstance(location, LocalFolder) and find_files(location.root):
+        raise ValueError(
+            f"{location}: holds checkpoints of the original release; convert them once with "
+            f"`jukebox convert {location} --output DIR`"
+        )
+    found = f"a config of model type {model_type!r:.80}" if config is not None else "neither"
+    raise ValueError(
+        f"{location}: expected the {MANIFEST_NAME} of a model or the config.json of a component, "
+        f"found {found}"
+    )
