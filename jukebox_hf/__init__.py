@@ -3,15 +3,16 @@
 Importing this registers the models with transformers' Auto classes, and does nothing else.
 """
 
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from jukebox_hf.codes import Codes, load_codes, save_codes
-from jukebox_hf.labels import JukeboxLabels
+from jukebox_hf.labels import JukeboxLabels, JukeboxProcessor, TimedLyrics, read_lyrics
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior, JukeboxPriorOutput
 
 AutoConfig.register(JukeboxPriorConfig.model_type, JukeboxPriorConfig, exist_ok=True)
 AutoModel.register(JukeboxPriorConfig, JukeboxPrior, exist_ok=True)
+AutoProcessor.register(JukeboxPriorConfig, JukeboxProcessor, exist_ok=True)
 
 __all__ = [
     "Codes",
@@ -19,6 +20,9 @@ __all__ = [
     "JukeboxPrior",
     "JukeboxPriorConfig",
     "JukeboxPriorOutput",
+    "JukeboxProcessor",
+    "TimedLyrics",
     "load_codes",
+    "read_lyrics",
     "save_codes",
 ]
