@@ -48,6 +48,14 @@ def edges_after(edges: Edges, layer: nn.Conv1d | nn.ConvTranspose1d) -> Edges:
     )
 
 
+class PointwiseConv(nn.Conv1d):
+    """A convolution of kernel size 1, which with `zero_init` is 0 in a new model."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, zero_init: bool = False) -> None:
+        self.zero_init = zero_init
+        super().__init__(in_channels, out_channels, 1)
+
+
 class ResidualBlock(GradientCheckpointingLayer):  # type: ignore[no-untyped-call]
     """`hidden + scale * pointwise(relu(dilated(relu(hidden))))`, time length kept.
 
@@ -66,11 +74,10 @@ class ResidualBlock(GradientCheckpointingLayer):  # type: ignore[no-untyped-call
         super().__init__()
         inner_width = int(conv_multiplier * width)
         self.scale = scale
-        self.zero_init = zero_init
         self.dilated = nn.Conv1d(
             width, inner_width, KERNEL_SIZE, padding=dilation, dilation=dilation
         )
-        self.pointwise = nn.Conv1d(inner_width, width, 1)
+        self.pointwise = PointwiseConv(inner_width, width, zero_init=zero_init)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(batch, width, time) -> the same shape."""
@@ -299,16 +306,17 @@ def require_even_stride(stride: int) -> None:
 def init_convolutions(module: nn.Module) -> None:
     """What a model's `_init_weights` calls for each module: torch's own convolution initialisation.
 
-    Weights and biases are uniform in +-1/sqrt(fan in), what `nn.Conv1d` itself does; the pointwise
-    convolutions of `ResidualBlock`s with `zero_init` are zero. Tensors that `from_pretrained` has
-    loaded are left alone; other kinds of modules are ignored.
+    Weights and biases are uniform in +-1/sqrt(fan in), what `nn.Conv1d` itself does; a
+    `PointwiseConv` with `zero_init` is zero. Tensors that `from_pretrained` has loaded are left
+    alone; other kinds of modules are ignored.
     """
-    if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-        fan_in = module.weight.shape[1:].numel()
-        init.kaiming_uniform_(module.weight, a=math.sqrt(5))
-        if module.bias is not None:
-            init.uniform_(module.bias, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
-    elif isinstance(module, ResidualBlock) and module.zero_init:
-        init.zeros_(module.pointwise.weight)
-        assert module.pointwise.bias is not None
-        init.zeros_(module.pointwise.bias)
+    if not isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+        return
+    assert module.bias is not None
+    if isinstance(module, PointwiseConv) and module.zero_init:
+        init.zeros_(module.weight)
+        init.zeros_(module.bias)
+        return
+    bound = 1 / math.sqrt(module.weight.shape[1:].numel())
+    init.kaiming_uniform_(module.weight, a=math.sqrt(5))
+    init.uniform_(module.bias, -bound, bound)

@@ -38,14 +38,16 @@ def test_other_precisions_are_refused():
         lambda module: module.to("cpu", torch.bfloat16),
     ],
 )
-def test_its_own_tensors_keep_every_bit_and_its_children_do_not(cast):
-    outer = cast(nn.Sequential(Table()))
-    table = outer[0]
+def test_its_tensors_and_its_childrens_keep_every_bit(cast):
+    table = Table()
+    child_weight = table.child.weight.clone()
+    outer = cast(nn.Sequential(table, nn.Linear(1, 1)))
+    assert outer[1].weight.dtype != torch.float32
     assert torch.equal(table.weight, torch.full((3,), 0.1))
     assert torch.equal(table.sums, torch.full((3,), 0.1))
     assert table.weight.dtype == table.sums.dtype == torch.float32
     assert table.steps.dtype == torch.int64
-    assert table.child.weight.dtype != torch.float32
+    assert torch.equal(table.child.weight, child_weight)
 
 
 def test_gradients_stay_float32_too():

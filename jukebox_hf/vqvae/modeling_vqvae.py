@@ -243,7 +243,8 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
     config_class = JukeboxVQVAEConfig
     main_input_name = "audio"
     supports_gradient_checkpointing = True
-    _keep_in_fp32_modules_strict = ["codebook"]  # noqa: RUF012 (transformers wants a list)
+    # Not all of "codebook": loading in 16 bits would then make a float of the bool in it.
+    _keep_in_fp32_modules_strict = ["codebook.vectors", "codebook.sums", "codebook.counts"]  # noqa: RUF012
     _no_split_modules = ["JukeboxVQVAELevel"]  # noqa: RUF012
 
     def __init__(self, config: JukeboxVQVAEConfig) -> None:

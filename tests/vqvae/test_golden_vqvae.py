@@ -57,8 +57,13 @@ def test_chunks_of_the_originals_give_the_same_codes_and_audio(stem: str, prefix
     seconds = audio.shape[-1] / codec.config.sampling_rate / 7
     for level, codes in enumerate(codec.encode(audio, chunk_seconds=seconds)):
         assert torch.equal(codes, tensors[f"{prefix}codes_l{level}"])
-        decoded = codec.decode(codes, level, chunk_seconds=seconds)
-        torch.testing.assert_close(decoded, codec.decode(codes, level), rtol=0, atol=1e-6)
+        decoded, whole = (
+            codec.decode(codes, level, chunk_seconds=seconds),
+            codec.decode(codes, level),
+        )
+        # These random weights make audio far louder than 1; float32 is as much coarser there.
+        tolerance = 1e-6 * max(1.0, whole.abs().max().item())
+        torch.testing.assert_close(decoded, whole, rtol=0, atol=tolerance)
 
 
 class Training:
