@@ -6,11 +6,15 @@ Importing this registers the models with transformers' Auto classes, and does no
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from jukebox_hf.codes import Codes, load_codes, save_codes
-from jukebox_hf.labels import JukeboxLabels, JukeboxProcessor, TimedLyrics, read_lyrics
+from jukebox_hf.labels import JukeboxLabels, JukeboxProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior, JukeboxPriorOutput
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE, JukeboxVQVAEOutput
 
+AutoConfig.register(JukeboxVQVAEConfig.model_type, JukeboxVQVAEConfig, exist_ok=True)
 AutoConfig.register(JukeboxPriorConfig.model_type, JukeboxPriorConfig, exist_ok=True)
+AutoModel.register(JukeboxVQVAEConfig, JukeboxVQVAE, exist_ok=True)
 AutoModel.register(JukeboxPriorConfig, JukeboxPrior, exist_ok=True)
 AutoProcessor.register(JukeboxPriorConfig, JukeboxProcessor, exist_ok=True)
 
@@ -21,8 +25,9 @@ __all__ = [
     "JukeboxPriorConfig",
     "JukeboxPriorOutput",
     "JukeboxProcessor",
-    "TimedLyrics",
+    "JukeboxVQVAE",
+    "JukeboxVQVAEConfig",
+    "JukeboxVQVAEOutput",
     "load_codes",
-    "read_lyrics",
     "save_codes",
 ]
