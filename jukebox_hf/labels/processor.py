@@ -464,7 +464,7 @@ class JukeboxProcessor(ProcessorMixin):
         try:
             return cls(**settings, **names)
         except ValueError as error:
-            place = os.path.join(pretrained_model_name_or_path, subfolder)
+            place = Path(pretrained_model_name_or_path, subfolder)
             raise ValueError(f"the processor in {place}: {error}") from None
 
 

@@ -99,7 +99,7 @@ def _read_json_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_repetition)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON, but: {error}") from None
+        raise ValueError(f"{path}: expected valid JSON, got an error: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
     return content
