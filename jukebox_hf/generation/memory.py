@@ -62,7 +62,7 @@ def _prior_memory(config_json: str, precision: str, device_type: str) -> PriorMe
     cache_dtype = torch.float32 if device_type == "cpu" else dtype  # as `new_cache` chooses
     with torch.device("meta"):
         prior = JukeboxPrior(config)
-    prior.to(dtype)
+    nn.Module.to(prior, dtype)
     return PriorMemory(
         weights=module_bytes(prior),
         cache=prior.new_cache(1, cache_dtype, "meta").num_bytes(),

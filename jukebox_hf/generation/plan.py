@@ -27,7 +27,7 @@ from jukebox_hf.generation.settings import (
     level_settings,
 )
 from jukebox_hf.generation.windows import Run, chain_runs, run_windows, window_stride
-from jukebox_hf.hub.manifest import System
+from jukebox_hf.hub.system import System
 from jukebox_hf.labels import ResolvedLabels
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 

@@ -17,7 +17,7 @@ from jukebox_hf.generation import memory
 from jukebox_hf.generation.chains import Chain, Seam, decode_chains, find_seams, splice
 from jukebox_hf.generation.levels import LevelSampler, Piece, Row, RowWindow, next_batch
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
-from jukebox_hf.hub.manifest import System
+from jukebox_hf.hub.system import System
 from jukebox_hf.precision import torch_dtype
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.vqvae import JukeboxVQVAE
@@ -292,12 +292,12 @@ class Generation:
     def codec(self) -> JukeboxVQVAE:
         """The codec, in float32, loaded when first needed; it is small beside a prior."""
         if self._codec is None:
-            self._codec = self.system.load_vqvae(device=self.device, dtype=torch.float32).eval()
+            self._codec = self.system.load_vqvae(device=self.device, dtype=torch.float32)
         return self._codec
 
     def _load_prior(self, level: int) -> JukeboxPrior:
         dtype = torch_dtype(self.plan.settings.precision)
-        return self.system.load_prior(level, device=self.device, dtype=dtype).eval()
+        return self.system.load_prior(level, device=self.device, dtype=dtype)
 
     def _free(self) -> None:
         gc.collect()

@@ -1,0 +1,309 @@
+"""Words to music in Python: `JukeboxPipeline` puts plan, run and results together.
+
+Nothing is written to disk unless asked. For runs of hours, that must survive anything, see
+`session`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jukebox_hf.audio import AudioTags, WriteReport, save_audio
+from jukebox_hf.codes import Codes, save_codes
+from jukebox_hf.files import safe_file_name
+from jukebox_hf.generation.chains import Seam
+from jukebox_hf.generation.devices import default_backend, default_precision, resolve_device
+from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
+from jukebox_hf.generation.run import Generation, WindowReport
+from jukebox_hf.generation.settings import PerLevel, Prompt, new_seed
+from jukebox_hf.hub.manifest import OPENAI_LICENCE
+from jukebox_hf.hub.system import System
+from jukebox_hf.labels import TimedLyrics
+
+LICENCE_NOTE = (
+    "these weights are under OpenAI's Noncommercial Use License, which also covers the music made "
+    "with them: no commercial use"
+)
+
+
+@dataclass(frozen=True)
+class Take:
+    """One piece of music.
+
+    Attributes:
+        number: of the take, from 1 on.
+        prompt: what it was made from.
+        codes: of every level that was made.
+        level: the finest level that is complete, which the audio comes from; None if none is.
+        audio: (1, samples) float32, nominally in [-1, 1]; None if no level is complete.
+        seams: by level, where chains were joined.
+        tags: for a file of it.
+    """
+
+    number: int
+    prompt: Prompt
+    codes: Codes | None
+    level: int | None
+    audio: Tensor | None
+    seams: dict[int, list[Seam]]
+    tags: AudioTags
+
+    @property
+    def file_name(self) -> str:
+        """A name for its files, without extension: number, artist, genre and seed."""
+        return take_file_name(self.number, self.prompt, self.tags.seed or 0)
+
+
+@dataclass(frozen=True)
+class Music:
+    """What a generation made.
+
+    Attributes:
+        takes: one per piece, in the order of their numbers.
+        sampling_rate: of the audio, in Hz.
+        seed: that makes the same music again.
+        notes: what was adapted or not taken as given, such as unknown names.
+        licence: of the weights, which may cover the music too.
+    """
+
+    takes: tuple[Take, ...]
+    sampling_rate: int
+    seed: int
+    notes: tuple[str, ...]
+    licence: str | None
+
+    @property
+    def audio(self) -> list[Tensor]:
+        """The audio of every take that has any, (1, samples) float32."""
+        return [take.audio for take in self.takes if take.audio is not None]
+
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        audio_format: str = "flac",
+        codes: bool = False,
+        overwrite: bool = False,
+    ) -> list[WriteReport]:
+        """Write every take's audio, and with `codes` its codes file, into a folder.
+
+        The folder is made if needed. Existing files raise `FileExistsError` unless `overwrite`.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        reports = []
+        for take in self.takes:
+            if take.audio is not None:
+                path = folder / f"{take.file_name}.{audio_format}"
+                reports.append(
+                    save_audio(
+                        path, take.audio, self.sampling_rate, tags=take.tags, overwrite=overwrite
+                    )
+                )
+            if codes and take.codes is not None:
+                path = folder / f"{take.file_name}.safetensors"
+                if path.exists() and not overwrite:
+                    raise FileExistsError(f"{path} exists; say overwrite=True to replace it")
+                save_codes(path, take.codes)
+        return reports
+
+
+class MusicRun:
+    """A generation under way: iterate over it, then ask for `music()`.
+
+    Each step samples one batch of windows and reports it. Stop whenever you like; `music()` gives
+    what is there, and iterating again goes on.
+    """
+
+    def __init__(self, pipeline: "JukeboxPipeline", plan: Plan) -> None:
+        self.pipeline = pipeline
+        self.plan = plan
+        self.generation = Generation(pipeline.system, plan, device=pipeline.device)
+
+    def __iter__(self) -> Iterator[WindowReport]:
+        return iter(self.generation)
+
+    def music(self) -> Music:
+        """What has been made so far, decoded from the finest level that each take has complete."""
+        generation, plan = self.generation, self.plan
+        generation.prepare()
+        takes = []
+        for take in plan.takes:
+            level = generation.finest_level(take.number)
+            made = any(len(codes) for codes in generation.codes[take.number].values())
+            takes.append(
+                Take(
+                    number=take.number,
+                    prompt=take.prompt,
+                    codes=generation.take_codes(take.number) if made else None,
+                    level=level,
+                    audio=None if level is None else generation.decode(take.number, level),
+                    seams={
+                        level: seams
+                        for (number, level), seams in generation.seams.items()
+                        if number == take.number
+                    },
+                    tags=take_tags(self.pipeline.system, plan, take),
+                )
+            )
+        return Music(
+            takes=tuple(takes),
+            sampling_rate=plan.sampling_rate,
+            seed=plan.settings.seed,
+            notes=run_notes(self.pipeline.system, plan),
+            licence=self.pipeline.system.manifest.licence,
+        )
+
+
+class JukeboxPipeline:
+    """All levels of a model, from words to audio.
+
+    >>> pipeline = JukeboxPipeline.from_pretrained("some/model")  # doctest: +SKIP
+    >>> music = pipeline.generate(genre="rock", lyrics="La la la", seconds=20)  # doctest: +SKIP
+    >>> music.save("my_song")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, system: System, *, device: str | torch.device = "auto", precision: str | None = None
+    ) -> None:
+        """`precision` of the priors, such as "float16"; None: what suits the device."""
+        self.system = system
+        self.device = resolve_device(device)
+        self.precision = precision or default_precision(self.device)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        device: str | torch.device = "auto",
+        precision: str | None = None,
+        local_files_only: bool = False,
+        cache_dir: str | os.PathLike[str] | None = None,
+    ) -> "JukeboxPipeline":
+        """Open a model without reading weights: they are loaded level by level when music is made.
+
+        Args:
+            model: a folder, or a repository on the Hub, that holds a whole model.
+            revision: commit, tag or branch of a repository.
+            device: "auto", "cpu", "cuda", "mps" or a torch device.
+            precision: of the priors; None: float16 on CUDA, else float32.
+            local_files_only: ask nothing of the Hub.
+            cache_dir: instead of huggingface_hub's own cache.
+
+        Raises:
+            FileNotFoundError: if there is no such model.
+            ValueError: if it is not a model, or the device is not there.
+        """
+        system = System.open(
+            model, revision=revision, local_files_only=local_files_only, cache_dir=cache_dir
+        )
+        return cls(system, device=device, precision=precision)
+
+    def generate(self, **request: Any) -> Music:
+        """Make music; the arguments are those of `start`."""
+        run = self.start(**request)
+        for _ in run:
+            pass
+        return run.music()
+
+    def start(
+        self,
+        *,
+        artist: str | None = None,
+        genre: str | None = None,
+        lyrics: str | TimedLyrics | None = None,
+        seconds: float | None = None,
+        total_seconds: float | None = None,
+        offset_seconds: float = 0.0,
+        primer: str | Path | Tensor | Codes | None = None,
+        takes: int = 1,
+        prompts: Sequence[Prompt] | Mapping[int, Prompt] | None = None,
+        seed: int | None = None,
+        to_level: int | None = None,
+        temperature: PerLevel[float] | None = None,
+        top_k: PerLevel[int] | None = None,
+        top_p: PerLevel[float] | None = None,
+        hop_fraction: PerLevel[float] | None = None,
+        chains: PerLevel[int] | None = None,
+        codes_only: PerLevel[bool] | None = None,
+    ) -> MusicRun:
+        """Plan music; iterate over what comes back to make it, one batch of windows at a time.
+
+        Args:
+            artist, genre, lyrics, seconds, total_seconds, offset_seconds, primer: see `Prompt`.
+            takes: how many pieces to make from them.
+            prompts: one `Prompt` per take instead of all of these, maybe by number of the take.
+            seed: of all randomness; None draws one, which `Music.seed` tells.
+            to_level: the finest level to make: 0 is finished music, the top a quick sketch.
+            temperature, top_k, top_p: how codes are chosen; for all levels or by level.
+            hop_fraction: how far windows move, as a part of what a prior sees at once.
+            chains: into how many runs a level is cut that are made side by side: faster, not exact.
+            codes_only: never let a prior sing where it should play, see `SamplingSettings`.
+
+        Raises:
+            ValueError: for what this model cannot do, before any weight is read.
+        """
+        if prompts is None:
+            prompt = Prompt(
+                artist=artist,
+                genre=genre,
+                lyrics=lyrics,
+                seconds=seconds,
+                total_seconds=total_seconds,
+                offset_seconds=offset_seconds,
+                primer=Path(primer) if isinstance(primer, str) else primer,
+            )
+            if takes < 1:
+                raise ValueError(f"takes must be at least 1, got {takes}")
+            prompts = [prompt] * takes
+        if not isinstance(prompts, Mapping):
+            prompts = dict(enumerate(prompts, start=1))
+        plan = make_plan(
+            self.system,
+            prompts,
+            seed=new_seed() if seed is None else seed,
+            precision=self.precision,
+            backend=default_backend(self.device),
+            to_level=to_level,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            hop_fraction=hop_fraction,
+            chains=chains,
+            codes_only=codes_only,
+        )
+        return MusicRun(self, plan)
+
+
+def take_file_name(number: int, prompt: Prompt, seed: int) -> str:
+    """`NN_artist_genre_seed`, without what is not known; every system accepts it as a name."""
+    words = [word for word in (prompt.artist, prompt.genre) if word]
+    return "_".join(
+        [f"{number:02d}", *(safe_file_name(word, max_bytes=60) for word in words), str(seed)]
+    )
+
+
+def take_tags(system: System, plan: Plan, take: TakePlan) -> AudioTags:
+    """What an audio file of a take says about itself."""
+    return AudioTags(
+        title=f"Take {take.number}",
+        artist=take.prompt.artist,
+        genre=take.prompt.genre,
+        generated=True,
+        model=system.manifest.name or system.source,
+        seed=plan.settings.seed,
+        licence=system.manifest.licence,
+    )
+
+
+def run_notes(system: System, plan: Plan) -> tuple[str, ...]:
+    """What somebody who asked for a plan should know."""
+    licence = (LICENCE_NOTE,) if system.manifest.licence == OPENAI_LICENCE else ()
+    return (*system.notes, *plan.notes, *licence)

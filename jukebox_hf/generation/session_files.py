@@ -1,0 +1,224 @@
+"""The files of a session: its record, and the codes of its takes with their checksums.
+
+A record (plain JSON values) and codes go to disk, each file whole or not at all, and come back
+checked. What the record says is `session`'s business.
+"""
+
+import hashlib
+import json
+import platform
+import zlib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jukebox_hf.codes import Codes, load_codes, save_codes
+from jukebox_hf.files import write_atomically
+from jukebox_hf.hub.system import System
+
+FORMAT_VERSION = 1
+RECORD_NAME = "session.json"
+CODES_FOLDER = "codes"
+WINDOWS_KEY = "windows"
+PACKAGES = ("jukebox-hf", "torch", "transformers", "huggingface-hub", "safetensors", "numpy")
+SAMPLED_BLOCKS = 16  # of a weights file, to tell it from another one of the same size
+BLOCK_BYTES = 4096
+
+
+def is_session(folder: Path) -> bool:
+    """Whether a folder holds a session."""
+    return (folder / RECORD_NAME).is_file()
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of the session in `folder`.
+
+    Raises `FileNotFoundError` for a folder without one, `ValueError` for a damaged one or one of a
+    later version.
+    """
+    path = folder / RECORD_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is not a session: it has no {RECORD_NAME}")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: expected JSON ({error})") from None
+    found = record.get("format_version") if isinstance(record, dict) else None
+    if isinstance(found, int) and found > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {found}, but this version of jukebox_hf reads up to "
+            f"{FORMAT_VERSION}; upgrade with `pip install -U jukebox-hf`"
+        )
+    if found != FORMAT_VERSION:
+        raise ValueError(f"{path} is not the record of a session: no format_version")
+    return record  # type: ignore[no-any-return]
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Replace the record of the session in `folder`; one line per window, so that it can be read."""
+    rest = {name: value for name, value in record.items() if name != WINDOWS_KEY}
+    text = json.dumps(rest, ensure_ascii=False, indent=2)
+    windows = ",\n    ".join(json.dumps(entry) for entry in record[WINDOWS_KEY])
+    listed = f"[\n    {windows}\n  ]" if windows else "[]"
+    text = f'{text.removesuffix("}").rstrip()},\n  "{WINDOWS_KEY}": {listed}\n}}\n'
+    write_atomically(folder / RECORD_NAME, lambda path: _write_text(path, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def codes_path(folder: Path, number: int) -> Path:
+    """Where the codes of a take are."""
+    return folder / CODES_FOLDER / f"take_{number:02d}.safetensors"
+
+
+def chains_path(folder: Path, number: int, level: int) -> Path:
+    """Where the chains of one level of a take are, as the takes of a codes file."""
+    return folder / CODES_FOLDER / f"take_{number:02d}_level_{level}_chains.safetensors"
+
+
+def checksum(codes: Tensor) -> str:
+    """CRC-32 of codes (time,), over what a codes file stores of them."""
+    return f"{zlib.crc32(codes.cpu().numpy().astype('<i2').tobytes()):08x}"
+
+
+def save_take(folder: Path, number: int, codes: Codes) -> dict[str, dict[str, Any]]:
+    """Write the codes of a take; returns what the record says about each level."""
+    path = codes_path(folder, number)
+    path.parent.mkdir(exist_ok=True)
+    save_codes(path, codes)
+    return {
+        str(level): {"count": tensor.shape[1], "crc32": checksum(tensor[0])}
+        for level, tensor in codes.levels.items()
+    }
+
+
+def load_take(
+    folder: Path, number: int, entries: dict[str, dict[str, Any]], num_levels: int
+) -> dict[int, Tensor]:
+    """The codes (time,) of a take by level, as many as the record knows of.
+
+    A file may hold more than the record: the process was stopped between writing the two. What is
+    more is left out and made again.
+
+    Raises `ValueError` for a file that is damaged or does not hold what the record says.
+    """
+    levels = {level: torch.zeros(0, dtype=torch.int64) for level in range(num_levels)}
+    if not entries:
+        return levels
+    path = codes_path(folder, number)
+    stored = _load(path)
+    for level, entry in entries.items():
+        tensor = stored.levels.get(int(level))
+        levels[int(level)] = _checked(
+            path, f"level {level}", None if tensor is None else tensor[0], entry
+        )
+    return levels
+
+
+def save_chains(
+    folder: Path, number: int, level: int, chains: list[Tensor], like: Codes
+) -> list[dict[str, Any]]:
+    """Write the chains of a level, the codes (time,) of each; returns what the record says."""
+    path = chains_path(folder, number, level)
+    path.parent.mkdir(exist_ok=True)
+    longest = max(1, *(len(chain) for chain in chains))
+    padded = torch.stack(
+        [torch.nn.functional.pad(chain, (0, longest - len(chain))) for chain in chains]
+    )
+    save_codes(
+        path,
+        Codes({level: padded}, like.hop_lengths, like.sampling_rate, like.fingerprint, like.origin),
+    )
+    return [{"count": len(chain), "crc32": checksum(chain)} for chain in chains]
+
+
+def load_chains(
+    folder: Path, number: int, level: int, entries: list[dict[str, Any]]
+) -> list[Tensor]:
+    """The codes of each chain, as many as the record knows of; errors as in `load_take`."""
+    path = chains_path(folder, number, level)
+    stored = _load(path).levels.get(level)
+    if stored is None or len(stored) != len(entries):
+        raise ValueError(f"{path} does not hold the {len(entries)} chains of level {level}")
+    return [
+        _checked(path, f"chain {index}", chain, entry)
+        for index, (chain, entry) in enumerate(zip(stored, entries, strict=True))
+    ]
+
+
+def _load(path: Path) -> Codes:
+    try:
+        return load_codes(path)
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path} is missing, although the session's record knows it; put it back, or begin "
+            "again in a new folder (other takes can still be exported)"
+        ) from None
+
+
+def _checked(path: Path, what: str, codes: Tensor | None, entry: dict[str, Any]) -> Tensor:
+    count = entry["count"]
+    if codes is None or len(codes) < count:
+        raise ValueError(
+            f"{path} is incomplete: the session's record expects {count} codes of {what}, found "
+            f"{0 if codes is None else len(codes)}; put back the right file"
+        )
+    codes = codes[:count].clone()
+    if checksum(codes) != entry["crc32"]:
+        raise ValueError(
+            f"{path} is damaged: {what} does not have the checksum of the session's record; "
+            "put back the right file"
+        )
+    return codes
+
+
+def model_record(system: System, names: list[str]) -> dict[str, Any]:
+    """What a session says about its model: where it is, and what tells it from others."""
+    local = Path(system.source).expanduser()
+    revisions = system.revisions
+    return {
+        "source": str(local.resolve()) if local.exists() else system.source,
+        "name": system.manifest.name,
+        "licence": system.manifest.licence,
+        "components": {
+            name: {
+                "revision": revisions[name],
+                "digest": None if revisions[name] else component_digest(system, name),
+            }
+            for name in names
+        },
+        "codebook_fingerprint": system.vqvae_config().codebook_fingerprint,
+    }
+
+
+def component_digest(system: System, name: str) -> str:
+    """SHA-256 of a local component's config, and of the sizes and samples of its weights."""
+    digest = hashlib.sha256()
+    folder = system.component_path(name)
+    for path in sorted(folder.glob("*.json")):
+        digest.update(path.name.encode() + path.read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}".encode())
+        with path.open("rb") as file:
+            for place in np.linspace(0, max(size - BLOCK_BYTES, 0), SAMPLED_BLOCKS, dtype=np.int64):
+                file.seek(int(place))
+                digest.update(file.read(BLOCK_BYTES))
+    return f"sha256:{digest.hexdigest()}"
+
+
+def version_record() -> dict[str, str]:
+    """The versions of what a session was made with."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # run from a checkout
+            continue
+    return versions
