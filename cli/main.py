@@ -23,7 +23,9 @@ class CommandEntry(NamedTuple):
 
 
 # One row per command whose module exists, in the order in which `jukebox --help` lists them.
-COMMANDS: dict[str, CommandEntry] = {}
+COMMANDS: dict[str, CommandEntry] = {
+    "convert": CommandEntry("convert", "convert", "Bring older checkpoints into this layout."),
+}
 
 
 class LazyGroup(click.Group):

@@ -1,6 +1,6 @@
 """One opened and checked component of an older checkpoint to a folder of ours."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 
 KEEP = "keep"
 DTYPE_CHOICES = (KEEP, *DTYPES)
+Config = JukeboxVQVAEConfig | JukeboxPriorConfig
 OUTPUT, EMBEDDING = "output.weight", "decoder.embedding.weight"
 
 
@@ -26,7 +27,7 @@ class ConvertedComponent(NamedTuple):
     """One component as it was written; `dtype` is that of its linear weights."""
 
     source: str
-    config: JukeboxVQVAEConfig | JukeboxPriorConfig
+    config: Config
     num_parameters: int
     num_bytes: int
     dtype: str
@@ -42,40 +43,45 @@ def stored_fingerprint(component: Component, config: JukeboxVQVAEConfig) -> str 
     )
 
 
+def plan_tensors(component: Component, config: Config, *, dtype: str) -> dict[str, PlannedTensor]:
+    """What a component will hold: every tensor of the source once, in our shapes and dtypes.
+
+    Raises:
+        ValueError: if an output layer that should be tied is not, or a tensor holds no floats.
+    """
+    tensors = dict(component.tensors)
+    if isinstance(config, JukeboxVQVAEConfig):
+        planned = {name: _plan(name, tensor, component, dtype) for name, tensor in tensors.items()}
+        return planned | _codebook_statistics(config)
+    if config.tie_word_embeddings and OUTPUT in tensors:
+        _check_tied(tensors.pop(OUTPUT), tensors[EMBEDDING], component.source)
+    return {name: _plan(name, tensor, component, dtype) for name, tensor in tensors.items()}
+
+
 def write_component(
     folder: Path,
-    component: Component,
-    config: JukeboxVQVAEConfig | JukeboxPriorConfig,
+    config: Config,
+    tensors: Mapping[str, PlannedTensor],
     *,
-    dtype: str,
+    source: str,
     shard_bytes: int,
+    progress: Callable[[int], None] | None = None,
 ) -> ConvertedComponent:
     """Write config and weights into `folder`, which exists; tensors pass through memory one by one.
 
     Raises:
-        ValueError: if an output layer that should be tied is not, or float16 cannot hold a weight.
+        ValueError: if float16 cannot hold a weight, or a source changed meanwhile.
     """
-    tensors = dict(component.tensors)
-    if isinstance(config, JukeboxPriorConfig):
-        if config.tie_word_embeddings and OUTPUT in tensors:
-            _check_tied(tensors.pop(OUTPUT), tensors[EMBEDDING], component.source)
-        planned = {name: _plan(name, tensor, component, dtype) for name, tensor in tensors.items()}
-        architecture = "JukeboxPrior"
-    else:
-        planned = {
-            name: _plan(name, tensor, component, "float32") for name, tensor in tensors.items()
-        }
-        planned |= _codebook_statistics(config)
-        architecture = "JukeboxVQVAE"
-    num_bytes = write_weights(folder, planned, shard_bytes=shard_bytes)
-    stored = _linear_dtype(planned)
-    config.architectures = [architecture]
+    num_bytes = write_weights(folder, tensors, shard_bytes=shard_bytes, progress=progress)
+    stored = _linear_dtype(tensors)
+    is_codec = isinstance(config, JukeboxVQVAEConfig)
+    config.architectures = ["JukeboxVQVAE" if is_codec else "JukeboxPrior"]
     config.dtype = stored
     config.save_pretrained(folder)
     num_parameters = sum(
-        torch.Size(tensor.shape).numel() for name, tensor in planned.items() if _is_parameter(name)
+        torch.Size(tensor.shape).numel() for name, tensor in tensors.items() if _is_parameter(name)
     )
-    return ConvertedComponent(component.source, config, num_parameters, num_bytes, stored)
+    return ConvertedComponent(source, config, num_parameters, num_bytes, stored)
 
 
 def _is_parameter(name: str) -> bool:

@@ -4,7 +4,7 @@ Sources are opened, renamed and checked in full before anything is written; then
 through memory alone. What each file is, its tensors tell.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +12,13 @@ from jukebox_hf.hub.component_writing import (
     DTYPE_CHOICES,
     KEEP,
     ConvertedComponent,
+    plan_tensors,
     stored_fingerprint,
     write_component,
 )
 from jukebox_hf.hub.convert_openai import ENDINGS, find_files, open_openai
-from jukebox_hf.hub.convert_transformers import is_port, open_transformers
-from jukebox_hf.hub.folders import check_new_folder, new_folder
+from jukebox_hf.hub.convert_transformers import fetch_port, is_port, open_transformers
+from jukebox_hf.hub.folders import check_free_space, check_new_folder, new_folder
 from jukebox_hf.hub.manifest import OPENAI_LICENCE, ComponentReference, Manifest, save_manifest
 from jukebox_hf.hub.names import VQVAE
 from jukebox_hf.hub.resolve import dialect_of, is_released, prior_config, vqvae_config
@@ -80,35 +81,38 @@ def convert(
     vqvae_reference: ComponentReference | None = None,
     overwrite: bool = False,
     shard_bytes: int = SHARD_BYTES,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
     """Convert checkpoints into one model folder, which appears complete or not at all.
 
     Memory needed beside the libraries is that of a few tensors, not of a model.
 
     Args:
-        sources: `.pth.tar` files of the release, folders that hold them, or a folder in the former
-            port's layout.
+        sources: `.pth.tar` files of the release, folders that hold them, or a folder or repository
+            on the Hub in the former port's layout.
         output: folder to be made.
         ids_dir: folder with the release's `v2_artist_ids.txt` and so on. A port's folder brings
             its own lists.
         dtype: of the linear weights: "float32", "float16", "bfloat16", or "keep" for what each
             source has. All else is float32, as the models compute with it.
-        presets: name of a preset by source, for files that do not say what they are.
+        presets: name of a preset by file, for files that do not say what they are.
         vqvae: config of the VQ-VAE that goes with the priors, if it is not among the sources.
         vqvae_reference: where that VQ-VAE is on the Hub, for the manifest.
         overwrite: replace an existing model folder.
         shard_bytes: largest file of weights.
+        progress: called with the bytes written so far, and those in all.
 
     Raises:
         ValueError: for sources that are damaged, incomplete, not models, or do not go together.
         FileNotFoundError: if a source does not exist.
         FileExistsError: if the output does.
+        OSError: if the disk has too little room, or the Hub refuses.
     """
     if dtype not in DTYPE_CHOICES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPE_CHOICES)}, got {dtype!r}")
     output = Path(output)
     check_new_folder(output, overwrite=overwrite)
-    paths = [Path(source) for source in sources]
+    paths = [fetch_port(source) for source in sources]
     components = [component for path in paths for component in _open(path)]
     names = _read_names(paths, Path(ids_dir) if ids_dir is not None else None)
     plans = _plan(components, vqvae, presets or {})
@@ -118,17 +122,41 @@ def convert(
     if any(map(is_released, components)) or any(each.is_released for each in names.values()):
         licence = OPENAI_LICENCE
         notes.append(RELEASED_NOTE)
+    tensors = {
+        name: plan_tensors(component, config, dtype=dtype)
+        for name, (component, config) in plans.items()
+    }
+    total = sum(tensor.num_bytes for each in tensors.values() for tensor in each.values())
+    check_free_space(output, total)
+    report = _Progress(progress, total)
     converted = {}
     with new_folder(output, overwrite=overwrite) as folder:
         for name, (component, config) in plans.items():
             (folder / name).mkdir()
             converted[name] = write_component(
-                folder / name, component, config, dtype=dtype, shard_bytes=shard_bytes
+                folder / name,
+                config,
+                tensors[name],
+                source=component.source,
+                shard_bytes=shard_bytes,
+                progress=report,
             )
             if name in processors:
                 processors[name].save_pretrained(folder / name)
         save_manifest(folder, _manifest(plans, licence, vqvae_reference))
     return Conversion(output, converted, licence, tuple(notes))
+
+
+class _Progress:
+    """Adds up what is written and tells the caller."""
+
+    def __init__(self, tell: Callable[[int, int], None] | None, total: int) -> None:
+        self.tell, self.total, self.done = tell, total, 0
+
+    def __call__(self, num_bytes: int) -> None:
+        self.done += num_bytes
+        if self.tell is not None:
+            self.tell(self.done, self.total)
 
 
 def _open(path: Path) -> list[Component]:
@@ -160,7 +188,9 @@ def _plan(
     presets = dict(presets)
     plans: dict[str, Plan] = {}
     for component in sorted(components, key=lambda each: each.kind != VQVAE):
-        preset = presets.pop(component.source, None)
+        preset = presets.pop(component.source, None) or presets.pop(
+            Path(component.source).name, None
+        )
         config: Config
         if component.kind == VQVAE:
             name, config = VQVAE, vqvae_config(component, preset)

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from jukebox_hf.hub.folders import read_json
+from jukebox_hf.hub.locations import LocalFolder, Location, open_location
 from jukebox_hf.hub.names import transformers_targets
 from jukebox_hf.hub.source import Component, rename
 from jukebox_hf.hub.tensor_files import StoredTensor, open_tensors
 
 MODEL_TYPE = "jukebox"
+VOCABULARIES = ("artists.json", "genres.json", "lyrics.json")
 WEIGHTS = (
     "model.safetensors.index.json",
     "model.safetensors",
@@ -95,6 +97,42 @@ def is_port(folder: Path) -> bool:
     """Whether `folder` holds a model of the former port, by its config."""
     config = folder / "config.json"
     return config.is_file() and read_json(config).get("model_type") == MODEL_TYPE
+
+
+def fetch_port(source: Path | str) -> Path:
+    """A source as a path: a repository of the port on the Hub is fetched into its cache.
+
+    Raises:
+        FileNotFoundError: if it is neither a path nor a repository.
+        ValueError: if the repository is something else.
+    """
+    path = Path(source)
+    if path.exists():
+        return path
+    location = open_location(source)
+    assert not isinstance(location, LocalFolder)
+    config = location.file("config.json")
+    model_type = read_json(config).get("model_type") if config is not None else None
+    if model_type != MODEL_TYPE:
+        raise ValueError(
+            f"{source}: expected a repository of the former transformers port, found "
+            f"model_type {model_type!r:.80}"
+        )
+    return location.folder(None, port_files(location))
+
+
+def port_files(location: Location) -> list[str]:
+    """The files of a port's repository that conversion needs, one form of the weights."""
+    for name in WEIGHTS:
+        path = location.file(name)
+        if path is None:
+            continue
+        files = ["config.json", *VOCABULARIES, name]
+        if name.endswith(".index.json"):
+            places = read_json(path).get("weight_map")
+            files += sorted(set(map(str, places.values()))) if isinstance(places, dict) else []
+        return files
+    raise FileNotFoundError(f"{location}: expected weights, one of {', '.join(WEIGHTS)}")
 
 
 def open_transformers(folder: Path) -> list[Component]:

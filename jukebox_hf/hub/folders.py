@@ -58,6 +58,18 @@ def check_new_folder(folder: Path, *, overwrite: bool) -> None:
         )
 
 
+def check_free_space(folder: Path, num_bytes: int) -> None:
+    """Raise `OSError` if the disk that `folder` will be on has less room than that."""
+    existing = Path(os.path.abspath(folder)).parent
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if free < num_bytes:
+        raise OSError(
+            f"{folder}: needs {num_bytes / 1e9:.1f} GB, but its disk has {free / 1e9:.1f} GB left"
+        )
+
+
 @contextlib.contextmanager
 def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder beside `folder`, to be filled; on success it takes its place at once.

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
@@ -30,20 +29,6 @@ SETTINGS_FILES = ("*.json",)
 ALL_FILES = ("*.json", "*.safetensors")
 
 
-class Location(Protocol):
-    """A place with files."""
-
-    @property
-    def revision(self) -> str | None:
-        """The commit, on the Hub."""
-
-    def file(self, name: str) -> Path | None:
-        """One file, by its path below the root; `None` if there is none."""
-
-    def folder(self, subfolder: str | None, patterns: Sequence[str]) -> Path:
-        """A folder below the root, in which the files that match are present."""
-
-
 @dataclass(frozen=True)
 class LocalFolder:
     """A model on this machine."""
@@ -59,7 +44,11 @@ class LocalFolder:
         return None
 
     def file(self, name: str) -> Path | None:
-        """See `Location`; raises `ValueError` if the path leads out of the folder."""
+        """One file by its path below the root; `None` if there is none.
+
+        Raises:
+            ValueError: if the path leads out of the folder.
+        """
         path = self.root / name
         if not path.is_file():
             return None
@@ -67,7 +56,12 @@ class LocalFolder:
         return path
 
     def folder(self, subfolder: str | None, patterns: Sequence[str]) -> Path:
-        """See `Location`; raises `ValueError` if it or a file in it lies elsewhere."""
+        """A folder below the root.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it, or a file in it that matches, lies elsewhere.
+        """
         folder = self.root / subfolder if subfolder else self.root
         self._check_inside(folder)
         if not folder.is_dir():
@@ -106,7 +100,7 @@ class HubRepository:
         return self.commit
 
     def file(self, name: str) -> Path | None:
-        """See `Location`."""
+        """One file by its path below the root; `None` if there is none, or it is not to be had."""
         try:
             with _clear_hub_errors(self.repo_id, self.commit):
                 return Path(
@@ -122,7 +116,7 @@ class HubRepository:
             return None
 
     def folder(self, subfolder: str | None, patterns: Sequence[str]) -> Path:
-        """See `Location`; fetches what is not in the cache yet."""
+        """A folder below the root; fetches those of the matching files that are not cached."""
         prefix = f"{subfolder}/" if subfolder else ""
         with _clear_hub_errors(self.repo_id, self.commit):
             root = snapshot_download(
@@ -141,13 +135,16 @@ class HubRepository:
         return folder
 
 
+Location = LocalFolder | HubRepository
+
+
 def open_location(
     path_or_repo: str | os.PathLike[str],
     *,
     revision: str | None = None,
     local_files_only: bool = False,
     cache_dir: Path | None = None,
-) -> LocalFolder | HubRepository:
+) -> Location:
     """Find a model: an existing folder, or else a repository on the Hub.
 
     Raises:

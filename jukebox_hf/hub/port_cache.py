@@ -8,18 +8,15 @@ from huggingface_hub import constants
 
 from jukebox_hf.files import safe_file_name
 from jukebox_hf.hub.convert import convert
-from jukebox_hf.hub.convert_transformers import MODEL_TYPE, WEIGHTS
+from jukebox_hf.hub.convert_transformers import MODEL_TYPE, port_files
 from jukebox_hf.hub.folders import read_json
-from jukebox_hf.hub.locations import HubRepository, LocalFolder
+from jukebox_hf.hub.locations import HubRepository, LocalFolder, Location
 from jukebox_hf.hub.manifest import MANIFEST_NAME
 
 logger = logging.getLogger(__name__)
 
 # Part of the names of converted models in the cache: raise it when conversion changes.
 CONVERSION_VERSION = 1
-VOCABULARIES = ("artists.json", "genres.json", "lyrics.json")
-
-Location = LocalFolder | HubRepository
 
 
 def is_port_location(location: Location) -> bool:
@@ -38,7 +35,7 @@ def converted_port(
     target = cache / "jukebox_hf" / "converted" / _cache_name(location)
     if (target / MANIFEST_NAME).is_file():
         return LocalFolder(target), ()
-    folder = location.folder(None, _port_files(location))
+    folder = location.folder(None, port_files(location))
     started = (
         f"{location} has the layout of the former transformers port; converting it once to {target}"
     )
@@ -55,20 +52,6 @@ def converted_port(
         f"{location} had the layout of the former transformers port; it was converted to {target}"
     )
     return LocalFolder(target), (converted, *conversion.notes)
-
-
-def _port_files(location: Location) -> list[str]:
-    """The files of a port's repository that conversion needs, one form of the weights."""
-    for name in WEIGHTS:
-        path = location.file(name)
-        if path is None:
-            continue
-        files = ["config.json", *VOCABULARIES, name]
-        if name.endswith(".index.json"):
-            places = read_json(path).get("weight_map")
-            files += sorted(set(map(str, places.values()))) if isinstance(places, dict) else []
-        return files
-    raise FileNotFoundError(f"{location}: expected weights, one of {', '.join(WEIGHTS)}")
 
 
 def _cache_name(location: Location) -> str:

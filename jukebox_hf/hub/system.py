@@ -19,6 +19,7 @@ from jukebox_hf.hub.locations import (
     SETTINGS_FILES,
     HubRepository,
     LocalFolder,
+    Location,
     open_location,
     open_repository,
 )
@@ -30,8 +31,6 @@ from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
-
-Location = LocalFolder | HubRepository
 
 
 class System:
@@ -123,6 +122,13 @@ class System:
     def revisions(self) -> dict[str, str | None]:
         """The commit that each component comes from; `None` for folders on this machine."""
         return {name: self._place(name)[0].revision for name in self.manifest.components}
+
+    def reference(self, name: str) -> ComponentReference | None:
+        """How another manifest refers to this component; `None` if it is not on the Hub."""
+        location, subfolder = self._place(name)
+        if not isinstance(location, HubRepository):
+            return None
+        return ComponentReference(subfolder, location.repo_id, location.commit)
 
     def component_path(self, name: str) -> Path:
         """A folder with the config, the weights and, for priors, the processor of a component.

@@ -33,8 +33,15 @@ class PlannedTensor(NamedTuple):
         return int(torch.Size(self.shape).numel()) * self.dtype.itemsize
 
 
+Progress = Callable[[int], None]  # called with the bytes of each tensor that was written
+
+
 def write_weights(
-    folder: Path, tensors: Mapping[str, PlannedTensor], *, shard_bytes: int = SHARD_BYTES
+    folder: Path,
+    tensors: Mapping[str, PlannedTensor],
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    progress: Progress | None = None,
 ) -> int:
     """Write `model.safetensors`, or numbered shards and their index where that is too large.
 
@@ -44,12 +51,12 @@ def write_weights(
     shards = plan_shards({name: tensor.num_bytes for name, tensor in tensors.items()}, shard_bytes)
     total = sum(tensor.num_bytes for tensor in tensors.values())
     if len(shards) == 1:
-        write_safetensors(folder / "model.safetensors", tensors)
+        write_safetensors(folder / "model.safetensors", tensors, progress)
         return total
     places: dict[str, str] = {}
     for number, names in enumerate(shards, start=1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        write_safetensors(folder / file, {name: tensors[name] for name in names})
+        write_safetensors(folder / file, {name: tensors[name] for name in names}, progress)
         places |= dict.fromkeys(names, file)
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
     write_json(folder / "model.safetensors.index.json", index)
@@ -75,7 +82,9 @@ def plan_shards(sizes: Mapping[str, int], shard_bytes: int) -> list[list[str]]:
     return shards
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, PlannedTensor]) -> None:
+def write_safetensors(
+    path: Path, tensors: Mapping[str, PlannedTensor], progress: Progress | None = None
+) -> None:
     """Write one file: first the header, then tensor after tensor.
 
     Raises:
@@ -101,6 +110,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, PlannedTensor]) -> None:
         file.write(text)
         for name in names:
             _write_tensor(file, tensors[name])
+            if progress is not None:
+                progress(tensors[name].num_bytes)
         file.flush()
         os.fsync(file.fileno())
 
