@@ -57,10 +57,11 @@ def load_json(path: str) -> Any:
     return json.loads(golden(path).read_text(encoding="utf-8"))
 
 
-def load_golden(stem: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def load_golden(stem: str) -> tuple[dict[str, Any], Any]:
     """The tensors and the metadata of one stem, such as `"vqvae/eval"`; skips if it is not there.
 
     Tensors are float32, uint8, or int64: integers lie on disk as int32, and indices must be int64.
+    The metadata is a dict, except that `text/timing_bins` has a list of cases.
     """
     import torch
     from safetensors.torch import load_file
