@@ -25,6 +25,7 @@ class CommandEntry(NamedTuple):
 # One row per command whose module exists, in the order in which `jukebox --help` lists them.
 COMMANDS: dict[str, CommandEntry] = {
     "convert": CommandEntry("convert", "convert", "Bring older checkpoints into this layout."),
+    "labels": CommandEntry("labels", "labels", "List or search the artists and genres of a model."),
 }
 
 

@@ -43,6 +43,7 @@ from jukebox_hf.labels.vocabularies import (
     DIALECTS,
     UNKNOWN_ID,
     Dialect,
+    FoundNames,
     Vocabulary,
     genre_keys,
     normalise_name,
@@ -222,6 +223,16 @@ class JukeboxProcessor(ProcessorMixin):
             lyric_seconds=seconds,
             notes=tuple(note for note in notes if note is not None),
         )
+
+    def search(self, text: str) -> FoundNames:
+        """The artists and genres that contain a text or, if none does, those that look like it.
+
+        Case, accents and punctuation do not count; an empty text finds everything.
+        """
+        artists, genres = self.artists.search(text), self.genres.search_genre(text)
+        if artists or genres:
+            return FoundNames(artists, genres, alike=False)
+        return FoundNames(self.artists.closest(text, 8), self.genres.closest(text, 8), alike=True)
 
     def _check_genre_slots(self, genre: str, keys: Sequence[str]) -> None:
         if len(keys) > self.genre_slots:

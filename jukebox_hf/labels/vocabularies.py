@@ -15,7 +15,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from unidecode import unidecode
 
@@ -76,6 +76,19 @@ def _checked_id(row: str, where: str) -> int:
     if len(row) > 12 or int(row) > LARGEST_ID:
         raise ValueError(f"{where}: ids go up to {LARGEST_ID}, got {row[:40]}")
     return int(row)
+
+
+class FoundNames(NamedTuple):
+    """Names that somebody may have looked for.
+
+    Attributes:
+        artists, genres: names by which they can be asked for.
+        alike: whether these only look like the text, because nothing contains it.
+    """
+
+    artists: tuple[str, ...]
+    genres: tuple[str, ...]
+    alike: bool
 
 
 class Vocabulary(Mapping[str, int]):
@@ -182,6 +195,11 @@ class Vocabulary(Mapping[str, int]):
             return tuple(sorted(everything)) if not text.strip() else ()
         found = [name for fold, names in self._folded.items() if folded in fold for name in names]
         return tuple(sorted(found, key=lambda name: (len(name), name)))
+
+    def search_genre(self, text: str) -> tuple[str, ...]:
+        """As `search`; in v2, whose genres are words, also the words of a longer text."""
+        words = genre_keys(text, self.dialect)
+        return self.search(text) or tuple(dict.fromkeys(word for word in words if word in self))
 
     @property
     def _folded(self) -> dict[str, list[str]]:

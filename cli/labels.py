@@ -1,0 +1,97 @@
+"""`jukebox labels`: the artists and genres that a model knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import clean_errors, json_option, model_option, note, print_result, quiet_option
+
+if TYPE_CHECKING:
+    from jukebox_hf.labels import FoundNames, JukeboxProcessor
+
+
+@click.command()
+@click.argument("words", metavar="[search TEXT]", nargs=-1)
+@model_option(required=True)
+@click.option(
+    "--level",
+    type=click.IntRange(min=0),
+    show_default="the highest",
+    help="Level whose prior is asked: those of one model may know different names.",
+)
+@json_option
+@quiet_option
+@clean_errors
+def labels(
+    words: tuple[str, ...], model: str, level: int | None, as_json: bool, quiet: bool
+) -> None:
+    """List the artists and genres that a model knows, or search them.
+
+    Prints one name per line, after `artist` or `genre` and a tab. A search finds names that contain
+    TEXT, whatever their case and accents, or else those that look like it. No weights are needed.
+    """
+    text = parse_search(words)
+
+    from jukebox_hf.hub.system import System
+
+    system = System.open(model)
+    for told in system.notes:
+        note(f"Note: {told}", quiet=quiet)
+    if not system.prior_levels:
+        raise ValueError(f"{model} has no prior, so it knows no artists and genres")
+    level = max(system.prior_levels) if level is None else level
+    processor = system.processor(level)
+    found = processor.search(text)
+
+    note(summary(processor, text, found, f"prior_{level} of {model}"), quiet=quiet)
+    lines = [f"genre\t{printable(name)}" for name in found.genres]
+    lines += [f"artist\t{printable(name)}" for name in found.artists]
+    record = {
+        "model": model,
+        "level": level,
+        "dialect": processor.dialect,
+        "search": text or None,
+        "alike": found.alike,
+        "genres": [{"name": name, "id": processor.genres[name]} for name in found.genres],
+        "artists": [{"name": name, "id": processor.artists[name]} for name in found.artists],
+    }
+    if lines or as_json:
+        print_result("\n".join(lines), record, as_json=as_json)
+
+
+def summary(processor: JukeboxProcessor, text: str, found: FoundNames, where: str) -> str:
+    """One sentence on what was found."""
+    if not processor.has_labels:
+        return f"{where} was trained without artists and genres."
+    if not text:
+        counts = f"{len(found.genres)} genres and {len(found.artists)} artists"
+        return f"{where} knows {counts} (dialect {processor.dialect})."
+    if not found.alike:
+        return f"{where}: {len(found.genres)} genres and {len(found.artists)} artists found."
+    if found.genres or found.artists:
+        return f"{where} knows no name that contains {text!r}; these look like it:"
+    return f"{where} knows no name that contains {text!r} or looks like it."
+
+
+def parse_search(words: tuple[str, ...]) -> str:
+    """What to search for; empty to list everything.
+
+    >>> parse_search(("search", "the", "beatles"))
+    'the beatles'
+    """
+    if not words:
+        return ""
+    text = " ".join(words[1:]).strip()
+    if words[0] != "search" or not text:
+        raise click.UsageError(
+            f"expected nothing or `search TEXT`, got {' '.join(words)!r}; "
+            "try `jukebox labels search TEXT --model REPO_OR_DIR`"
+        )
+    return text
+
+
+def printable(name: str) -> str:
+    """A stranger's name without anything that a terminal would obey."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
