@@ -79,6 +79,7 @@ setup(
         "pydub>=0.25.1",
         'audioop-lts>=0.2.1; python_version >= "3.13"',  # pydub imports audioop, gone in 3.13
         "numpy>=1.26",
+        "pyarrow>=21",
         "safetensors>=0.8",
         "soundfile>=0.13",
         "soxr>=0.5",
