@@ -49,7 +49,7 @@ def find_seams(codec: JukeboxVQVAE, level: int, chains: Sequence[Chain]) -> list
 
 
 def splice(chains: Sequence[Chain], seams: Sequence[Seam]) -> Tensor:
-    """All codes of the level, (time,): each chain up to the seam with the next."""
+    """The codes (time,) from the first chain's beginning on: each up to the seam with the next."""
     cuts = [chains[0].run.begin, *(seam.code for seam in seams), chains[-1].run.end]
     parts = [
         chain.codes[first - chain.run.begin : end - chain.run.begin]

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,17 +38,30 @@ OVERLAP_FRACTION = 1 / 16
 SPARE_SAMPLES = 2
 
 
-@dataclass(frozen=True)
-class TakePlan:
-    """One take: what it is called, how long it is, and what is there already.
+class Measures(NamedTuple):
+    """How long a take is, and what is there already.
 
     Attributes:
-        number: from 1 on; its noise depends on it.
-        prompt: what was asked for.
         num_samples: audio samples of the piece; a whole number of top codes.
         total_samples: of the song that the piece is part of.
         offset_samples: where in the song the piece begins.
         existing: codes given by level, for every level of the model.
+    """
+
+    num_samples: int
+    total_samples: int
+    offset_samples: int
+    existing: dict[int, int]
+
+
+@dataclass(frozen=True)
+class TakePlan:
+    """One take.
+
+    Attributes:
+        number: from 1 on; its noise depends on it.
+        prompt: what was asked for.
+        num_samples, total_samples, offset_samples, existing: see `Measures`.
         labels: as each sampled level's processor resolved them.
         primer_audio: (1, samples) float32, the part of an audio primer that is used: whole top
             codes, encoded when the work begins.
@@ -172,7 +185,7 @@ def make_plan(
     precision: str,
     backend: str = "eager",
     to_level: int | None = None,
-    existing: Mapping[int, Mapping[int, int]] | None = None,
+    measured: Mapping[int, Measures] | None = None,
     **given: Any,
 ) -> Plan:
     """Fit what is asked for to a model, without reading weights.
@@ -182,8 +195,7 @@ def make_plan(
         prompts: by number of the take.
         seed, precision, backend: see `GenerationSettings`.
         to_level: the finest level to sample; None: the finest that the model can.
-        existing: codes by take and level that are there already, where a prompt's primer does not
-            say (it is not kept with a session).
+        measured: lengths by take that are settled already, as those of a session are.
         given: values of `LevelSettings` by name, for all levels or by level (`PerLevel`).
 
     Raises:
@@ -201,7 +213,7 @@ def make_plan(
     levels = {level: level_settings(level, num_levels, manifest, given) for level in wanted}
     fitter = _Fitter(system, wanted, notes)
     takes = tuple(
-        fitter.fit(number, prompt, (existing or {}).get(number))
+        fitter.fit(number, prompt, (measured or {}).get(number))
         for number, prompt in sorted(prompts.items())
     )
     plan = Plan(
@@ -259,31 +271,32 @@ class _Fitter:
         self.rate = self.codec.sampling_rate
         self.hop = self.codec.hop_lengths[-1]
 
-    def fit(self, number: int, prompt: Prompt, existing: Mapping[int, int] | None) -> TakePlan:
+    def fit(self, number: int, prompt: Prompt, measures: Measures | None) -> TakePlan:
         """One take's plan; errors begin with its number."""
         primer_audio = None
         try:
-            if existing is None:
+            if measures is None:
                 if isinstance(prompt.primer, (Path, Tensor)):
                     primer_audio = load_primer(prompt, self.rate, self.hop)
-                existing = self._existing(prompt, primer_audio)
-            num_samples = self._num_samples(prompt, existing)
-            offset = round(prompt.offset_seconds * self.rate)
-            total = self._total_samples(number, prompt, num_samples, offset)
+                measures = self._measure(prompt, self._existing(prompt, primer_audio))
             for processor in self.processors.values():
-                processor.check_total(total)
+                processor.check_total(measures.total_samples)
             labels = {
                 level: processor.resolve(prompt.artist, prompt.genre, prompt.lyrics)
                 for level, processor in self.processors.items()
             }
         except (ValueError, OSError) as error:
             raise type(error)(f"take {number}: {error}") from error
-        self._note_labels(number, labels)
+        self._note_labels(labels)
         if prompt.lyrics and not any(p.reads_lyrics for p in self.processors.values()):
             self.notes.append("this model does not read lyrics; they are left out")
-        return TakePlan(
-            number, prompt, num_samples, total, offset, dict(existing), labels, primer_audio
-        )
+        return TakePlan(number, prompt, *measures, labels, primer_audio)
+
+    def _measure(self, prompt: Prompt, existing: dict[int, int]) -> Measures:
+        num_samples = self._num_samples(prompt, existing)
+        offset = round(prompt.offset_seconds * self.rate)
+        total = self._total_samples(prompt, num_samples, offset)
+        return Measures(num_samples, total, offset, existing)
 
     def _num_samples(self, prompt: Prompt, existing: Mapping[int, int]) -> int:
         given = max(count * self.codec.hop_lengths[level] for level, count in existing.items())
@@ -306,7 +319,7 @@ class _Fitter:
             )
         return num_samples
 
-    def _total_samples(self, number: int, prompt: Prompt, num_samples: int, offset: int) -> int:
+    def _total_samples(self, prompt: Prompt, num_samples: int, offset: int) -> int:
         """The length of the song: as asked for, or the default adapted to piece and model."""
         end = offset + num_samples
         if prompt.total_seconds is not None:
@@ -369,7 +382,7 @@ class _Fitter:
                     f"have {self.codec.codebook_size} codes"
                 )
 
-    def _note_labels(self, number: int, labels: Mapping[int, ResolvedLabels]) -> None:
+    def _note_labels(self, labels: Mapping[int, ResolvedLabels]) -> None:
         """Each note once, with the levels that it concerns."""
         levels_by_note: dict[str, list[int]] = {}
         for level, resolved in labels.items():

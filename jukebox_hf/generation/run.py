@@ -257,8 +257,10 @@ class Generation:
             key = (take.number, level.level)
             if key in self.chains:
                 chains = self._chains_of(key)
+                made = self.codes[take.number]
+                before = made[level.level][: chains[0].run.begin]
                 self.seams[key] = find_seams(self.codec, level.level, chains)
-                self.codes[take.number][level.level] = splice(chains, self.seams[key])
+                made[level.level] = torch.cat([before, splice(chains, self.seams[key])])
 
     def _chains_of(self, key: tuple[int, int]) -> list[Chain]:
         return [Chain(row.run, row.codes) for row in self.chains[key]]

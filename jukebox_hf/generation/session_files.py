@@ -4,29 +4,21 @@ A record (plain JSON values) and codes go to disk, each file whole or not at all
 checked. What the record says is `session`'s business.
 """
 
-import hashlib
 import json
-import platform
 import zlib
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from jukebox_hf.codes import Codes, load_codes, save_codes
 from jukebox_hf.files import write_atomically
-from jukebox_hf.hub.system import System
 
 FORMAT_VERSION = 1
 RECORD_NAME = "session.json"
 CODES_FOLDER = "codes"
 WINDOWS_KEY = "windows"
-PACKAGES = ("jukebox-hf", "torch", "transformers", "huggingface-hub", "safetensors", "numpy")
-SAMPLED_BLOCKS = 16  # of a weights file, to tell it from another one of the same size
-BLOCK_BYTES = 4096
 
 
 def is_session(folder: Path) -> bool:
@@ -59,7 +51,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Replace the record of the session in `folder`; one line per window, so that it can be read."""
+    """Replace the record of the session in `folder`; one line per window, for readers."""
     rest = {name: value for name, value in record.items() if name != WINDOWS_KEY}
     text = json.dumps(rest, ensure_ascii=False, indent=2)
     windows = ",\n    ".join(json.dumps(entry) for entry in record[WINDOWS_KEY])
@@ -176,49 +168,3 @@ def _checked(path: Path, what: str, codes: Tensor | None, entry: dict[str, Any])
             "put back the right file"
         )
     return codes
-
-
-def model_record(system: System, names: list[str]) -> dict[str, Any]:
-    """What a session says about its model: where it is, and what tells it from others."""
-    local = Path(system.source).expanduser()
-    revisions = system.revisions
-    return {
-        "source": str(local.resolve()) if local.exists() else system.source,
-        "name": system.manifest.name,
-        "licence": system.manifest.licence,
-        "components": {
-            name: {
-                "revision": revisions[name],
-                "digest": None if revisions[name] else component_digest(system, name),
-            }
-            for name in names
-        },
-        "codebook_fingerprint": system.vqvae_config().codebook_fingerprint,
-    }
-
-
-def component_digest(system: System, name: str) -> str:
-    """SHA-256 of a local component's config, and of the sizes and samples of its weights."""
-    digest = hashlib.sha256()
-    folder = system.component_path(name)
-    for path in sorted(folder.glob("*.json")):
-        digest.update(path.name.encode() + path.read_bytes())
-    for path in sorted(folder.glob("*.safetensors")):
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}".encode())
-        with path.open("rb") as file:
-            for place in np.linspace(0, max(size - BLOCK_BYTES, 0), SAMPLED_BLOCKS, dtype=np.int64):
-                file.seek(int(place))
-                digest.update(file.read(BLOCK_BYTES))
-    return f"sha256:{digest.hexdigest()}"
-
-
-def version_record() -> dict[str, str]:
-    """The versions of what a session was made with."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:  # run from a checkout
-            continue
-    return versions

@@ -226,6 +226,13 @@ class GenerationSettings:
         record["levels"] = {str(level): value for level, value in record["levels"].items()}
         return record
 
+    def by_name(self) -> dict[str, dict[int, Any]]:
+        """The values of every level's settings by name and level, as `make_plan` takes them."""
+        return {
+            field.name: {level: getattr(own, field.name) for level, own in self.levels.items()}
+            for field in fields(LevelSettings)
+        }
+
     @classmethod
     def restore(cls, record: Mapping[str, Any]) -> "GenerationSettings":
         """The settings that `to_record` described."""
