@@ -69,7 +69,8 @@ def summary(processor: JukeboxProcessor, text: str, found: FoundNames, where: st
         counts = f"{len(found.genres)} genres and {len(found.artists)} artists"
         return f"{where} knows {counts} (dialect {processor.dialect})."
     if not found.alike:
-        return f"{where}: {len(found.genres)} genres and {len(found.artists)} artists found."
+        counts = f"{len(found.genres)} of its genres and {len(found.artists)} of its artists"
+        return f"{where}: {counts} contain {text!r}."
     if found.genres or found.artists:
         return f"{where} knows no name that contains {text!r}; these look like it:"
     return f"{where} knows no name that contains {text!r} or looks like it."

@@ -87,7 +87,10 @@ def _find_file(source: str | os.PathLike[str], name: str, hub: Mapping[str, Any]
                 f"{path.parent} has no {name}; expected the folder of a prior with its processor"
             )
         return path
-    found = cached_file(os.fspath(source), name, **hub)
+    try:
+        found = cached_file(os.fspath(source), name, **hub)
+    except OSError as error:
+        raise OSError(f"{source}: cannot get {name} of its processor: {error}") from error
     assert found is not None  # it raises instead
     return Path(found)
 

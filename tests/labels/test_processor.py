@@ -18,6 +18,7 @@ from jukebox_hf.labels import (
     parse_lrc,
 )
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
 
 
 def test_each_dialect_resolves_its_own_way(v2: JukeboxProcessor, v3: JukeboxProcessor) -> None:
@@ -325,6 +326,15 @@ def test_a_processor_is_made_for_its_prior(v3: JukeboxProcessor) -> None:
     assert not bare.reads_lyrics
     with pytest.raises(ValueError, match="it has no artists, but the prior has a table of 6"):
         JukeboxProcessor.for_prior(tiny_config(), lyric_characters=LYRIC_CHARACTERS["v3"])
+
+
+def test_what_it_gives_is_what_the_prior_takes(v3: JukeboxProcessor) -> None:
+    torch.manual_seed(0)
+    prior = JukeboxPrior(tiny_config(width=8, attention_width=8, mlp_width=8, depth=3)).eval()
+    inputs = v3(["abba", None], "pop", "la la la", total_seconds=30, offset_samples=[0, 500])
+    with torch.no_grad():
+        output = prior(torch.randint(0, 2048, (2, 100)), **inputs)
+    assert output.logits.shape[0] == 2
 
 
 def test_a_processor_travels_to_worker_processes(v2: JukeboxProcessor) -> None:

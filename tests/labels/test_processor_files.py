@@ -1,6 +1,7 @@
 """A processor comes back from disk as it was, and a stranger's files can only fail cleanly."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,43 @@ def test_auto_processor_finds_it(folder: Path) -> None:
     assert isinstance(loaded, JukeboxProcessor)
     assert loaded == JukeboxProcessor.from_pretrained(folder)
     assert isinstance(AutoProcessor.from_pretrained(folder), JukeboxProcessor)
+
+
+def test_it_is_found_in_the_cache_of_the_hub(folder: Path, tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "cache" / "models--someone--songs"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    shutil.copytree(folder.parent, repository / "snapshots" / commit)
+    expected = JukeboxProcessor.from_pretrained(folder)
+    for revision in (None, "main", commit):
+        loaded = JukeboxProcessor.from_pretrained(
+            "someone/songs",
+            subfolder="prior_0",
+            revision=revision,
+            cache_dir=tmp_path / "cache",
+            local_files_only=True,
+        )
+        assert loaded == expected
+    with pytest.raises(OSError, match="someone/songs"):
+        JukeboxProcessor.from_pretrained("someone/songs", cache_dir=tmp_path / "cache")
+    with pytest.raises(OSError, match="nobody/songs"):
+        JukeboxProcessor.from_pretrained("nobody/songs", cache_dir=tmp_path / "cache")
+
+
+def test_pushing_uploads_what_saving_writes(
+    v2: JukeboxProcessor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed: dict[str, Any] = {}
+
+    def push_to_hub(self: JukeboxProcessor, repo_id: str, **kwargs: Any) -> None:
+        self.save_pretrained(tmp_path / "upload", max_shard_size="5GB")  # as transformers does
+        pushed.update(repo_id=repo_id, **kwargs)
+
+    monkeypatch.setattr(JukeboxProcessor, "push_to_hub", push_to_hub)
+    v2.save_pretrained(tmp_path / "songs", push_to_hub=True, repo_id="someone/songs", private=True)
+    assert pushed == {"repo_id": "someone/songs", "private": True}
+    assert JukeboxProcessor.from_pretrained(tmp_path / "upload") == v2
 
 
 def test_a_folder_without_a_processor_is_named(folder: Path, tmp_path: Path) -> None:
