@@ -5,6 +5,8 @@ import os
 import shutil
 import tempfile
 
+import pytest
+
 # Before anything imports these libraries. `HF_HUB_OFFLINE=0` lets tests marked `hub` reach the Hub.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
@@ -21,3 +23,12 @@ if "JUKEBOX_TEST_CACHE" not in os.environ:
     os.environ["JUKEBOX_TEST_CACHE"] = cache
 os.environ["HF_HOME"] = os.environ["JUKEBOX_TEST_CACHE"]
 os.environ["XDG_CACHE_HOME"] = os.environ["JUKEBOX_TEST_CACHE"]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `gpu` need one."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
