@@ -4,9 +4,9 @@ Models run in float32, float16 or bfloat16. Some of their tensors must not follo
 codebook changes which code is nearest, and rounding running sums stops them from moving.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +26,28 @@ def torch_dtype(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """A context in which autocast, if on, does not lower the precision of work on `device`."""
-    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+@contextmanager
+def exact_float32(device: torch.device) -> Iterator[None]:
+    """Within it, float32 work on `device` is float32 throughout.
+
+    Autocast is off, and an NVIDIA GPU rounds no factors to TF32, as its convolutions would do by
+    default and its matrix products after `torch.set_float32_matmul_precision("high")`: 10 bits of
+    mantissa pick other codes.
+    """
+    if device.type == "meta":
+        yield
+        return
+    settings: Any = torch.backends
+    backends = [settings.cuda.matmul, settings.cudnn.conv] if device.type == "cuda" else []
+    before = [backend.fp32_precision for backend in backends]
+    for backend in backends:
+        backend.fp32_precision = "ieee"
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
 
 
 class Float32Module(nn.Module):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from jukebox_hf.precision import Float32Module, torch_dtype, without_autocast
+from jukebox_hf.precision import Float32Module, exact_float32, torch_dtype
 
 
 class Table(Float32Module):
@@ -68,7 +68,38 @@ def test_autocast_can_be_left():
     ones = torch.ones(2, 2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert (ones @ ones).dtype == torch.bfloat16
-        with without_autocast(ones.device):
+        with exact_float32(ones.device):
             assert (ones @ ones).dtype == torch.float32
-        with without_autocast(torch.device("meta")):
+        assert (ones @ ones).dtype == torch.bfloat16
+        with exact_float32(torch.device("meta")):
             pass
+
+
+@pytest.mark.parametrize("precision", ["highest", "high"])
+def test_gpus_round_no_factors_to_tf32_inside_and_do_as_before_outside(precision: str):
+    """What the switches say; the arithmetic itself needs a GPU."""
+    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    torch.set_float32_matmul_precision(precision)
+    try:
+        before = (matmul.fp32_precision, conv.fp32_precision, torch.backends.cudnn.allow_tf32)
+        with exact_float32(torch.device("cuda")):
+            assert matmul.fp32_precision == conv.fp32_precision == "ieee"
+        after = (matmul.fp32_precision, conv.fp32_precision, torch.backends.cudnn.allow_tf32)
+        assert after == before
+        assert torch.get_float32_matmul_precision() == precision
+        with exact_float32(torch.device("cpu")):
+            assert (matmul.fp32_precision, conv.fp32_precision) == before[:2]
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpus_compute_in_float32_inside():
+    generator = torch.Generator().manual_seed(0)
+    audio = torch.randn(1, 64, 500, generator=generator)
+    conv = nn.Conv1d(64, 64, 3)
+    expected = conv.double()(audio.double()).float()
+    with exact_float32(torch.device("cuda")):
+        ours = conv.float().cuda()(audio.cuda()).cpu()
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 
-from jukebox_hf.precision import Float32Module, without_autocast
+from jukebox_hf.precision import Float32Module, exact_float32
 
 # Numbers in one table of distances: 64 MiB of float32, however long the audio.
 MAX_DISTANCES = 2**24
@@ -95,7 +95,7 @@ class Codebook(Float32Module):
         """
         if not latents_or_codes.is_floating_point():
             return Quantized(latents_or_codes, F.embedding(latents_or_codes, self.vectors))
-        with without_autocast(latents_or_codes.device):
+        with exact_float32(latents_or_codes.device):
             latents = latents_or_codes.detach().float()
             rows = latents.reshape(-1, self.codebook_dim)
             if learn:

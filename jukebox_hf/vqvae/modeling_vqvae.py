@@ -24,6 +24,7 @@ from jukebox_hf.convnet import (
     edges_after,
     init_convolutions,
 )
+from jukebox_hf.precision import exact_float32
 from jukebox_hf.vqvae.codebook import Codebook, CodebookMetrics, codebook_fingerprint
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.losses import commitment_loss, reconstruction_losses
@@ -219,12 +220,17 @@ class JukeboxVQVAELevel(nn.Module):
         """Latents (batch, time, codebook_dim) -> audio (batch, 1, time * hop_length) float32."""
         return self.decoder(self._placed(latents)).float()  # type: ignore[no-any-return]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are: "meta" while they are offloaded."""
+        return self.decoder.output.weight.device
+
     def _placed(self, tensor: Tensor) -> Tensor:
         """`tensor` where, and as precise as, this level's weights are."""
-        weight = self.decoder.output.weight
-        if weight.is_meta:  # offloaded: accelerate moves the input where it brings the weights
-            return tensor.to(weight.dtype)
-        return tensor.to(weight.device, weight.dtype)
+        dtype = self.decoder.output.weight.dtype
+        if self.device.type == "meta":  # accelerate moves the input where it brings the weights
+            return tensor.to(dtype)
+        return tensor.to(self.device, dtype)
 
 
 class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
@@ -321,7 +327,8 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
         Only the `levels` asked for are computed, in their order; `None` means all, finest first.
         With `chunk_seconds` so much audio is encoded at a time, with as much around it as the
         codes depend on: the same codes, in memory that does not grow with the length. Codes come
-        back on the device of `audio`, which need not be that of the model.
+        back on the device of `audio`, which need not be that of the model. Autocast and TF32 are
+        off, because codes depend on every bit; only 16-bit weights make it less than float32.
 
         `ValueError` for audio that is not as described, not finite or shorter than one code, for a
         level that the codec lacks, and for a codec without codebooks.
@@ -351,7 +358,8 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
         )
         for chunk in chunks(time, self._chunk_codes(level, chunk_seconds), halo):
             part = codes[:, chunk.read_start : chunk.read_stop]
-            decoded = self.decode_latents(self._embed(part, level), level)
+            with exact_float32(self._level(level).device):
+                decoded = self.decode_latents(self._embed(part, level), level)
             first = (chunk.start - chunk.read_start) * hop_length
             num_samples = (chunk.stop - chunk.start) * hop_length
             audio[..., chunk.start * hop_length : chunk.stop * hop_length] = decoded[
@@ -457,7 +465,9 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
         for chunk in chunks(time, chunk_codes, self.encoding_halo(level)):
             # The last chunk also sees the samples that do not fill a code.
             stop = num_samples if chunk.read_stop == time else chunk.read_stop * hop_length
-            latents = self._level(level).encode(audio[..., chunk.read_start * hop_length : stop])
+            part = audio[..., chunk.read_start * hop_length : stop]
+            with exact_float32(self._level(level).device):
+                latents = self._level(level).encode(part)
             first = chunk.start - chunk.read_start
             latents = latents[:, first : first + chunk.stop - chunk.start]
             codes[:, chunk.start : chunk.stop] = self._codebook(level)(latents).codes
@@ -465,7 +475,9 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
 
     def _embed(self, codes: Tensor, level: int) -> Tensor:
         codebook = self._codebook(level)
-        device = codes.device if codebook.vectors.is_meta else codebook.vectors.device
+        device = codebook.vectors.device
+        if device.type == "meta":
+            device = codes.device
         return codebook(codes.to(device, torch.int64)).vectors  # type: ignore[no-any-return]
 
     def _chunk_codes(self, level: int, chunk_seconds: float | None) -> int | None:

@@ -7,9 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
 
 from jukebox_hf.vqvae import JukeboxVQVAE, JukeboxVQVAEConfig
 from jukebox_hf.vqvae.modeling_vqvae import chunks
+from tests.golden_data import golden
 from tests.vqvae.codecs import noise, tiny_codec, tiny_config
 
 
@@ -145,7 +147,7 @@ CHUNKED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("changes", CHUNKED)
-@pytest.mark.parametrize("samples", [35, 127, 384, 661])
+@pytest.mark.parametrize("samples", [35, 127, 384])
 def test_chunks_give_what_the_whole_gives(changes: dict, samples: int):
     """In float64, where nothing can hide in rounding, and with cuts of every phase."""
     codec = tiny_codec(**changes)
@@ -154,7 +156,7 @@ def test_chunks_give_what_the_whole_gives(changes: dict, samples: int):
     whole = codec.encode(audio)
     for level, hop_length in enumerate(codec.config.hop_lengths):
         decoded = codec.decode(whole[level], level)
-        for chunk_codes in (1, 2, 3, 7, 16, 1000):
+        for chunk_codes in (1, 3, 16, 1000):
             seconds = (chunk_codes + 0.5) * hop_length / codec.config.sampling_rate
             (codes,) = codec.encode(audio, levels=[level], chunk_seconds=seconds)
             assert torch.equal(codes, whole[level])
@@ -266,13 +268,13 @@ def test_training_moves_the_codebooks_and_fits_the_audio():
     optimizer = torch.optim.Adam(codec.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(0)
     losses = []
-    for _ in range(30):
+    for _ in range(15):
         output = codec(audio, generator=generator)
         output.loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         losses.append(output.loss.item())
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     assert all(level.codebook.initialized for level in codec.levels)
 
 
@@ -368,11 +370,37 @@ def test_autocast_trains():
     assert all(one.grad.isfinite().all() for one in codec.parameters())
 
 
+def test_autocast_changes_no_code():
+    codec, audio = tiny_codec(), noise(2, 1, 384)
+    expected = codec.encode(audio)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        codes = codec.encode(audio)
+        decoded = codec.decode(codes[0], 0)
+    for ours, theirs in zip(codes, expected, strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(decoded, codec.decode(codes[0], 0))
+
+
 def test_shapes_can_be_computed_without_memory():
     with torch.device("meta"):
         codec = JukeboxVQVAE(JukeboxVQVAEConfig())
         latents = codec.encode_latents(torch.empty(1, 1, 44100), 2)
     assert latents.shape == (1, 344, 64)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_finds_the_same_codes_and_trains_alike():
+    codec, audio = tiny_codec(), noise(2, 1, 384)
+    expected = codec.encode(audio)
+    trained = tiny_codec().train()(audio, generator=torch.Generator().manual_seed(0))
+    codec.cuda()
+    for chunk_seconds in (None, 1.0):
+        codes = codec.encode(audio, chunk_seconds=chunk_seconds)  # audio stays on the CPU
+        for ours, theirs in zip(codes, expected, strict=True):
+            assert torch.equal(ours, theirs)
+    output = codec.train()(audio.cuda(), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(output.loss.cpu(), trained.loss, rtol=1e-3, atol=0)
 
 
 # --- saving and loading
@@ -399,6 +427,14 @@ def test_saved_and_loaded_is_bit_equal(
     codes = codec.encode(noise(2, 1, 64))
     for one, other in zip(codes, loaded.encode(noise(2, 1, 64)), strict=True):
         assert torch.equal(one, other)
+
+
+def test_the_auto_classes_know_it(tmp_path):
+    import jukebox_hf  # noqa: F401 (registers)
+
+    tiny_codec().save_pretrained(tmp_path)
+    assert isinstance(AutoConfig.from_pretrained(tmp_path), JukeboxVQVAEConfig)
+    assert isinstance(AutoModel.from_pretrained(tmp_path), JukeboxVQVAE)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -569,6 +605,8 @@ def test_latents_of_another_width_are_refused():
         tiny_codec().decode_latents(silence(1, 4, 9), 0)
 
 
-def test_configs_of_the_former_port_name_the_command_that_converts():
+def test_repositories_of_the_former_port_name_the_command_that_converts():
     with pytest.raises(ValueError, match="jukebox convert"):
         JukeboxVQVAEConfig(model_type="jukebox_vqvae")
+    with pytest.raises(ValueError, match="jukebox convert"):
+        JukeboxVQVAE.from_pretrained(golden("transformers/1b_lyrics"))

@@ -5,6 +5,7 @@ the batches, and writes what came out to `FOLDER/RANK.pt`.
 """
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ STEPS = 3
 BATCH_SIZE = 4
 # Levels 0 and 1 have more latents than codes, level 2 fewer: 4 items of 3 latents.
 SAMPLES = 48
+SHARES = {"even": [2, 2], "uneven": [1, 3]}  # items of each batch, by process
 
 
-def train(rank: int, processes: int, shares: list[int]) -> dict[str, Any]:
+def train(rank: int, shares: list[int]) -> dict[str, Any]:
     """Train on `shares[rank]` items of each batch: losses, entropies and codebooks."""
     codec = tiny_codec(revival_threshold=2.0).train()
     generator = torch.Generator().manual_seed(7)
@@ -38,22 +40,21 @@ def train(rank: int, processes: int, shares: list[int]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    rank, processes, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    torch.set_num_threads(1)
+def train_together(rank: int, processes: int, folder: Path) -> dict[str, dict[str, Any]]:
+    """Train with the other processes, which meet in `folder`, twice: equal and unequal shares."""
     distributed.init_process_group(
         "gloo",
         init_method=(folder / "meeting").as_uri(),
         rank=rank,
         world_size=processes,
+        timeout=timedelta(minutes=3),
     )
-    results = {
-        "even": train(rank, processes, shares=[2, 2]),
-        "uneven": train(rank, processes, shares=[1, 3]),
-    }
-    torch.save(results, folder / f"{rank}.pt")
-    distributed.destroy_process_group()
+    try:
+        return {split: train(rank, shares) for split, shares in SHARES.items()}
+    finally:
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main()
+    own_rank, count, meeting_place = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    torch.save(train_together(own_rank, count, meeting_place), meeting_place / f"{own_rank}.pt")
