@@ -1,0 +1,185 @@
+"""What a run says about itself: a log file always, a progress bar, and trackers where asked for.
+
+Numbers by name go in. One line of JSON per event goes to `log.jsonl`; resuming cuts the log back to
+the step that the checkpoint is of, so that every step stands there once.
+"""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+logger = logging.getLogger(__name__)
+LOG_NAME = "log.jsonl"
+
+
+class RunLog:
+    """Appends events to `log.jsonl` in a folder. A disk that is full stops the log, not the run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOG_NAME
+        self._complained = False
+
+    def cut_back(self, step: int) -> None:
+        """Forget what happened after `step`."""
+        if self.path.is_file():
+            kept = [line for line in self._lines() if line[1].get("step", 0) <= step]
+            self.path.write_text("".join(f"{text}\n" for text, _ in kept), encoding="utf-8")
+
+    def _lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for text in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                event = json.loads(text)
+            except ValueError:
+                continue  # cut off when the process was killed
+            yield text, event
+
+    def write(self, kind: str, step: int, **content: Any) -> None:
+        """Append one event; what is not finite is written as text."""
+        event = {"event": kind, "step": step, **_plain(content)}
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(event, ensure_ascii=False) + "\n")
+        except OSError as error:
+            if not self._complained:
+                logger.warning("could not write %s: %s", self.path, error)
+            self._complained = True
+
+
+def read_log(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
+    """The events of a run, or those of one kind."""
+    events = [event for _, event in RunLog(folder)._lines()]
+    return [event for event in events if kind is None or event["event"] == kind]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+class RunningMeans:
+    """Means of scalars since the last time they were read; they stay on their device until then."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, metrics: Mapping[str, Tensor]) -> None:
+        """Count one value of each."""
+        for name, value in metrics.items():
+            value = value.detach().float()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def read(self) -> dict[str, float]:
+        """The means, and start anew."""
+        names = list(self._sums)
+        if not names:
+            return {}
+        sums = torch.stack([self._sums[name].reshape(()) for name in names]).tolist()
+        means = {name: total / self._counts[name] for name, total in zip(names, sums, strict=True)}
+        self._sums, self._counts = {}, {}
+        return means
+
+
+class Progress:
+    """A bar on stderr with loss, steps and seconds of audio per second; nothing if not a terminal."""
+
+    def __init__(self, total: int, done: int, *, visible: bool) -> None:
+        from tqdm import tqdm
+
+        # tqdm's own None: off where stderr is no terminal.
+        self._bar = tqdm(
+            total=total, initial=done, disable=None if visible else True, unit="step", leave=False
+        )
+        self._start = time.monotonic()
+        self._seconds = 0.0
+
+    def advance(self, audio_seconds: float) -> None:
+        """One more step."""
+        self._seconds += audio_seconds
+        self._bar.update()
+
+    def show(self, loss: float) -> None:
+        """Show the loss, and the audio per second so far."""
+        elapsed = max(time.monotonic() - self._start, 1e-9)
+        self._bar.set_postfix_str(f"loss {loss:.4f}, {self._seconds / elapsed:.1f} s audio/s")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside, other text can be written to the terminal."""
+        self._bar.clear()
+        yield
+        self._bar.refresh()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.close()
+
+
+class Trackers:
+    """TensorBoard, trackio or wandb, through Accelerate; nothing without any."""
+
+    def __init__(self, accelerator: "Accelerator", names: tuple[str, ...]) -> None:
+        self._accelerator = accelerator
+        self._names = names
+
+    def start(self, settings: Mapping[str, Any]) -> None:
+        """Open them; settings become their table of hyper-parameters."""
+        if self._names:
+            flat = {name: _scalar(value) for name, value in settings.items()}
+            self._accelerator.init_trackers("jukebox", config=flat)
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Numbers by name."""
+        if self._names:
+            self._accelerator.log(dict(values), step=step)
+
+    def audio(self, name: str, audio: Tensor, sampling_rate: int, step: int) -> None:
+        """Sound (channels, samples), in TensorBoard."""
+        writer = self._tensorboard()
+        if writer is not None:
+            writer.add_audio(name, audio.mean(dim=0).clamp(-1, 1), step, sample_rate=sampling_rate)
+
+    def histogram(self, name: str, counts: Tensor, step: int) -> None:
+        """How often each code was used (codebook_size,), most used first, in TensorBoard."""
+        writer = self._tensorboard()
+        if writer is not None:
+            writer.add_histogram(f"{name}/counts", counts, step)
+            writer.add_image(f"{name}/usage", usage_image(counts), step)
+
+    def _tensorboard(self) -> Any:
+        if "tensorboard" not in self._names or not self._accelerator.is_main_process:
+            return None
+        return self._accelerator.get_tracker("tensorboard", unwrap=True)
+
+    def close(self) -> None:
+        """Write out what they hold."""
+        if self._names:
+            self._accelerator.end_training()
+
+
+def usage_image(counts: Tensor, *, width: int = 512, height: int = 128) -> Tensor:
+    """A picture (1, height, width) in [0, 1] of code counts, sorted, on a logarithmic scale."""
+    ordered = counts.float().cpu().sort(descending=True).values
+    columns = torch.nn.functional.interpolate(ordered[None, None], size=width, mode="nearest")[0, 0]
+    heights = (1 + columns).log() / (1 + columns.max()).log().clamp_min(1e-6)
+    rows = torch.linspace(1, 0, height)
+    return (rows[:, None] < heights[None, :]).float()[None]
+
+
+def _scalar(value: Any) -> Any:
+    return value if isinstance(value, int | float | str | bool) else json.dumps(value, default=str)
