@@ -175,12 +175,11 @@ def _short(fingerprint: str | None) -> str:
     return (fingerprint or "")[: len("sha256:") + 12]
 
 
-def recognise_vqvae(measured: Mapping[str, Any]) -> JukeboxVQVAEConfig | None:
-    """The preset that has exactly these measures, if any."""
+def recognise_vqvae(measured: Mapping[str, Any]) -> str | None:
+    """The name of the preset that has exactly these measures, if any."""
     for name in VQVAE_PRESETS:
-        config = JukeboxVQVAEConfig.preset(name)
-        if _agrees(config, measured):
-            return config
+        if _agrees(JukeboxVQVAEConfig.preset(name), measured):
+            return name
     return None
 
 

@@ -269,6 +269,15 @@ def _processor(
         if dialect not in names:
             raise ValueError(f"speaks the {dialect} lists of names, which were not found")
         artists, genres = names[dialect]
+        for kind, ids, rows in (
+            ("artist", artists, config.artist_count),
+            ("genre", genres, config.genre_count),
+        ):
+            if max(ids.values()) >= rows:
+                raise ValueError(
+                    f"its {kind} table has {rows} rows, but the {dialect} list has ids up to "
+                    f"{max(ids.values())}; convert it without these lists, or with its own"
+                )
     lyric_characters = ""
     if config.lyrics != "none":
         known = [characters or "", *LYRIC_CHARACTERS.values()]

@@ -17,6 +17,7 @@ from jukebox_hf.hub.source import Component, rename
 from jukebox_hf.hub.tensor_files import StoredTensor, open_tensors
 
 MODEL_TYPE = "jukebox"
+V3_GENRES = 604  # rows of the genre table of the released list v3
 VOCABULARIES = ("artists.json", "genres.json", "lyrics.json")
 WEIGHTS = (
     "model.safetensors.index.json",
@@ -249,7 +250,8 @@ def _prior_fields(options: Mapping[str, Any], component: Component, source: str)
         fields |= {
             "genre_count": genres,
             "artist_count": artists,
-            "genre_slots": options["max_nb_genres"],
+            # A v3 genre is one phrase; the port widens all its priors to the same number of slots.
+            "genre_slots": 1 if genres == V3_GENRES else options["max_nb_genres"],
             "timing_bins": 0 if component.is_upsampler else options["timing_dims"],
             "min_total_seconds": options["min_duration"],
             "max_total_seconds": options["max_duration"],

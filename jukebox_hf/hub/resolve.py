@@ -18,7 +18,7 @@ from jukebox_hf.hub.architecture import (
     recognise_prior,
     recognise_vqvae,
 )
-from jukebox_hf.hub.names import VQVAE
+from jukebox_hf.hub.names import PRIOR, VQVAE
 from jukebox_hf.hub.source import Component
 from jukebox_hf.labels.vocabularies import Dialect
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
@@ -38,8 +38,7 @@ def is_released(component: Component) -> bool:
     fine-tuning changes them.
     """
     if component.kind == VQVAE:
-        measured = measure_vqvae(component.shapes, component.source)
-        return recognise_vqvae(measured) == JukeboxVQVAEConfig.preset("vqvae")
+        return recognise_vqvae(measure_vqvae(component.shapes, component.source)) == "vqvae"
     measured = measure_prior(component.shapes, component.source)
     for name in ("artist_count", "genre_count", "timing_bins"):
         measured.pop(name)
@@ -57,16 +56,18 @@ def vqvae_config(component: Component, preset: str | None = None) -> JukeboxVQVA
     recognised = recognise_vqvae(measured)
     if preset is not None:
         _check_preset(preset, VQVAE, source)
-        config = JukeboxVQVAEConfig.preset(preset)
-    elif component.fields and (component.trusted or recognised is None):
-        config = _make(JukeboxVQVAEConfig, component.fields, source)
+        source = f"{source} (as {preset})"
+        fields: Mapping[str, Any] = VQVAE_PRESETS[preset]
     elif recognised is not None:
-        config = recognised
+        fields = {**VQVAE_PRESETS[recognised], **(component.fields if component.trusted else {})}
+    elif component.fields:
+        fields = {**component.defaults, **component.fields}
     else:
         raise ValueError(
             f"{source}: is a VQ-VAE without options (hps), and not a released one; say which it is "
             f"with --preset ({', '.join(VQVAE_PRESETS)})"
         )
+    config: JukeboxVQVAEConfig = _make(JukeboxVQVAEConfig, fields, source)
     check_measures(config, measured, source)
     kept = {name: shape for name, shape in expected_shapes(config).items() if not _is_new(name)}
     check_shapes(kept, component.shapes, source)
@@ -86,19 +87,17 @@ def prior_config(
     Without a VQ-VAE, the released one is assumed for the priors that were released on it.
 
     Raises:
-        ValueError: if options, tensors and VQ-VAE contradict each other, or nothing says what
-            it is.
+        ValueError: if options, tensors and VQ-VAE contradict each other, or nothing says what it
+            is.
     """
     source = component.source
     measured = measure_prior(component.shapes, source)
-    recognised = recognise_prior(measured)
     if preset is not None:
-        _check_preset(preset, "prior", source)
-        fields: dict[str, Any] = dict(PRIOR_PRESETS[preset])
-    elif component.fields and (component.trusted or not recognised):
-        fields = {**component.fields, **_fields_from_codec(component, vqvae, recognised)}
+        _check_preset(preset, PRIOR, source)
+        source = f"{source} (as {preset})"
+        fields = dict(PRIOR_PRESETS[preset])
     else:
-        fields = dict(PRIOR_PRESETS[_choose(component, recognised)])
+        fields = _prior_fields(component, vqvae, measured)
     fields["codebook_fingerprint"] = vqvae.codebook_fingerprint if vqvae else None
     config: JukeboxPriorConfig = _make(JukeboxPriorConfig, fields, source)
     check_measures(config, measured, source)
@@ -110,6 +109,30 @@ def prior_config(
         found.pop("output.weight", None)
     check_shapes(expected, found, source)
     return config
+
+
+def _prior_fields(
+    component: Component, vqvae: JukeboxVQVAEConfig | None, measured: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Own options first, then what a released model of this shape has, then the usual."""
+    recognised = recognise_prior(measured)
+    released = [
+        name
+        for name in RELEASED
+        if name in recognised and component.level in (None, recognised[name].level)
+    ]
+    if not component.fields:
+        return dict(PRIOR_PRESETS[_choose(component, recognised)])
+    if len(released) == 1:
+        preset = PRIOR_PRESETS[released[0]]
+        return {**preset, **(component.fields if component.trusted else {})}
+    if component.missing:
+        raise ValueError(
+            f"{component.source}: its hps lack {', '.join(component.missing)}, and it is not a "
+            "released model; say which it is with --preset"
+        )
+    own = {**component.defaults, **component.fields}
+    return {**own, **_fields_from_codec(component, vqvae)}
 
 
 def _choose(component: Component, recognised: Mapping[str, JukeboxPriorConfig]) -> str:
@@ -139,26 +162,16 @@ def _choose(component: Component, recognised: Mapping[str, JukeboxPriorConfig]) 
     )
 
 
-def _fields_from_codec(
-    component: Component,
-    vqvae: JukeboxVQVAEConfig | None,
-    recognised: Mapping[str, JukeboxPriorConfig],
-) -> dict[str, Any]:
+def _fields_from_codec(component: Component, vqvae: JukeboxVQVAEConfig | None) -> dict[str, Any]:
     """What a prior's own options do not say: its level's place above the audio."""
     source, level = component.source, component.level
     if level is None:
         raise ValueError(f"{source}: nothing says which level it is for; give --preset FILE=NAME")
     if vqvae is None:
-        released = [config for config in recognised.values() if config.level == level]
-        if not released:
-            raise ValueError(
-                f"{source}: a prior alone does not say how much audio a code means; convert it "
-                "with its VQ-VAE's file, or name a model that has it with --vqvae"
-            )
-        names = ("hop_length", "sampling_rate", "codebook_size", "upper_downsamplings")
-        return {"level": level} | {
-            name: getattr(released[0], name) for name in (*names, "upper_stride")
-        }
+        raise ValueError(
+            f"{source}: a prior alone does not say how much audio a code means; convert it with "
+            "its VQ-VAE's file, or name a model that has it with --vqvae"
+        )
     _check_level(component, vqvae)
     fields = {
         "level": level,

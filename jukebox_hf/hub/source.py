@@ -17,8 +17,10 @@ class Component(NamedTuple):
         kind: "vqvae" or "prior".
         tensors: on disk, by our names.
         transposed: names of those that are (in, out) there.
-        fields: of our config, as the source's options give them; empty if it has none.
-        trusted: whether the fields hold where the tensors are those of a released model.
+        fields: of our config, as far as the source's options give them; empty if it has none.
+        defaults: what fields are that the options do not give.
+        missing: options without which a model that was never released cannot be understood.
+        trusted: whether the fields hold even where the tensors are those of a released model.
         level: of a prior, if the source says; 0 is the finest.
         dialect: which label lists a prior speaks, if the source says.
     """
@@ -28,6 +30,8 @@ class Component(NamedTuple):
     tensors: Mapping[str, StoredTensor]
     transposed: frozenset[str]
     fields: Mapping[str, Any] = {}
+    defaults: Mapping[str, Any] = {}
+    missing: tuple[str, ...] = ()
     trusted: bool = True
     level: int | None = None
     dialect: Dialect | None = None
