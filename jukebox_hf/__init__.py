@@ -16,7 +16,9 @@ AutoConfig.register(JukeboxVQVAEConfig.model_type, JukeboxVQVAEConfig, exist_ok=
 AutoConfig.register(JukeboxPriorConfig.model_type, JukeboxPriorConfig, exist_ok=True)
 AutoModel.register(JukeboxVQVAEConfig, JukeboxVQVAE, exist_ok=True)
 AutoModel.register(JukeboxPriorConfig, JukeboxPrior, exist_ok=True)
-AutoProcessor.register(JukeboxPriorConfig, JukeboxProcessor, exist_ok=True)
+AutoProcessor.register(  # type: ignore[no-untyped-call]
+    JukeboxPriorConfig, JukeboxProcessor, exist_ok=True
+)
 
 __all__ = [
     "Codes",

@@ -131,6 +131,11 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features)
         self.init_std = init_std
 
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """Of what goes in and comes out; layers that replace this one store weights otherwise."""
+        return self.weight.dtype
+
 
 class Attention(nn.Module):
     """Multi-head attention of one kind, (batch, time, width) to (batch, time, width)."""
@@ -229,7 +234,7 @@ class Attention(nn.Module):
                 "cross-attention needs encoder states or a cache that holds them"
             )
             return cache.keys, cache.values
-        projected = self.key_value(encoder_states.to(self.key_value.weight.dtype))
+        projected = self.key_value(encoder_states.to(self.key_value.compute_dtype))
         keys, values = (self._split_heads(x) for x in projected.chunk(2, dim=-1))
         return keys, values
 

@@ -149,7 +149,7 @@ class Transformer(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the linear weights, and of the activations between the layers."""
-        return self.layers[0].mlp.expand.weight.dtype  # type: ignore[union-attr, return-value]
+        return self.layers[0].mlp.expand.compute_dtype  # type: ignore[union-attr, return-value]
 
     def inputs(
         self,

@@ -1,0 +1,209 @@
+"""Linear layers with weights of 8 or 4 bits, and 16-bit ones laid out for a CPU.
+
+Decoding one code reads every weight once, so fewer bytes are less time. Only the weights of the
+transformer's layers change, and only in memory: what is saved stays as it was. Weights of 8 and 4
+bits are not exact; what they cost in bits per code, a benchmark measures.
+
+`quantize` and `pack` replace layers of a loaded prior in place, one after the other, so that at
+most one layer is held twice.
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jukebox_hf.prior.attention import Linear
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.transformer import Transformer
+
+QuantizedPrecision = Literal["int8", "int4"]
+GROUP_SIZE = 64  # inputs that share a scale and an offset, in 4 bits
+# The kernels for packed weights are made for a few rows; from here on, unpacking first is faster.
+MAX_PACKED_ROWS = 64
+
+
+def quantize(prior: JukeboxPrior, precision: QuantizedPrecision) -> JukeboxPrior:
+    """Give the transformers' layers weights of 8 or 4 bits, in place.
+
+    Weights of 4 bits need inputs in whole groups of `GROUP_SIZE` and outputs in multiples of 16;
+    layers of other sizes get 8 bits. Activations are bfloat16 on a CPU, elsewhere what they were.
+
+    Raises:
+        ValueError: for another precision, or a prior on the meta device.
+    """
+    if precision not in ("int8", "int4"):
+        raise ValueError(f"quantized precision must be int8 or int4, got {precision!r}")
+    if prior.device.type == "meta":
+        raise ValueError(
+            "a prior must be loaded before it is quantized; this one has no weights yet"
+        )
+    for module, name, linear in _layer_linears(prior):
+        fits = fits_kernels(linear.in_features, linear.out_features)
+        make = Int4Linear if precision == "int4" and fits else Int8Linear
+        setattr(module, name, make(linear))
+    return prior
+
+
+def pack(prior: JukeboxPrior) -> JukeboxPrior:
+    """Lay bfloat16 weights out for the CPU's own matrix kernels, in place; elsewhere do nothing.
+
+    The sums are those of bfloat16 products in another order; a step takes about two thirds of the
+    time. float32 weights are left alone: there the plain kernel is as fast.
+    """
+    dtype = prior.decoder.dtype
+    if prior.device.type != "cpu" or dtype != torch.bfloat16 or not PackedLinear.is_supported():
+        return prior
+    for module, name, linear in _layer_linears(prior):
+        setattr(module, name, PackedLinear(linear))
+    return prior
+
+
+def _layer_linears(prior: JukeboxPrior) -> list[tuple[nn.Module, str, Linear]]:
+    """The linear layers of every transformer layer, with the modules that hold them."""
+    return [
+        (module, name, child)
+        for transformer in prior.modules()
+        if isinstance(transformer, Transformer)
+        for module in transformer.layers.modules()
+        for name, child in module.named_children()
+        if isinstance(child, Linear)
+    ]
+
+
+class _FrozenLinear(nn.Module):
+    """What the layers below share: sizes, a bias, and the dtype of what goes in and comes out."""
+
+    bias: Tensor
+
+    def __init__(self, linear: Linear, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.in_features = linear.in_features
+        self.out_features = linear.out_features
+        self.compute_dtype = dtype
+        self.register_buffer("bias", linear.bias.detach().to(dtype))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., in_features) to (..., out_features), both in `compute_dtype`."""
+        rows = hidden.reshape(-1, self.in_features)
+        if len(rows) > MAX_PACKED_ROWS:
+            product = functional.linear(rows, self.unpacked())
+        else:
+            product = self.multiply(rows)
+        return (product + self.bias).view(*hidden.shape[:-1], self.out_features)
+
+    def multiply(self, rows: Tensor) -> Tensor:
+        """(n, in_features) to (n, out_features), without bias."""
+        raise NotImplementedError
+
+    def unpacked(self) -> Tensor:
+        """The weights (out_features, in_features) in `compute_dtype`."""
+        raise NotImplementedError
+
+
+def fits_kernels(in_features: int, out_features: int) -> bool:
+    """Whether the CPU's kernels take such a layer: others crash or are refused."""
+    return in_features % GROUP_SIZE == 0 and out_features % 16 == 0
+
+
+def _compute_dtype(linear: Linear) -> torch.dtype:
+    return torch.bfloat16 if linear.weight.device.type == "cpu" else linear.weight.dtype
+
+
+class Int8Linear(_FrozenLinear):
+    """Weights of 8 bits, symmetric, with one scale per output."""
+
+    weight: Tensor  # (out_features, in_features) int8
+    scale: Tensor  # (out_features,) in the compute dtype
+
+    def __init__(self, linear: Linear) -> None:
+        super().__init__(linear, _compute_dtype(linear))
+        exact = linear.weight.detach().float()
+        # rounded first, so that the weights are rounded to what they will be multiplied with
+        scale = (exact.abs().amax(dim=1) / 127).clamp(min=1e-12).to(self.compute_dtype)
+        steps = (exact / scale.float().unsqueeze(1)).round().clamp(-128, 127)
+        self.register_buffer("weight", steps.to(torch.int8))
+        self.register_buffer("scale", scale)
+
+    def multiply(self, rows: Tensor) -> Tensor:
+        """See `_FrozenLinear`."""
+        if rows.device.type == "cpu" and fits_kernels(self.in_features, self.out_features):
+            return torch._weight_int8pack_mm(rows, self.weight, self.scale)
+        return functional.linear(rows, self.weight.to(rows.dtype)) * self.scale
+
+    def unpacked(self) -> Tensor:
+        """See `_FrozenLinear`."""
+        return self.weight.to(self.compute_dtype) * self.scale.unsqueeze(1)
+
+
+class Int4Linear(_FrozenLinear):
+    """Weights of 4 bits, with a scale and an offset for every `GROUP_SIZE` inputs of an output."""
+
+    scales: Tensor  # (groups, out_features, 2): scale and middle of each group
+    nibbles: Tensor | None  # (out_features, in_features / 2) uint8
+    packed: Tensor | None  # the same as the CPU's kernel wants it
+
+    def __init__(self, linear: Linear) -> None:
+        super().__init__(linear, _compute_dtype(linear))
+        groups = linear.weight.detach().float().unflatten(1, (-1, GROUP_SIZE))  # type: ignore[no-untyped-call]
+        low, high = groups.amin(dim=-1), groups.amax(dim=-1)  # (out_features, groups)
+        scale = ((high - low) / 15).clamp(min=1e-12).to(self.compute_dtype)
+        middle = (low + 8 * scale.float()).to(self.compute_dtype)
+        steps = (groups - middle.float().unsqueeze(-1)) / scale.float().unsqueeze(-1) + 8
+        quantized = steps.round().clamp(0, 15).to(torch.int32).flatten(1)
+        self.register_buffer("scales", torch.stack([scale.T, middle.T], dim=-1).contiguous())
+        on_cpu = quantized.device.type == "cpu"
+        both = (quantized[:, ::2] * 16 + quantized[:, 1::2]).to(torch.uint8)
+        self.register_buffer("nibbles", None if on_cpu else both)
+        packed = torch._convert_weight_to_int4pack_for_cpu(quantized, 1) if on_cpu else None
+        self.register_buffer("packed", packed)
+
+    def multiply(self, rows: Tensor) -> Tensor:
+        """See `_FrozenLinear`."""
+        if self.packed is None:
+            return functional.linear(rows, self.unpacked())
+        return torch._weight_int4pack_mm_for_cpu(rows, self.packed, GROUP_SIZE, self.scales)
+
+    def unpacked(self) -> Tensor:
+        """See `_FrozenLinear`."""
+        if self.nibbles is None:
+            # The kernel's own layout is not ours to read: multiply with the identity.
+            identity = torch.eye(self.in_features, dtype=self.compute_dtype)
+            return self.multiply(identity).T
+        steps = torch.stack([self.nibbles >> 4, self.nibbles & 15], dim=-1).flatten(1)
+        steps = steps.to(self.compute_dtype).unflatten(1, (-1, GROUP_SIZE)) - 8  # type: ignore[no-untyped-call]
+        scale, middle = (part.T.unsqueeze(-1) for part in self.scales.unbind(-1))
+        weights: Tensor = (steps * scale + middle).flatten(1)
+        return weights
+
+
+class PackedLinear(nn.Module):
+    """bfloat16 weights in the order in which the CPU's kernel (oneDNN) reads them."""
+
+    bias: Tensor
+
+    def __init__(self, linear: Linear) -> None:
+        super().__init__()
+        self.compute_dtype = torch.bfloat16
+        self.register_buffer("bias", linear.bias.detach())
+        # A plain attribute: its layout is opaque, and it must neither be saved nor moved.
+        self.packed: Any = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), 1)
+
+    @staticmethod
+    def is_supported() -> bool:
+        """Whether this build of torch and this CPU have the kernel."""
+        operators = torch.ops.mkldnn
+        return (
+            torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+            and hasattr(operators, "_linear_pointwise")
+            and hasattr(operators, "_reorder_linear_weight")
+            and bool(operators._is_mkldnn_bf16_supported())
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., in_features) to (..., out_features), bfloat16."""
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(
+            hidden, self.packed, self.bias, "none", [], ""
+        )
+        return product

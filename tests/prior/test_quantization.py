@@ -1,0 +1,114 @@
+"""Fewer bits per weight: close to the exact layers, and the same cached and whole."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from jukebox_hf.prior.attention import Linear
+from jukebox_hf.prior.quantization import (
+    MAX_PACKED_ROWS,
+    Int4Linear,
+    Int8Linear,
+    PackedLinear,
+    pack,
+    quantize,
+)
+from tests.prior.test_modeling_prior import cached_logits
+from tests.prior.tiny_priors import inputs, tiny_prior
+
+WIDE = {"width": 64, "attention_width": 64, "mlp_width": 128}
+
+
+def linear(in_features: int, out_features: int) -> Linear:
+    torch.manual_seed(0)
+    layer = Linear(in_features, out_features, init_std=1.0)
+    layer.weight.data = torch.randn(out_features, in_features)
+    layer.weight.data[0] *= 50  # one loud output must not cost the others their precision
+    layer.bias.data = torch.randn(out_features)
+    return layer
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [(Int8Linear, 0.02), (Int4Linear, 0.3)])
+@pytest.mark.parametrize("num_rows", [1, 3, MAX_PACKED_ROWS + 1])
+def test_quantized_layers_are_close(kind: Any, tolerance: float, num_rows: int) -> None:
+    exact = linear(128, 48)
+    rows = torch.randn(2, num_rows, 128).bfloat16()
+    expected = exact(rows.float())
+    ours = kind(exact)(rows).float()
+    assert ours.shape == expected.shape
+    for output in (slice(0, 1), slice(1, None)):
+        error = (ours - expected)[..., output].norm() / expected[..., output].norm()
+        assert error < tolerance
+
+
+@pytest.mark.parametrize("kind", [Int8Linear, Int4Linear])
+def test_packed_and_unpacked_products_agree(kind: Any) -> None:
+    layer = kind(linear(128, 48))
+    rows = torch.randn(5, 128).bfloat16()
+    unpacked = torch.nn.functional.linear(rows.float(), layer.unpacked().float())
+    torch.testing.assert_close(layer.multiply(rows).float(), unpacked, rtol=0.02, atol=0.3)
+
+
+def test_every_value_of_four_bits_comes_back() -> None:
+    exact = Linear(64, 16, init_std=1.0)
+    exact.weight.data = (torch.arange(64) % 16 - 8).float().repeat(16, 1)
+    layer = Int4Linear(exact)
+    assert torch.equal(layer.unpacked().float(), exact.weight.data)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize("name", ["top", "upsampler", "lyrics_encoder", "lyrics_sequence"])
+@torch.inference_mode()
+def test_a_quantized_prior_gives_the_same_cached_and_whole(name: str, precision: Any) -> None:
+    prior = tiny_prior(name, **WIDE)
+    codes, given = inputs(prior, 2)
+    exact = prior(codes, **given).logits
+    quantize(prior, precision)
+    layers = prior.decoder.layers
+    assert not any(isinstance(module, Linear) for module in layers.modules())
+    whole = prior(codes, **given).logits
+    error = (whole - exact).norm() / (exact - exact.mean()).norm()
+    assert error < {"int8": 0.1, "int4": 0.5}[precision]
+    cached = cached_logits(prior, codes, given, 1)
+    assert (cached - whole).norm() / (whole - whole.mean()).norm() < 0.1
+
+
+def test_layers_unfit_for_four_bits_get_eight() -> None:
+    prior = quantize(tiny_prior("plain"), "int4")
+    assert isinstance(prior.decoder.layers[0].mlp.expand, Int8Linear)
+
+
+def test_quantizing_shrinks_the_layers() -> None:
+    def layer_bytes(precision: Any) -> int:
+        prior = tiny_prior("plain", **WIDE)
+        if precision:
+            quantize(prior, precision)
+        tensors = [*prior.decoder.layers.parameters(), *prior.decoder.layers.buffers()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    assert layer_bytes("int8") < 0.35 * layer_bytes(None)
+    assert layer_bytes("int4") < 0.25 * layer_bytes(None)
+
+
+@torch.inference_mode()
+def test_packed_layers_compute_what_plain_bfloat16_does() -> None:
+    if not PackedLinear.is_supported():
+        pytest.skip("this CPU or build of torch has no bfloat16 kernel for packed weights")
+    prior = tiny_prior("lyrics_encoder", **WIDE).to(torch.bfloat16)
+    codes, given = inputs(prior, 2)
+    plain = prior(codes, **given).logits
+    pack(prior)
+    assert isinstance(prior.decoder.layers[0].mlp.expand, PackedLinear)
+    packed = prior(codes, **given).logits
+    assert (packed - plain).norm() / (plain - plain.mean()).norm() < 0.05
+
+
+def test_packing_leaves_float32_alone() -> None:
+    prior = pack(tiny_prior("plain"))
+    assert isinstance(prior.decoder.layers[0].mlp.expand, Linear)
+
+
+def test_other_precisions_are_refused() -> None:
+    with pytest.raises(ValueError, match="must be int8 or int4, got 'int3'"):
+        quantize(tiny_prior("plain"), "int3")  # type: ignore[arg-type]
