@@ -1,0 +1,35 @@
+"""Files <-> tensors: read, resample, mix down, cut out, write.
+
+Audio in memory is a float32 tensor (channels, samples), nominally in [-1, 1], at a sampling rate
+that the caller names. wav, flac, ogg, opus and mp3 go through soundfile and need nothing else on
+the system; m4a, aac, wma and the sound of a video go through pydub, which runs FFmpeg.
+"""
+
+from .reading import (
+    AudioInfo,
+    AudioReader,
+    AudioWindow,
+    audio_info,
+    load_audio,
+    mix_down,
+    read_tags,
+)
+from .resampling import resample, resampled_length
+from .writing import WRITABLE_FORMATS, AudioTags, WriteReport, check_output_path, save_audio
+
+__all__ = [
+    "WRITABLE_FORMATS",
+    "AudioInfo",
+    "AudioReader",
+    "AudioTags",
+    "AudioWindow",
+    "WriteReport",
+    "audio_info",
+    "check_output_path",
+    "load_audio",
+    "mix_down",
+    "read_tags",
+    "resample",
+    "resampled_length",
+    "save_audio",
+]

@@ -1,0 +1,270 @@
+"""Reading audio files: whole, from here to there, or as exact windows for training.
+
+Paths go in; tensors (channels, samples) come out, float32 and at the sampling rate asked for.
+Positions are always counted at that rate, from the beginning of the file, and a window equals the
+same samples of the whole file: only as much of the file is decoded and resampled as it needs.
+"""
+
+import logging
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from . import ffmpeg
+from .resampling import (
+    Samples,
+    check_sampling_rate,
+    crop_bounds,
+    resample_samples,
+    resampled_length,
+)
+from .sources import (
+    BLOCK_SAMPLES,
+    SoundFileSource,
+    check_file,
+    open_source,
+    reason_of,
+    unreadable,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class AudioInfo(NamedTuple):
+    """What the header of an audio file says."""
+
+    duration_seconds: float
+    sampling_rate: int
+    channels: int
+    format: str
+
+
+class AudioWindow(NamedTuple):
+    """Samples of a file, and how many of them the file did not have."""
+
+    audio: Tensor  # (channels, samples) float32
+    missing_samples: int  # zeros at the end, because the file ends earlier
+
+
+def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
+    """Length, rate, channels and format of an audio file, without decoding it.
+
+    Raises `OSError` or `ValueError` with one sentence, like `load_audio`.
+    """
+    file = Path(path)
+    check_file(file)
+    try:
+        with SoundFileSource(file) as source:
+            duration = source.num_samples / source.sampling_rate
+            return AudioInfo(duration, source.sampling_rate, source.channels, source.format)
+    except soundfile.LibsndfileError as error:
+        reason = reason_of(error)
+    except TypeError:
+        reason = "it has no header"
+    try:
+        rate, channels, duration = ffmpeg.probe(file)
+    except (ffmpeg.FFmpegError, ffmpeg.FFmpegMissingError) as error:
+        raise unreadable(file, reason, error) from None
+    return AudioInfo(duration, rate, channels, file.suffix.lower().lstrip("."))
+
+
+def load_audio(
+    path: str | os.PathLike[str],
+    sampling_rate: int,
+    *,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+    mono: bool = True,
+) -> Tensor:
+    """Read a file, or the part of it between two times, as (channels, samples) float32.
+
+    Args:
+        path: a file in any format; see the package's docstring.
+        sampling_rate: what to resample to, samples per second.
+        start_seconds, end_seconds: the part to read; None reads to the end. Both are rounded to
+            whole samples of `sampling_rate`. A file that ends before `end_seconds` gives what it
+            has.
+        mono: mix all channels down to their mean, giving (1, samples).
+
+    Raises `OSError` for a file that is not there, `ValueError` for one that is not audio, holds no
+    samples, or ends before `start_seconds`.
+    """
+    _check_times(start_seconds, end_seconds)
+    with AudioReader(path, sampling_rate, mono=mono) as reader:
+        offset = round(start_seconds * sampling_rate)
+        if offset >= reader.num_samples:
+            raise ValueError(
+                f"{path} lasts {reader.num_samples / sampling_rate:.2f} seconds, but its part from "
+                f"{start_seconds:g} seconds on was asked for"
+            )
+        stop = reader.num_samples
+        if end_seconds is not None:
+            stop = min(stop, round(end_seconds * sampling_rate))
+        audio = reader.read_available(offset, stop - offset)
+        if audio.shape[1] < stop - offset:
+            logger.warning(
+                "%s ends after %.2f seconds, although its header promises %.2f",
+                path,
+                (offset + audio.shape[1]) / sampling_rate,
+                reader.num_samples / sampling_rate,
+            )
+    if audio.shape[1] == 0:
+        raise ValueError(f"{path} holds no samples that can be decoded; the file is damaged")
+    return audio
+
+
+def _check_times(start_seconds: float, end_seconds: float | None) -> None:
+    if not (math.isfinite(start_seconds) and start_seconds >= 0):
+        raise ValueError(f"start_seconds must be 0 or more, got {start_seconds!r}")
+    if end_seconds is None:
+        return
+    if not (math.isfinite(end_seconds) and end_seconds > start_seconds):
+        raise ValueError(
+            f"end_seconds must be more than start_seconds ({start_seconds:g}), got {end_seconds!r}"
+        )
+
+
+class AudioReader:
+    """An open song, from which windows are cut at exact offsets.
+
+    Args:
+        path: a file in any format.
+        sampling_rate: what windows are resampled to; offsets and lengths are counted at this rate.
+        mono: mix all channels down to their mean.
+
+    Attributes:
+        num_samples: length at `sampling_rate`, as the header says. A damaged file holds less.
+        channels: of the windows: 1 if `mono`.
+
+    Raises like `load_audio`. One reader serves one thread; it is cheap to open except for formats
+    that need FFmpeg, which are decoded whole.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], sampling_rate: int, *, mono: bool = True
+    ) -> None:
+        check_sampling_rate(sampling_rate)
+        self.path = Path(path)
+        self.sampling_rate = sampling_rate
+        self._mono = mono
+        self._source = open_source(path)
+        self.channels = 1 if mono else self._source.channels
+        self.num_samples = resampled_length(
+            self._source.num_samples, self._source.sampling_rate, sampling_rate
+        )
+        if self.num_samples <= 0:
+            self.close()
+            raise ValueError(f"{path} holds no samples, expected audio")
+
+    def read(self, offset: int, num_samples: int) -> AudioWindow:
+        """The samples [offset, offset + num_samples) of the resampled file.
+
+        Always exactly `num_samples` long: past the end of the file there are zeros, and the result
+        says how many. Raises `ValueError` for negative numbers, for a damaged file, and for samples
+        that are not finite numbers.
+        """
+        found = self.read_available(offset, num_samples)
+        missing = num_samples - found.shape[1]
+        return AudioWindow(torch.nn.functional.pad(found, (0, missing)), missing)
+
+    def read_available(self, offset: int, num_samples: int) -> Tensor:
+        """Like `read`, but without zeros: shorter where the file ends."""
+        if offset < 0 or num_samples < 0:
+            raise ValueError(
+                f"offset and num_samples must be 0 or more, got {offset} and {num_samples}"
+            )
+        rate = self._source.sampling_rate
+        start, stop, skip = crop_bounds(offset, num_samples, rate, self.sampling_rate)
+        resampled = resample_samples(self._read_mixed(start, stop), rate, self.sampling_rate)
+        found = resampled[skip : skip + num_samples].T
+        return torch.from_numpy(np.array(found, order="C"))
+
+    def blocks(
+        self, num_samples: int, *, offset: int = 0, stop: int | None = None
+    ) -> Iterator[Tensor]:
+        """The file from `offset` to `stop`, in order, `num_samples` at a time, the last shorter.
+
+        Needs memory for one block only (formats that need FFmpeg excepted).
+        """
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
+        stop = self.num_samples if stop is None else min(stop, self.num_samples)
+        for position in range(offset, stop, num_samples):
+            wanted = min(num_samples, stop - position)
+            audio = self.read_available(position, wanted)
+            if audio.shape[1]:
+                yield audio
+            if audio.shape[1] < wanted:
+                return  # the header promised more
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._source.close()
+
+    def _read_mixed(self, start: int, stop: int) -> Samples:
+        """Samples [start, stop) at the file's own rate, mixed down block by block."""
+        blocks: list[Samples] = []
+        for position in range(start, stop, BLOCK_SAMPLES):
+            wanted = min(BLOCK_SAMPLES, stop - position)
+            block = self._source.read(position, wanted)
+            if not np.isfinite(block).all():
+                raise ValueError(
+                    f"{self.path} holds samples that are not finite numbers near "
+                    f"{position / self._source.sampling_rate:.1f} seconds"
+                )
+            short = len(block) < wanted
+            if self._mono and block.shape[1] > 1:
+                block = block.mean(axis=1, keepdims=True, dtype=np.float32)
+            blocks.append(block)
+            if short:
+                break
+        if not blocks:
+            return np.zeros((0, self.channels), dtype=np.float32)
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def mix_down(audio: Tensor) -> Tensor:
+    """Mean of all channels: (channels, samples) -> (1, samples)."""
+    if audio.ndim != 2 or audio.shape[0] == 0:
+        raise ValueError(f"audio must be (channels, samples), got shape {tuple(audio.shape)}")
+    return audio.mean(dim=0, keepdim=True)
+
+
+def read_tags(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The tags of an audio file by lower-case name (`title`, `artist`, `genre`, `comment`...).
+
+    Empty when it has none. Raises like `load_audio`.
+    """
+    file = Path(path)
+    check_file(file)
+    try:
+        with soundfile.SoundFile(os.fspath(file)) as opened:
+            tags: dict[str, str] = opened.copy_metadata()
+            return tags
+    except soundfile.LibsndfileError as error:
+        reason = reason_of(error)
+    except TypeError:
+        reason = "it has no header"
+    try:
+        return ffmpeg.read_tags(file)
+    except (ffmpeg.FFmpegError, ffmpeg.FFmpegMissingError) as error:
+        raise unreadable(file, reason, error) from None
