@@ -102,8 +102,17 @@ class LyricAlphabet:
         return SingableText(cleaned, tuple(notes))
 
     def encode(self, cleaned: str) -> tuple[int, ...]:
-        """The id of every character of a cleaned text."""
-        return tuple(self._ids[char] for char in cleaned)
+        """The id of every character of a cleaned text.
+
+        Raises:
+            ValueError: for a character that is no symbol of this alphabet.
+        """
+        try:
+            return tuple(self._ids[char] for char in cleaned)
+        except KeyError as error:
+            raise ValueError(
+                f"{error} is no symbol of this alphabet; clean the text first"
+            ) from None
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids; padding (0) is nothing.

@@ -31,8 +31,8 @@ class TimedLyrics:
     """Lyrics of which it is known when they are sung.
 
     Args:
-        segments: lines or words in the order of time; their texts joined are the whole lyrics, so
-            line breaks and blanks belong to them.
+        segments: lines or words in the order of time, also as pairs of seconds and text; their
+            texts joined are the whole lyrics, so line breaks and blanks belong to them.
         end_seconds: where the last segment ends; `None`: it is sung as fast as the others mostly.
         tags: what the file said about itself, such as `("ar", "The Artist")`.
 
@@ -45,6 +45,7 @@ class TimedLyrics:
     tags: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "segments", tuple(TimedSegment(*pair) for pair in self.segments))
         times = [segment.start_seconds for segment in self.segments]
         if self.end_seconds is not None:
             times.append(self.end_seconds)
@@ -216,7 +217,7 @@ def _join_lines(
     segments: list[TimedSegment] = []
     for line, following in zip(lines, [*lines[1:], None], strict=True):
         # Words may be timed past the beginning of the next line, as in a duet; they end there.
-        latest = following[0].start_seconds if following else math.inf
+        latest = following[0].start_seconds if following else (math.inf if end is None else end)
         segments += [word._replace(start_seconds=min(word.start_seconds, latest)) for word in line]
         if following:
             segments[-1] = segments[-1]._replace(text=segments[-1].text + "\n")

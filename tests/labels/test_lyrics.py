@@ -23,6 +23,8 @@ def test_ids_count_from_one() -> None:
     assert V3.decode((0, 0, *ids)) == "old town road"
     with pytest.raises(ValueError, match="lyric ids go from 0 to 78, got 79"):
         V3.decode([79])
+    with pytest.raises(ValueError, match="'é' is no symbol of this alphabet; clean the text first"):
+        V3.encode("é")
 
 
 def test_notes_say_what_is_sung_instead_and_what_is_left_out() -> None:

@@ -55,6 +55,8 @@ def test_repeated_lines_repeat_the_times_of_their_words() -> None:
 def test_words_timed_past_the_next_line_end_there() -> None:
     lyrics = parse_lrc("[00:10]<00:10>a <00:16>b\n[00:15]c")
     assert [s.start_seconds for s in lyrics.segments if s.text] == [10.0, 15.0, 15.0]
+    lyrics = parse_lrc("[00:10]<00:10>a <00:16>b\n[00:15]")
+    assert lyrics.segments[-1].start_seconds == lyrics.end_seconds == 15.0
 
 
 def test_a_stamp_without_words_ends_the_line_before() -> None:
@@ -113,6 +115,13 @@ def test_times_must_make_sense() -> None:
     for time in (-1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="must be seconds from 0 on"):
             TimedLyrics((TimedSegment(time, "a"),))
+
+
+def test_words_of_a_data_set_are_timed_lyrics_too() -> None:
+    words = [[0.5, "Hello "], [1.5, "world"]]
+    lyrics = TimedLyrics(words)  # type: ignore[arg-type]
+    assert lyrics == TimedLyrics((TimedSegment(0.5, "Hello "), TimedSegment(1.5, "world")))
+    assert lyrics.text == "Hello world"
 
 
 def test_timed_lyrics_may_be_empty() -> None:
