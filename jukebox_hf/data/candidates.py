@@ -1,0 +1,170 @@
+"""What a dataset says about its songs, before anyone has listened: names, labels, lyrics.
+
+Cells of a table go in; `Labels` in plain words come out. `folders` and `tables` make `Candidate`s
+of them, `songs` looks into these.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jukebox_hf.data.sources import AudioSource
+from jukebox_hf.labels import UNKNOWN, TimedLyrics, TimedSegment, parse_lrc
+
+LABEL_COLUMNS = ("artist", "genre", "lyrics")
+
+
+class Labels(NamedTuple):
+    """What a dataset says about a song; see `songs.Song`."""
+
+    artist: str = UNKNOWN
+    genre: str = UNKNOWN
+    lyrics: str | None = None
+    lyric_times: TimedLyrics | None = None
+
+
+class Candidate(NamedTuple):
+    """A song that has been found but not looked into."""
+
+    name: str
+    source: AudioSource
+    labels: Labels = Labels()
+
+
+class SkippedSong(NamedTuple):
+    """A song that is not used, and why."""
+
+    name: str
+    reason: str
+
+
+class Found(NamedTuple):
+    """What a dataset lists: what may be songs, what cannot, and what was not taken as given."""
+
+    candidates: list[Candidate]
+    skipped: list[SkippedSong]
+    notes: list[str]
+
+    def add(self, name: str, source: AudioSource, make_labels: Callable[[], Labels]) -> None:
+        """One more song. If its labels cannot be read it has none, and there is a note."""
+        try:
+            labels = make_labels()
+        except (ValueError, OSError) as error:
+            labels = Labels()
+            self.notes.append(f"{name}: taken without labels and lyrics: {error}")
+        self.candidates.append(Candidate(name, source, labels))
+
+
+class ColumnNames(NamedTuple):
+    """What the columns of a dataset are called; None: the usual name, if it is there."""
+
+    audio: str = "audio"
+    artist: str | None = None
+    genre: str | None = None
+    lyrics: str | None = None
+
+    def present(self, existing: Sequence[str], source: str) -> dict[str, str]:
+        """The columns of artist, genre and lyrics that there are, by these words.
+
+        Raises `ValueError` for one that was asked for and does not exist.
+        """
+        found = {}
+        for label in LABEL_COLUMNS:
+            wanted = getattr(self, label)
+            if wanted is not None and wanted not in existing:
+                raise no_column(label, wanted, existing, source)
+            if wanted is not None or label in existing:
+                found[label] = wanted or label
+        return found
+
+
+def no_column(label: str, wanted: str, existing: Iterable[str], source: str) -> ValueError:
+    """The error for a column that is not there."""
+    columns = ", ".join(existing) or "none"
+    return ValueError(
+        f"{source} has no column {wanted!r} for the {label}; its columns are: {columns}"
+    )
+
+
+def labels_from_row(
+    row: Mapping[str, Any], columns: Mapping[str, str], timed: TimedLyrics | None = None
+) -> Labels:
+    """What a row of a table says; `timed` lyrics found elsewhere come before those of the row."""
+    cells = {label: row.get(column) for label, column in columns.items()}
+    lyrics = timed or parse_lyrics(cells.get("lyrics"))
+    return Labels(
+        artist=_one_line(cells.get("artist")) or UNKNOWN,
+        genre=_one_line(cells.get("genre")) or UNKNOWN,
+        lyrics=lyrics.text if isinstance(lyrics, TimedLyrics) else lyrics,
+        lyric_times=lyrics if isinstance(lyrics, TimedLyrics) else None,
+    )
+
+
+def _one_line(value: Any) -> str:
+    """A name in one line; several become one, with commas between them."""
+    if value is None or value != value:  # NaN, what tables have for nothing
+        return ""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(filter(None, map(_one_line, value)))
+    return " ".join(str(value).split())
+
+
+def parse_lyrics(value: Any) -> str | TimedLyrics | None:
+    """The lyrics in a cell: plain text, text in the `.lrc` format, or a list of timed segments.
+
+    A segment is a mapping with `start` or `start_seconds`, and `text`, `word` or `line`; words get
+    a blank after them, lines a newline. Text that only looks timed is taken as plain text.
+
+    Raises:
+        ValueError: for a list that is none of timed segments.
+    """
+    if isinstance(value, str):
+        if not value.strip():
+            return None
+        if re.match(r"\s*\[[^\]\n]{1,40}:", value):
+            try:
+                return parse_lrc(value)
+            except ValueError:
+                return value
+        return value
+    if isinstance(value, Mapping):  # how some versions of datasets show a list of structs
+        value = [
+            dict(zip(value, cells, strict=False)) for cells in zip(*value.values(), strict=False)
+        ]
+    if isinstance(value, (list, tuple)) and value:
+        return _timed_lyrics(value)
+    return None
+
+
+def _timed_lyrics(rows: Sequence[Any]) -> TimedLyrics:
+    segments, end = [], None
+    for row in rows:
+        start = _first(row, "start_seconds", "start")
+        text = _first(row, "text", "word", "line")
+        if start is None or text is None:
+            raise ValueError(
+                "each segment of timed lyrics needs a start, and a text, word or line; "
+                f"got {row!r:.80}"
+            )
+        separator = " " if "word" in row else "\n" if "line" in row else ""
+        segments.append(TimedSegment(float(start), f"{text}{separator}"))
+        end = _first(row, "end_seconds", "end")
+    return TimedLyrics(tuple(segments), None if end is None else float(end))
+
+
+def _first(row: Any, *names: str) -> Any:
+    if not isinstance(row, Mapping):
+        return None
+    return next((row[name] for name in names if row.get(name) is not None), None)
+
+
+def distinct_names(names: Iterable[str]) -> Iterator[str]:
+    """The same names, with the number of the row after those that occurred before.
+
+    >>> list(distinct_names(["a.wav", "b.wav", "a.wav"]))
+    ['a.wav', 'b.wav', 'a.wav#2']
+    """
+    seen = set()
+    for row, name in enumerate(names):
+        yield f"{name}#{row}" if name in seen else name
+        seen.add(name)

@@ -1,0 +1,174 @@
+"""Where the sound of a song is: in a file, or in a cell of a table.
+
+Both open as an `AudioReader`, which cuts exact windows out of a song without decoding all of it.
+Formats that only FFmpeg reads cannot be entered in the middle; they are decoded once, into a FLAC
+file in the cache (`HF_HOME/jukebox_hf/decoded`), and read from there.
+"""
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from jukebox_hf.audio import AudioReader
+from jukebox_hf.audio.sources import SoundFileSource, Source, open_source
+from jukebox_hf.files import write_atomically
+
+DECODED_BLOCK_SAMPLES = 1 << 18
+
+
+class AudioSource(Protocol):
+    """Where the sound of a song is. Its methods raise `OSError` or `ValueError`."""
+
+    def prepare(self) -> tuple["AudioSource", int]:
+        """The source to read windows from from now on, and its own sampling rate (Hz)."""
+        ...
+
+    def open(self, sampling_rate: int, *, mono: bool) -> AudioReader:
+        """A reader, to be closed."""
+        ...
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A song in a file of its own.
+
+    Attributes:
+        path: the file.
+        decoded_path: what is read in its stead, for formats that only FFmpeg reads.
+    """
+
+    path: Path
+    decoded_path: Path | None = None
+
+    def prepare(self) -> tuple[AudioSource, int]:
+        """See `AudioSource`. Decodes formats that only FFmpeg reads, unless that has been done."""
+        stat = self.path.stat()
+        key = f"{os.path.realpath(self.path)}\0{stat.st_size}\0{stat.st_mtime_ns}"
+        return _prepare(self, self.path, key)
+
+    def open(self, sampling_rate: int, *, mono: bool) -> AudioReader:
+        """See `AudioSource`."""
+        return AudioReader(self.decoded_path or self.path, sampling_rate, mono=mono)
+
+
+class Rows(Protocol):
+    """A column of audio in a table, undecoded."""
+
+    def audio_bytes(self, row: int) -> bytes:
+        """The content of the audio file in a row."""
+        ...
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """A song in a cell of a table, as the content of an audio file.
+
+    Attributes:
+        rows: the column.
+        row: which of its cells.
+        suffix: of the file that the cell holds, such as ".mp3"; may be empty.
+    """
+
+    rows: Rows = field(compare=False)
+    row: int
+    suffix: str = ""
+
+    def prepare(self) -> tuple[AudioSource, int]:
+        """See `AudioSource`. Decodes formats that only FFmpeg reads, unless that has been done."""
+        content = self.rows.audio_bytes(self.row)
+        with TemporaryAudio(content, self.suffix) as path:
+            return _prepare(self, path, hashlib.sha256(content).hexdigest())
+
+    def open(self, sampling_rate: int, *, mono: bool) -> AudioReader:
+        """See `AudioSource`."""
+        return _RowReader(self.rows.audio_bytes(self.row), self.suffix, sampling_rate, mono)
+
+
+class TemporaryAudio:
+    """A file that holds some bytes as long as the `with` block lasts."""
+
+    def __init__(self, content: bytes, suffix: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="jukebox_", ignore_cleanup_errors=True)
+        self.path = Path(self._folder.name) / f"audio{suffix}"
+        self.path.write_bytes(content)
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._folder.cleanup()
+
+
+class _RowReader(AudioReader):
+    """Reads a file that is only there while it is read."""
+
+    def __init__(self, content: bytes, suffix: str, sampling_rate: int, mono: bool) -> None:
+        self._temporary = TemporaryAudio(content, suffix)
+        try:
+            super().__init__(self._temporary.path, sampling_rate, mono=mono)
+        except BaseException:
+            self._temporary.close()
+            raise
+
+    def close(self) -> None:
+        super().close()
+        self._temporary.close()
+
+
+# --- formats that cannot be entered in the middle ----------------------------------------------
+
+
+def _prepare(source: AudioSource, path: Path, key: str) -> tuple[AudioSource, int]:
+    decoded_path = _decoded_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.flac"
+    if decoded_path.is_file():
+        return FileSource(path, decoded_path), _sampling_rate(decoded_path)
+    opened = open_source(path)
+    try:
+        if not isinstance(opened, SoundFileSource):
+            decoded_path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(decoded_path, lambda temporary: _write_flac(temporary, opened))
+            source = FileSource(path, decoded_path)
+        return source, opened.sampling_rate
+    finally:
+        opened.close()
+
+
+def _decoded_folder() -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HOME) / "jukebox_hf" / "decoded"
+
+
+def _sampling_rate(path: Path) -> int:
+    opened = open_source(path)
+    try:
+        return opened.sampling_rate
+    finally:
+        opened.close()
+
+
+def _write_flac(path: Path, source: Source) -> None:
+    """Write what FFmpeg has decoded, as 24-bit integers: pydub's 16 fit in without rounding."""
+    import soundfile
+
+    with soundfile.SoundFile(
+        path, "w", source.sampling_rate, source.channels, format="FLAC", subtype="PCM_24"
+    ) as file:
+        for start in range(0, source.num_samples, DECODED_BLOCK_SAMPLES):
+            file.write(_to_int32(source.read(start, DECODED_BLOCK_SAMPLES)))
+
+
+def _to_int32(samples: Any) -> Any:
+    """Floats in [-1, 1] as 24-bit integers in the upper bits of 32; soundfile's own scaling of
+    floats (by 2 ** 23 - 1) would round them."""
+    integers = np.clip(np.rint(samples * 2.0**23), -(2**23), 2**23 - 1).astype(np.int32)
+    return integers << 8
