@@ -1,12 +1,11 @@
 """The codec: audio (batch, 1, samples) to codes (batch, time) of any level, and back.
 
-One auto-encoder per level, each with its own encoder, codebook and decoder, none seeing another's
-output (Dhariwal et al. 2020, arXiv:2005.00341, section 3.1). `convnet` has the convolutions,
-`codebook` the quantization, `losses` what training minimizes.
+`levels` has the auto-encoder of each level, `losses` what training minimizes; this module checks
+what it is given, cuts long audio into chunks, and adds the losses up.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,18 +15,13 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
-from jukebox_hf.convnet import (
-    KERNEL_SIZE,
-    DecoderBlock,
-    Edges,
-    EncoderBlock,
-    edges_after,
-    init_convolutions,
-)
+from jukebox_hf.convnet import init_convolutions
 from jukebox_hf.precision import exact_float32
+from jukebox_hf.vqvae.chunks import chunks
 from jukebox_hf.vqvae.codebook import Codebook, CodebookMetrics, codebook_fingerprint
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
-from jukebox_hf.vqvae.losses import commitment_loss, reconstruction_losses
+from jukebox_hf.vqvae.levels import JukeboxVQVAELevel
+from jukebox_hf.vqvae.losses import reconstruction_losses
 
 CHECKED_SAMPLES = 2**20  # checked at a time for NaNs, so that the check takes no room
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -86,151 +80,6 @@ class JukeboxVQVAEOutput(ModelOutput):
     codes: tuple[Tensor, ...] | None = None
     latents: tuple[Tensor, ...] | None = None
     metrics: JukeboxVQVAEMetrics | None = None
-
-
-class Encoder(nn.Module):
-    """Audio to latents: the blocks of this level and of all finer ones, finest first."""
-
-    def __init__(self, config: JukeboxVQVAEConfig, level: int) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            EncoderBlock(
-                1 if block == 0 else config.codebook_dim,
-                config.widths[level],
-                config.codebook_dim,
-                depth=config.depths[level],
-                num_stages=config.downsamplings[block],
-                stride=config.strides[block],
-                dilation_growth=config.dilation_growth,
-                dilation_cycle=config.dilation_cycle,
-                scale_residual=config.scale_residual,
-                conv_multiplier=config.conv_multiplier,
-                zero_init=config.zero_init,
-            )
-            for block in range(level + 1)
-        )
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """(batch, 1, samples) -> (batch, samples // hop_length, codebook_dim)."""
-        hidden = audio
-        for block in self.blocks:
-            hidden = block(hidden)
-        return hidden.transpose(1, 2)
-
-    def edges(self) -> Edges:
-        """How many latents at an end of the audio would change if it went on there."""
-        edges = Edges()
-        for block in self.blocks:
-            assert isinstance(block, EncoderBlock)
-            edges = block.edges(edges)
-        return edges
-
-
-class Decoder(nn.Module):
-    """Latents to audio: the blocks of an encoder mirrored, coarsest first, and one convolution."""
-
-    def __init__(self, config: JukeboxVQVAEConfig, level: int) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            DecoderBlock(
-                config.codebook_dim,
-                config.widths[level],
-                config.codebook_dim,
-                depth=config.depths[level],
-                num_stages=config.downsamplings[block],
-                stride=config.strides[block],
-                dilation_growth=config.dilation_growth,
-                dilation_cycle=config.dilation_cycle,
-                reverse_dilation=config.reverse_decoder_dilation,
-                scale_residual=config.scale_residual,
-                conv_multiplier=config.conv_multiplier,
-                zero_init=config.zero_init,
-            )
-            for block in range(level + 1)
-        )
-        self.output = nn.Conv1d(config.codebook_dim, 1, KERNEL_SIZE, padding=1)
-
-    def forward(self, latents: Tensor) -> Tensor:
-        """(batch, time, codebook_dim) -> (batch, 1, time * hop_length)."""
-        hidden = latents.transpose(1, 2)
-        for block in reversed(self.blocks):
-            hidden = block(hidden)
-        return self.output(hidden)  # type: ignore[no-any-return]
-
-    def edges(self) -> Edges:
-        """How many samples at an end of the codes would change if they went on there."""
-        edges = Edges()
-        for block in reversed(self.blocks):
-            assert isinstance(block, DecoderBlock)
-            edges = block.edges(edges)
-        return edges_after(edges, self.output)
-
-
-class Reconstruction(NamedTuple):
-    """What one level makes of audio."""
-
-    audio: Tensor  # (batch, 1, time * hop_length) float32
-    commitment: Tensor  # scalar
-    latents: Tensor  # (batch, time, codebook_dim), without gradient
-    codes: Tensor | None = None  # (batch, time) int64
-    codebook_metrics: CodebookMetrics | None = None
-
-
-class JukeboxVQVAELevel(nn.Module):
-    """The auto-encoder of one level: its own precision inside, float32 outside."""
-
-    def __init__(self, config: JukeboxVQVAEConfig, level: int) -> None:
-        super().__init__()
-        self.hop_length = config.hop_lengths[level]
-        self.encoder = Encoder(config, level)
-        self.decoder = Decoder(config, level)
-        self.codebook: Codebook | None = None
-        if config.use_codebook:
-            self.codebook = Codebook(
-                config.codebook_size,
-                config.codebook_dim,
-                decay=config.codebook_decay,
-                revival_threshold=config.revival_threshold,
-            )
-
-    def forward(
-        self,
-        audio: Tensor,
-        generator: torch.Generator | None = None,
-        *,
-        learn: bool = False,
-        quantize: bool = True,
-    ) -> Reconstruction:
-        """Encode, quantize and decode audio (batch, 1, samples)."""
-        latents = self.encode(audio)
-        found = latents.detach()
-        if self.codebook is None or not quantize:
-            return Reconstruction(self.decode(latents), latents.new_zeros(()), found)
-        codes, vectors, metrics = self.codebook(latents, learn=learn, generator=generator)
-        # Straight through: forwards the vectors of the codes, backwards the latents' gradient.
-        quantized = latents + (vectors - latents).detach()
-        commitment = commitment_loss(latents, vectors)
-        return Reconstruction(self.decode(quantized), commitment, found, codes, metrics)
-
-    def encode(self, audio: Tensor) -> Tensor:
-        """Audio (batch, 1, samples) -> latents (batch, time, codebook_dim) float32."""
-        return self.encoder(self._placed(audio)).float()  # type: ignore[no-any-return]
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents (batch, time, codebook_dim) -> audio (batch, 1, time * hop_length) float32."""
-        return self.decoder(self._placed(latents)).float()  # type: ignore[no-any-return]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are: "meta" while they are offloaded."""
-        return self.decoder.output.weight.device
-
-    def _placed(self, tensor: Tensor) -> Tensor:
-        """`tensor` where, and as precise as, this level's weights are."""
-        dtype = self.decoder.output.weight.dtype
-        if self.device.type == "meta":  # accelerate moves the input where it brings the weights
-            return tensor.to(dtype)
-        return tensor.to(self.device, dtype)
 
 
 class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
@@ -547,27 +396,6 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
             raise ValueError(
                 f"codes should be from 0 to {size - 1}, but these reach from {lowest} to {highest}"
             )
-
-
-class Chunk(NamedTuple):
-    """One piece of a long sequence, `start` to `stop`, and what must be read to compute it."""
-
-    start: int
-    stop: int
-    read_start: int
-    read_stop: int
-
-
-def chunks(total: int, size: int | None, halo: int) -> Iterator[Chunk]:
-    """Pieces of at most `size` that make up `total`, each read with `halo` more on both sides.
-
-    >>> [tuple(chunk) for chunk in chunks(total=10, size=4, halo=1)]
-    [(0, 4, 0, 5), (4, 8, 3, 9), (8, 10, 7, 10)]
-    """
-    size = size or total
-    for start in range(0, total, size):
-        stop = min(start + size, total)
-        yield Chunk(start, stop, max(0, start - halo), min(stop + halo, total))
 
 
 def _stack(scalars: Iterable[Tensor]) -> Tensor:

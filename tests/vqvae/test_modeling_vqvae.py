@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
 from jukebox_hf.vqvae import JukeboxVQVAE, JukeboxVQVAEConfig
-from jukebox_hf.vqvae.modeling_vqvae import chunks
+from jukebox_hf.vqvae.chunks import chunks
 from tests.golden_data import golden
 from tests.vqvae.codecs import noise, tiny_codec, tiny_config
 
@@ -208,19 +208,6 @@ def test_what_is_held_at_once_does_not_grow_with_the_length():
     assert 0 < longest["decoder"] <= 10 + 2 * codec.decoding_halo(1)
 
 
-def test_chunks_cover_everything_once_and_read_their_halo():
-    for total in range(1, 12):
-        for size in [None, *range(1, 13)]:
-            for halo in range(4):
-                pieces = list(chunks(total, size, halo))
-                covered = [i for piece in pieces for i in range(piece.start, piece.stop)]
-                assert covered == list(range(total))
-                for piece in pieces:
-                    assert piece.stop - piece.start <= (size or total)
-                    assert piece.read_start == max(0, piece.start - halo)
-                    assert piece.read_stop == min(total, piece.stop + halo)
-
-
 # --- training
 
 
@@ -252,6 +239,35 @@ def test_in_eval_mode_the_output_is_what_encoding_and_decoding_give():
         torch.testing.assert_close(output.reconstructions[level], codec.decode(codes, level))
     assert output.metrics.l2.shape == (3,)
     assert output.metrics.entropy is None
+
+
+def test_training_can_leave_codebooks_alone_and_a_caller_can_move_them():
+    codec, audio = tiny_codec().train(), noise(2, 1, 64)
+    before = state(codec)
+    output = codec(audio, learn=False)
+    assert_same(state(codec), before)
+    assert output.metrics.entropy is None
+    for level, module in enumerate(codec.levels):
+        torch.testing.assert_close(output.latents[level], codec.encode_latents(audio, level))
+        assert not output.latents[level].requires_grad
+        generator = torch.Generator().manual_seed(level)
+        module.codebook(output.latents[level], learn=True, generator=generator)
+        expected = tiny_codec().levels[level].codebook
+        generator = torch.Generator().manual_seed(level)
+        expected(tiny_codec().encode_latents(audio, level), learn=True, generator=generator)
+        assert_same(state(module.codebook), state(expected))
+
+
+def test_training_can_begin_without_quantizing():
+    codec, audio = tiny_codec().train(), noise(2, 1, 64)
+    before = state(codec)
+    output = codec(audio, quantize=False)
+    assert output.codes is None
+    assert not output.losses.commitment.any()
+    for level in range(3):
+        decoded = codec.decode_latents(output.latents[level], level)
+        torch.testing.assert_close(output.reconstructions[level], decoded)
+    assert_same(state(codec), before)
 
 
 def test_every_parameter_gets_a_gradient_and_codebooks_get_none():
