@@ -101,13 +101,10 @@ class EpochExamples(Dataset[Any]):
 
     def __init__(self, examples: Examples) -> None:
         self.examples = examples
-        self._epoch: int | None = None
 
     def __getitem__(self, place: tuple[int, int]) -> Any:
         epoch, index = place
-        if epoch != self._epoch:
-            self.examples.set_epoch(epoch)
-            self._epoch = epoch
+        self.examples.set_epoch(epoch)  # every time: another loader may have moved it on
         return self.examples[index]
 
 

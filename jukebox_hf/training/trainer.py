@@ -422,10 +422,10 @@ class JukeboxTrainer:
             for level, counts in enumerate(self.evaluation.code_counts):
                 self.trackers.histogram(f"level_{level}/codes", counts, step)
         self._keep_best(self.evaluation.loss)
-        best = f", best {self.state.best_loss:.4f} at {self.state.best_step}"
+        best = self.state.best_loss
         self.say(
             f"step {step}: loss {train_loss:.4f} in training, {self.evaluation.loss:.4f} on "
-            f"held-out songs{best if self.state.best_loss is not None else ''}"
+            "held-out songs" + (f", best {best:.4f} at {self.state.best_step}" if best else "")
         )
         return self.evaluation
 
