@@ -24,6 +24,13 @@ class CommandEntry(NamedTuple):
 
 # One row per command whose module exists, in the order in which `jukebox --help` lists them.
 COMMANDS: dict[str, CommandEntry] = {
+    "generate": CommandEntry("generate", "generate", "Make music from genre, artist and lyrics."),
+    "continue": CommandEntry("continue_", "continue_", "Go on from a session or from codes."),
+    "upsample": CommandEntry(
+        "upsample", "upsample", "Finish takes that stopped at a coarse level."
+    ),
+    "resume": CommandEntry("resume", "resume", "Go on with an interrupted session."),
+    "sessions": CommandEntry("sessions", "sessions", "List, show and export sessions; keep takes."),
     "convert": CommandEntry("convert", "convert", "Bring older checkpoints into this layout."),
     "labels": CommandEntry("labels", "labels", "List or search the artists and genres of a model."),
 }

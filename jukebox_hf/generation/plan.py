@@ -186,6 +186,7 @@ def make_plan(
     backend: str = "eager",
     to_level: int | None = None,
     measured: Mapping[int, Measures] | None = None,
+    defaults: Mapping[str, Mapping[int, Any]] | None = None,
     **given: Any,
 ) -> Plan:
     """Fit what is asked for to a model, without reading weights.
@@ -196,6 +197,7 @@ def make_plan(
         seed, precision, backend: see `GenerationSettings`.
         to_level: the finest level to sample; None: the finest that the model can.
         measured: lengths by take that are settled already, as those of a session are.
+        defaults: values of `LevelSettings` by name and level that come before the model's own.
         given: values of `LevelSettings` by name, for all levels or by level (`PerLevel`).
 
     Raises:
@@ -209,8 +211,8 @@ def make_plan(
     to_level = _finest_level(system, num_levels, to_level, notes)
     wanted = range(to_level, num_levels)
     check_levels(given, wanted)
-    manifest = system.manifest.generation
-    levels = {level: level_settings(level, num_levels, manifest, given) for level in wanted}
+    fallbacks = _fallbacks(system.manifest.generation, defaults or {})
+    levels = {level: level_settings(level, num_levels, fallbacks, given) for level in wanted}
     fitter = _Fitter(system, wanted, notes)
     takes = tuple(
         fitter.fit(number, prompt, (measured or {}).get(number))
@@ -232,6 +234,17 @@ def make_plan(
             "ask for more seconds, or for a finer level"
         )
     return plan
+
+
+def _fallbacks(
+    manifest: Mapping[str, Any], defaults: Mapping[str, Mapping[int, Any]]
+) -> dict[str, Any]:
+    """A model's settings, in which others take their place."""
+    merged = dict(manifest)
+    for name, by_level in defaults.items():
+        own = {str(level): value for level, value in by_level.items()}
+        merged[name] = {**manifest.get(name, {}), **own}
+    return merged
 
 
 def _finest_level(system: System, num_levels: int, to_level: int | None, notes: list[str]) -> int:

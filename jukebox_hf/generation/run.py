@@ -79,7 +79,7 @@ class Generation:
         chains: by take and level, the rows of a level that is cut into chains.
         seams: by take and level, where chains were joined.
         batch_sizes: windows sampled at once, by level, once that is decided.
-        on_codes: called during a batch with level, codes made in this batch so far, and its rows.
+        on_codes: called during a batch with level, codes of it so far, and all it will have.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class Generation:
                 started = time.perf_counter()
                 try:
                     sampler = sampler or self._sampler(level, prior, takes, needed)
-                    spans = sampler.sample(batch, self._progress(level.level, len(batch)))
+                    spans = sampler.sample(batch, self._progress(level, rows, len(batch)))
                 except Exception as error:
                     if not memory.is_out_of_memory(error):
                         raise
@@ -232,7 +232,7 @@ class Generation:
         """Go on with half of a batch that did not fit; for a single window that is an error."""
         self._free()
         if size == 1:
-            raise MemoryError(
+            raise torch.OutOfMemoryError(
                 f"not even one window of level {level} fits into the memory of {self.device}: "
                 f"{error}; use a lower --precision, or another --device"
             ) from error
@@ -282,11 +282,20 @@ class Generation:
             level_done=all(row.done == row.run.length for row in ordered),
         )
 
-    def _progress(self, level: int, rows: int) -> Callable[[int], None] | None:
+    def _progress(
+        self, level: LevelPlan, rows: Mapping[int, list[Row]], at_once: int
+    ) -> Callable[[int], None] | None:
+        """What a batch of `at_once` windows calls with the number of codes that it has of each."""
         on_codes = self.on_codes
         if on_codes is None:
             return None
-        return lambda count: on_codes(level, count, rows)
+        before = self._report(level, rows, (), 0.0)
+
+        def progress(count: int) -> None:
+            on_codes(level.level, before.codes_done + count * at_once, before.codes_total)
+
+        progress(0)
+        return progress
 
     # --- components ---
 

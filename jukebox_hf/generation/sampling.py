@@ -141,8 +141,8 @@ class WindowSampler:
             (batch, new) int64 codes.
 
         Raises:
-            ValueError: if the codes do not fit the context of the prior, or the batch the buffers.
-            FloatingPointError: if the prior yields logits that are no numbers.
+            ValueError: if the codes do not fit the context of the prior, or the batch the buffers;
+                if the prior yields logits that are no numbers, as float16 can make them.
         """
         batch, first = given.shape
         new = uniform.shape[1]
@@ -166,7 +166,7 @@ class WindowSampler:
                 on_codes(count)
         self._choose(state)
         if not bool(state.healthy.all()):
-            raise FloatingPointError(
+            raise ValueError(
                 f"the prior of level {self.prior.config.level} yields logits that are not numbers "
                 f"in {self.prior.decoder.dtype}; use --precision float32 (or bfloat16)"
             )

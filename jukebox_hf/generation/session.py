@@ -16,7 +16,7 @@ import torch
 
 from jukebox_hf.audio import WriteReport, save_audio
 from jukebox_hf.codes import Codes
-from jukebox_hf.generation.chains import Seam
+from jukebox_hf.generation.chains import Chain, Seam
 from jukebox_hf.generation.devices import resolve_device
 from jukebox_hf.generation.lock import locked
 from jukebox_hf.generation.pipeline import run_notes, take_file_name, take_tags
@@ -43,6 +43,7 @@ from jukebox_hf.generation.session_record import (
     window_record,
 )
 from jukebox_hf.generation.settings import GenerationSettings, Prompt
+from jukebox_hf.generation.windows import Run
 from jukebox_hf.hub.system import System
 
 logger = logging.getLogger(__name__)
@@ -185,6 +186,16 @@ class Session:
             },
         )
 
+    def chains(self, number: int, level: int) -> tuple[list[Chain], list[Seam]] | None:
+        """The joined chains of a take at a level, and their seams; None if it has none."""
+        for entry in self.record["chains"]:
+            if (entry["take"], entry["level"]) == (number, level) and entry["seams"] is not None:
+                codes = load_chains(self.folder, number, level, entry["codes"])
+                runs = [Run(begin, end) for begin, end in entry["runs"]]
+                chains = [Chain(run, own) for run, own in zip(runs, codes, strict=True)]
+                return chains, [Seam(seam["code"], seam["likeness"]) for seam in entry["seams"]]
+        return None
+
     @property
     def hop_lengths(self) -> tuple[int, ...]:
         """Audio samples per code of every level, finest first."""
@@ -222,6 +233,7 @@ class Session:
         Raises `ValueError` if the model reads the same words differently now.
         """
         settings = self.settings
+        given: dict[str, Any] = dict(settings.by_name())
         plan = make_plan(
             system,
             {take["number"]: Prompt.restore(take["prompt"]) for take in self.record["takes"]},
@@ -230,7 +242,7 @@ class Session:
             backend=settings.backend,
             to_level=settings.to_level,
             measured={take["number"]: restore_measures(take) for take in self.record["takes"]},
-            **settings.by_name(),
+            **given,
         )
         for take in plan.takes:
             if take_record(take, plan)["labels"] != self.take(take.number)["labels"]:

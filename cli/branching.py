@@ -1,0 +1,73 @@
+"""What `continue` and `upsample` share: a new session that begins with codes of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .generation_options import Output, carry_out, fit_plan, read_lyrics_option
+
+if TYPE_CHECKING:
+    from jukebox_hf.generation.continuing import Source
+    from jukebox_hf.generation.settings import Prompt
+
+
+def codes_need_model(source: Path, model: str | None) -> None:
+    """A codes file does not say where its model is: raise a usage error if it is not given."""
+    if source.is_file() and model is None:
+        raise click.UsageError(f"{source} is a codes file; give the model that made it as --model")
+
+
+def changes_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a prompt that were given anew."""
+    changes = {
+        "artist": options["artist"],
+        "genre": options["genre"],
+        "lyrics": read_lyrics_option(options["lyrics"]),
+        "total_seconds": options["total_seconds"],
+        "offset_seconds": options["offset_seconds"],
+    }
+    return {name: value for name, value in changes.items() if value is not None}
+
+
+def branch(
+    source: Source,
+    prompts: dict[int, Prompt],
+    *,
+    seed: int,
+    to_level: int | None,
+    parent: dict[str, Any],
+    options: Mapping[str, Any],
+) -> None:
+    """Begin a session with these prompts, work on it, and print what it made.
+
+    With the folder of an unfinished one that was begun likewise, go on with that. `seed` and
+    `to_level` hold where none are given.
+    """
+    from jukebox_hf.hub.system import System
+
+    output = Output.of(options)
+    earlier = source.session
+    if earlier is not None:
+        system = earlier.open_system(options["model"])
+    else:
+        system = System.open(options["model"])
+    session = output.session()
+    settings = session.settings if session else None
+    if settings is None and earlier is not None:
+        settings = replace(earlier.settings, seed=seed)
+    plan = fit_plan(
+        system,
+        prompts,
+        options,
+        seed=seed,
+        settings=settings,
+        to_level=to_level,
+        defaults=source.defaults(),
+    )
+    parent = {"source": str(source.path.resolve()), **parent}
+    carry_out(system, plan, session, output, parent=parent)

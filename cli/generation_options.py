@@ -1,0 +1,434 @@
+"""Options and steps that the commands which make music share.
+
+What is asked for on the command line goes in; prompts, settings and a worked-on session come out.
+Nothing here imports torch until a command runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+from .options import DURATION, note, per_level_option, print_result
+
+if TYPE_CHECKING:
+    from jukebox_hf.generation.plan import Plan
+    from jukebox_hf.generation.run import WindowReport
+    from jukebox_hf.generation.session import Session
+    from jukebox_hf.generation.settings import GenerationSettings, Prompt
+    from jukebox_hf.hub.system import System
+    from jukebox_hf.labels import TimedLyrics
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+BUILT_IN_MODEL = "the model that comes with the package"
+SAMPLING_NAMES = ("temperature", "top_k", "top_p", "hop_fraction", "chains", "codes_only")
+
+
+# --- options ------------------------------------------------------------------------------------
+
+
+def label_options(function: Function) -> Function:
+    """`--artist`, `--genre`, `--lyrics`, `--total-seconds`, `--offset-seconds`."""
+    options = [
+        click.option("--artist", help="Artist, as the model knows it (`jukebox labels`)."),
+        click.option("--genre", help="Genre, as the model knows it."),
+        click.option(
+            "--lyrics",
+            metavar="FILE|-",
+            help="Lyrics: a text file, a timed .lrc file, or - for standard input.",
+        ),
+        click.option(
+            "--total-seconds",
+            type=DURATION,
+            show_default="the model's",
+            help="Length of the whole song that the piece is part of.",
+        ),
+        click.option(
+            "--offset-seconds",
+            type=DURATION,
+            show_default="0",
+            help="Where in that song the piece begins.",
+        ),
+    ]
+    return _apply(options, function)
+
+
+def sampling_options(function: Function) -> Function:
+    """How each level is sampled; the command gets one dict per option, by level."""
+    options = [
+        click.option(
+            "--to-level",
+            type=click.IntRange(min=0),
+            show_default="0, the finished music",
+            help="Finest level to make; the top level alone is a quick sketch.",
+        ),
+        per_level_option(
+            "--temperature",
+            value_type=click.FLOAT,
+            help="Below 1 the likely becomes likelier.",
+            default_text="the model's",
+        ),
+        per_level_option(
+            "--top-k", value_type=click.INT, help="Choose among so many likeliest codes only."
+        ),
+        per_level_option(
+            "--top-p",
+            value_type=click.FLOAT,
+            help="Choose among the likeliest codes that reach this probability only.",
+        ),
+        per_level_option(
+            "--hop-fraction",
+            value_type=click.FLOAT,
+            help="How far windows move, as a part of what the model sees at once.",
+            default_text="the model's",
+        ),
+        per_level_option(
+            "--chains",
+            value_type=click.INT,
+            help="Cut levels into so many runs that are made side by side and joined: faster, "
+            "not exact.",
+            default_text="the model's",
+        ),
+        click.option(
+            "--codes-only",
+            is_flag=True,
+            default=None,
+            help="Never let a model with lyrics in its sequence choose a letter for a sound.",
+        ),
+    ]
+    return _apply(options, function)
+
+
+def _apply(options: Sequence[Callable[[Function], Function]], function: Function) -> Function:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+class TakesType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """`3` or `2,5` -> numbers of takes in ascending order, each once."""
+
+    name = "takes"
+
+    def get_metavar(self, *args: Any, **kwargs: Any) -> str:
+        return "TAKE[,TAKE...]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is not a list of takes; give them as in 3 or 2,5", param, ctx)
+        return tuple(sorted({int(part) for part in parts}))
+
+
+TAKES = TakesType()
+
+
+def given_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The sampling settings that were given, by name and level; what was not given is left out."""
+    return {name: options[name] for name in SAMPLING_NAMES if options.get(name)}
+
+
+def model_or_built_in(model: str | None) -> str:
+    """The model to use: the one given, else the one that comes with the package.
+
+    Raises `FileNotFoundError` where there is none.
+    """
+    if model is not None:
+        return model
+    spec = find_spec("jukebox_hf")  # finds the package without importing it
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(folder) / "demo" / "jukebox.json").is_file():
+            return str(Path(folder) / "demo")
+    raise FileNotFoundError(
+        f"{BUILT_IN_MODEL} is missing in this version; give one with --model: a folder, or a "
+        "repository on the Hub such as openai/jukebox-1b-lyrics"
+    )
+
+
+def read_lyrics_option(value: str | None) -> str | TimedLyrics | None:
+    """What `--lyrics` names, read; `-` is standard input."""
+    if value is None:
+        return None
+    from jukebox_hf.labels import decode_lyrics, read_lyrics
+
+    if value == "-":
+        return decode_lyrics(sys.stdin.buffer.read(), source="standard input")
+    return read_lyrics(Path(value))
+
+
+def read_prompts(path: Path, defaults: Mapping[str, Any]) -> list[Prompt]:
+    """The prompts of a `.jsonl` file, one per line; `defaults` fill in what a line leaves out.
+
+    Raises `ValueError` for a line that is no prompt, with its number.
+    """
+    from jukebox_hf.generation.settings import Prompt
+
+    prompts = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not line.strip():
+            continue
+        source = f"{path}, line {number}"
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{source}: expected one JSON object per line ({error})") from None
+        prompt = Prompt.from_record(record, source=source, folder=path.parent)
+        missing = {
+            name: value
+            for name, value in defaults.items()
+            if name not in record and not (name == "lyrics" and "lyrics_file" in record)
+        }
+        prompts.append(type(prompt)(**{**vars(prompt), **missing}))
+    if not prompts:
+        raise ValueError(f"{path} holds no prompts; expected one JSON object per line")
+    return prompts
+
+
+# --- work ---------------------------------------------------------------------------------------
+
+
+class Output(NamedTuple):
+    """Where to compute, where to write, and how much to say."""
+
+    device: str
+    folder: Path | None
+    dry_run: bool
+    as_json: bool
+    quiet: bool
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Output:
+        """From a command's options of the same meaning."""
+        return cls(
+            options["device"],
+            options["output"],
+            options["dry_run"],
+            options["as_json"],
+            options["quiet"],
+        )
+
+    def session(self) -> Session | None:
+        """The session that the folder holds already."""
+        from jukebox_hf.generation.session import Session
+
+        if self.folder is None or not Session.is_at(self.folder):
+            return None
+        return Session.open(self.folder)
+
+
+def fit_plan(
+    system: System,
+    prompts: dict[int, Prompt],
+    options: Mapping[str, Any],
+    *,
+    seed: int | None = None,
+    settings: GenerationSettings | None = None,
+    to_level: int | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> Plan:
+    """The plan that a command asks for.
+
+    Seed and precision are those given, else those of `settings` (of the session that is gone on
+    with), else new ones.
+    """
+    from jukebox_hf.generation.devices import default_backend, default_precision, resolve_device
+    from jukebox_hf.generation.plan import make_plan
+    from jukebox_hf.generation.settings import new_seed
+
+    place = resolve_device(options["device"])
+    if options["seed"] is not None:
+        seed = options["seed"]
+    elif settings is not None:
+        seed = settings.seed
+    precision = options["precision"] or (settings.precision if settings else None)
+    return make_plan(
+        system,
+        prompts,
+        seed=new_seed() if seed is None else seed,
+        precision=precision or default_precision(place),
+        backend=settings.backend if settings else default_backend(place),
+        to_level=to_level if options["to_level"] is None else options["to_level"],
+        defaults=defaults,
+        **given_settings(options),
+    )
+
+
+def carry_out(
+    system: System,
+    plan: Plan,
+    session: Session | None,
+    output: Output,
+    *,
+    parent: Mapping[str, Any] | None = None,
+) -> None:
+    """Begin a session, or go on with `session` if it is the same; work on it, print the result."""
+    from jukebox_hf.generation.session import Session, default_folder
+
+    if session is not None:
+        session.check_same(system, plan)
+    if output.dry_run:
+        show_plan(system, plan, output)
+        return
+    if session is not None and session.complete:
+        note(f"{session.folder} is complete already.", quiet=output.quiet)
+        print_session(session, as_json=output.as_json, quiet=output.quiet)
+        return
+    if session is None:
+        folder = output.folder or default_folder(plan.settings.seed, Path())
+        session = Session.create(folder, system, plan, device=output.device, parent=parent)
+        note(f"Session: {folder}", quiet=output.quiet)
+    else:
+        note(f"Going on with {session.folder}.", quiet=output.quiet)
+    for text in session.record["notes"]:
+        note(f"Note: {text}", quiet=output.quiet)
+    work_on(session, system, output, plan=plan)
+
+
+def show_plan(system: System, plan: Plan, output: Output) -> None:
+    """Say what is going to happen: on stderr, or as the result of a dry run."""
+    from jukebox_hf.generation.devices import resolve_device
+    from jukebox_hf.generation.estimate import describe, estimate
+
+    if output.quiet and not output.dry_run:
+        return
+    place = resolve_device(output.device)
+    costs = estimate(system, plan, place)
+    text = describe(plan, costs, model=system.manifest.name or system.source, device=place)
+    if output.dry_run:
+        record = {
+            "model": system.source,
+            "seed": plan.settings.seed,
+            "takes": len(plan.takes),
+            "notes": list(plan.notes),
+            **costs.to_record(),
+        }
+        for told in plan.notes:
+            note(f"Note: {told}", quiet=output.quiet)
+        print_result(text, record, as_json=output.as_json)
+    else:
+        note(text)
+
+
+def work_on(session: Session, system: System, output: Output, *, plan: Plan | None = None) -> None:
+    """Let a session work to its end, show how far it is, and print what it made.
+
+    What `plan` costs is said before.
+    """
+    import transformers.utils.logging as transformers_logging
+
+    from jukebox_hf.generation.session import Session
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    bars = Bars(session, quiet=output.quiet)
+    try:
+        with interruptible():
+            if plan is not None:
+                show_plan(system, plan, output)
+            for report in session.run(system, device=output.device, on_codes=bars.show):
+                bars.after(report)
+    except KeyboardInterrupt:
+        bars.close()
+        note(f"Interrupted. Go on with: jukebox resume {session.folder}")
+        raise click.exceptions.Exit(130) from None
+    finally:
+        bars.close()
+    finished = Session.open(session.folder)
+    print_session(finished, as_json=output.as_json, quiet=output.quiet)
+
+
+def print_session(session: Session, *, as_json: bool, quiet: bool) -> None:
+    """The result of a session: the paths of its audio, or its record in short."""
+    for take in session.takes:
+        if take.get("clipped_samples"):
+            note(
+                f"{take['audio']}: {take['clipped_samples']} samples beyond full scale (peak "
+                f"{take['peak']}) were cut off there",
+                quiet=quiet,
+            )
+    record = {
+        "session": str(session.folder),
+        "complete": session.complete,
+        "seed": session.settings.seed,
+        "model": session.record["model"]["source"],
+        "licence": session.record["model"]["licence"],
+        "audio": [str(path) for path in session.audio_paths],
+        "takes": [take["number"] for take in session.takes],
+        "seams": sum(len(entry["seams"] or []) for entry in session.record["chains"]),
+        "notes": session.record["notes"],
+    }
+    print_result("\n".join(record["audio"]), record, as_json=as_json)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Treat a polite request to end (SIGTERM) as Ctrl-C, so that it is as clean."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        earlier = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread: nothing to be done, and nothing lost
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+class Bars:
+    """One progress bar per level on a terminal; elsewhere one line when a level is done."""
+
+    def __init__(self, session: Session, *, quiet: bool) -> None:
+        self.session = session
+        self.quiet = quiet
+        self.level: int | None = None
+        self.bar: Any = None
+
+    def show(self, level: int, codes: int, total: int) -> None:
+        """A level has so many of its codes."""
+        from tqdm import tqdm
+
+        if level != self.level:
+            self.close()
+            self.level = level
+            self.bar = tqdm(
+                total=total,
+                initial=codes,
+                desc=f"Level {level}",
+                unit="code",
+                unit_scale=True,
+                file=sys.stderr,
+                disable=True if self.quiet else None,
+                dynamic_ncols=True,
+            )
+        record = self.session.record
+        seconds = codes * record["hop_lengths"][level] / record["sampling_rate"]
+        self.bar.set_postfix_str(f"{seconds:.1f} s of audio", refresh=False)
+        self.bar.update(codes - self.bar.n)
+
+    def after(self, report: WindowReport) -> None:
+        """A batch is done."""
+        self.show(report.level, report.codes_done, report.codes_total)
+        if report.level_done and self.bar.disable:
+            note(f"Level {report.level} is done: {report.codes_total:,} codes.", quiet=self.quiet)
+
+    def close(self) -> None:
+        """Leave the last bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

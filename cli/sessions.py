@@ -1,0 +1,216 @@
+"""`jukebox sessions`: look at sessions, mark good takes, get audio and codes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .generation_options import TAKES
+from .options import (
+    clean_errors,
+    device_option,
+    json_option,
+    model_option,
+    note,
+    overwrite_option,
+    print_result,
+    quiet_option,
+)
+
+if TYPE_CHECKING:
+    from jukebox_hf.generation.session import Session
+
+SESSION = click.Path(exists=True, file_okay=False, path_type=Path)
+AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac")
+
+
+@click.group()
+def sessions() -> None:
+    """Look at sessions, mark their good takes, and get audio and codes out of them."""
+
+
+@sessions.command("list")
+@click.argument("folder", type=SESSION, default=".")
+@json_option
+@clean_errors
+def list_sessions(folder: Path, as_json: bool) -> None:
+    """List the sessions in FOLDER: state, takes, seconds and seed of each."""
+    from jukebox_hf.generation.session import Session, session_folders
+
+    found = [Session.open(path) for path in session_folders(folder)]
+    lines = []
+    for session in found:
+        seconds = max(take["seconds"] for take in session.takes)
+        lines.append(
+            f"{session.folder}\t{state(session)}\t{len(session.takes)} x {seconds:g} s"
+            f"\tseed {session.settings.seed}"
+        )
+    records = [summary(session) for session in found]
+    if lines or as_json:
+        print_result("\n".join(lines), {"sessions": records}, as_json=as_json)
+    else:
+        note(f"There are no sessions in {folder}.")
+
+
+@sessions.command()
+@click.argument("session", type=SESSION)
+@json_option
+@clean_errors
+def show(session: Path, as_json: bool) -> None:
+    """Show one session: what was asked for, how far it is, where chains were joined.
+
+    With --json, all that session.json says.
+    """
+    from jukebox_hf.generation.session import Session
+
+    found = Session.open(session)
+    record = found.record
+    settings = found.settings
+    lines = [
+        f"session   {session} ({state(found)})",
+        f"model     {record['model']['name'] or record['model']['source']}",
+        f"licence   {record['model']['licence'] or 'unknown'}",
+        f"begun     {record['created']}",
+        f"seed      {settings.seed}",
+        f"precision {settings.precision} on {record['device']}",
+    ]
+    for level, own in sorted(settings.levels.items(), reverse=True):
+        choices = [f"temperature {own.temperature:g}", f"hop fraction {own.hop_fraction:g}"]
+        choices += [f"top-k {own.top_k}"] if own.top_k else []
+        choices += [f"top-p {own.top_p:g}"] if own.top_p else []
+        choices += [f"{own.chains} chains"] if own.chains > 1 else []
+        lines.append(f"level {level}   {', '.join(choices)}")
+    for take in found.takes:
+        lines.append(take_line(found, take))
+    for entry in record["chains"]:
+        for seam in entry["seams"] or []:
+            lines.append(
+                f"seam      take {entry['take']}, level {entry['level']} at {seam['seconds']:g} s, "
+                f"likeness {seam['likeness']:g}"
+            )
+    lines += [f"note      {text}" for text in record["notes"]]
+    print_result("\n".join(lines), record, as_json=as_json)
+
+
+@sessions.command()
+@click.argument("session", type=SESSION)
+@click.argument("takes", type=TAKES)
+@json_option
+@clean_errors
+def keep(session: Path, takes: tuple[int, ...], as_json: bool) -> None:
+    """Mark the good takes of a session, as in `keep SESSION 2,5`.
+
+    `continue`, `upsample` and `export` then use these unless told otherwise. Nothing is deleted.
+    """
+    from jukebox_hf.generation.session import Session
+
+    found = Session.open(session)
+    found.keep(list(takes))
+    text = "\n".join(str(number) for number in takes)
+    print_result(text, {"session": str(session), "kept": list(takes)}, as_json=as_json)
+
+
+@sessions.command()
+@click.argument("session", type=SESSION)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for the files; made if needed.",
+)
+@click.option("--takes", "numbers", type=TAKES, show_default="those kept, or all", help="Which.")
+@click.option(
+    "--format",
+    "audio_format",
+    type=click.Choice(AUDIO_FORMATS),
+    default="flac",
+    help="Of the audio files.",
+)
+@click.option("--codes", is_flag=True, help="Write codes files instead of audio.")
+@model_option(help="The model of the session, if it is at another place now.")
+@device_option
+@overwrite_option
+@json_option
+@quiet_option
+@clean_errors
+def export(
+    session: Path,
+    output: Path,
+    numbers: tuple[int, ...] | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Write audio, or codes, of chosen takes to files elsewhere.
+
+    A take that is not finished is written from the finest level that it has complete. Prints the
+    paths.
+    """
+    from jukebox_hf.generation.exporting import export_audio, export_codes
+    from jukebox_hf.generation.session import Session
+
+    found = Session.open(session)
+    chosen = list(numbers) if numbers else found.kept
+    if options["codes"]:
+        paths = export_codes(found, chosen, output, overwrite=options["overwrite"])
+    else:
+        paths = export_audio(
+            found,
+            chosen,
+            output,
+            audio_format=options["audio_format"],
+            overwrite=options["overwrite"],
+            model=options["model"],
+            device=options["device"],
+        )
+    record = {"session": str(session), "takes": chosen, "files": [str(path) for path in paths]}
+    print_result("\n".join(record["files"]), record, as_json=as_json)
+
+
+def state(session: Session) -> str:
+    """How far a session is, in a few words."""
+    if session.complete:
+        return "complete"
+    to_level = session.settings.to_level
+    for level in reversed(range(to_level, len(session.hop_lengths))):
+        made = [session.seconds_made(take, level) for take in session.takes]
+        asked = [take["seconds"] for take in session.takes]
+        if any(one < whole - 1e-3 for one, whole in zip(made, asked, strict=True)):
+            return f"level {level}, {sum(made) / max(sum(asked), 1e-9):.0%}"
+    return "not finished"
+
+
+def take_line(session: Session, take: dict[str, Any]) -> str:
+    """One take in one line."""
+    prompt = take["prompt"]
+    words = [word for word in (prompt["artist"], prompt["genre"]) if word]
+    made = ", ".join(
+        f"level {level} {session.seconds_made(take, level):g} s"
+        for level in reversed(range(len(session.hop_lengths)))
+        if session.seconds_made(take, level)
+    )
+    kept = ", kept" if take["kept"] else ""
+    audio = f", {take['audio']}" if take["audio"] else ""
+    return (
+        f"take {take['number']}    {' / '.join(words) or 'no labels'}, {take['seconds']:g} s{kept}: "
+        f"{made or 'nothing yet'}{audio}"
+    )
+
+
+def summary(session: Session) -> dict[str, Any]:
+    """A session in a list, for JSON."""
+    return {
+        "session": str(session.folder),
+        "state": state(session),
+        "complete": session.complete,
+        "created": session.record["created"],
+        "seed": session.settings.seed,
+        "model": session.record["model"]["source"],
+        "takes": [
+            {"number": take["number"], "seconds": take["seconds"], "kept": take["kept"]}
+            for take in session.takes
+        ],
+    }

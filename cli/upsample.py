@@ -1,0 +1,65 @@
+"""`jukebox upsample`: the finer levels of takes that stopped at a coarser one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .branching import branch, changes_of, codes_need_model
+from .generation_options import TAKES, label_options, sampling_options
+from .options import (
+    clean_errors,
+    device_option,
+    json_option,
+    model_option,
+    output_option,
+    precision_option,
+    quiet_option,
+    seed_option,
+)
+
+
+@click.command()
+@click.argument("source", metavar="SESSION|CODES", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--takes", "numbers", type=TAKES, show_default="those kept, or all", help="Takes to finish."
+)
+@label_options
+@seed_option
+@model_option(default_text="that of the session")
+@device_option
+@precision_option
+@sampling_options
+@output_option(
+    kind="folder",
+    help="Folder of the new session.",
+    default_text="a new one with time and seed in its name",
+)
+@click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
+@json_option
+@quiet_option
+@clean_errors
+def upsample(source: Path, numbers: tuple[int, ...] | None, **options: Any) -> None:
+    """Finish takes that stopped at a coarser level, as `generate --to-level 2` leaves them.
+
+    With the seed of the session, which is the default, they become what `generate` would have made
+    of them at once. Prints the paths of the audio files.
+    """
+    codes_need_model(source, options["model"])
+
+    from jukebox_hf.generation.continuing import Source, chosen_numbers, upsample_prompt
+    from jukebox_hf.generation.settings import new_seed
+
+    found = Source(source)
+    changes = changes_of(options)
+    starts = [found.start(number) for number in chosen_numbers(found, numbers)]
+    branch(
+        found,
+        {start.number: upsample_prompt(start, **changes) for start in starts},
+        seed=found.session.settings.seed if found.session else new_seed(),
+        to_level=None,
+        parent={"action": "upsample", "takes": [start.number for start in starts]},
+        options=options,
+    )

@@ -1,0 +1,306 @@
+"""What a plan costs on this machine: windows, memory, disk and time, in one paragraph.
+
+A plan goes in, numbers and words come out. Times are measured on a few layers of the right shape
+with made-up weights, so that nothing has to be fetched or loaded to know them.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from jukebox_hf.generation import memory
+from jukebox_hf.generation.memory import PriorMemory, format_bytes
+from jukebox_hf.generation.plan import LevelPlan, Plan
+from jukebox_hf.generation.windows import Window, run_windows
+from jukebox_hf.hub.system import System
+from jukebox_hf.precision import torch_dtype
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
+
+FEW_LAYERS, MORE_LAYERS = 3, 6  # times of both give those of one layer and of all else
+TIMED_STEPS = 4
+TIMED_PREFILL = 256
+FLAC_BYTES_PER_SAMPLE = 2.0  # 24 bit of this kind of music, compressed
+STORED_LEVELS_BYTES = 2  # per code
+
+
+class Work(NamedTuple):
+    """What one level has to do, in batches.
+
+    Attributes:
+        rows: takes, or chains of takes, side by side.
+        windows: per row, all together.
+        codes: to be sampled, all together.
+        passes: batches of windows.
+        steps: of the prior, each for a batch.
+        prefilled: given codes that are read, counted once per batch.
+    """
+
+    rows: int
+    windows: int
+    codes: int
+    passes: int
+    steps: int
+    prefilled: int
+
+
+class Speed(NamedTuple):
+    """Seconds of a prior with some batch: per step, per prefilled code, per window."""
+
+    step: float
+    prefilled: float
+    window: float
+
+
+@dataclass(frozen=True)
+class LevelEstimate:
+    """What one level costs."""
+
+    level: int
+    work: Work
+    batch_size: int
+    memory: PriorMemory
+    seconds: float | None
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.memory.total(self.batch_size)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan costs.
+
+    Attributes:
+        levels: that are sampled, in the order of the work.
+        available_bytes: of memory on the device now.
+        disk_bytes: that a session takes when it is complete.
+    """
+
+    levels: tuple[LevelEstimate, ...]
+    available_bytes: int
+    disk_bytes: int
+
+    @property
+    def seconds(self) -> float | None:
+        """Of all levels together; None if it was not measured."""
+        parts = [level.seconds for level in self.levels]
+        return None if None in parts else sum(part for part in parts if part is not None)
+
+    @property
+    def memory_bytes(self) -> int:
+        """The most that is needed at once: priors are loaded one after the other."""
+        return max((level.memory_bytes for level in self.levels), default=0)
+
+    def to_record(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "seconds": self.seconds,
+            "memory_bytes": self.memory_bytes,
+            "available_bytes": self.available_bytes,
+            "disk_bytes": self.disk_bytes,
+            "levels": [
+                {
+                    "level": level.level,
+                    "windows": level.work.windows,
+                    "codes": level.work.codes,
+                    "batch_size": level.batch_size,
+                    "memory_bytes": level.memory_bytes,
+                    "seconds": level.seconds,
+                }
+                for level in self.levels
+            ],
+        }
+
+
+def estimate(
+    system: System, plan: Plan, device: torch.device, *, calibrate: bool = True
+) -> Estimate:
+    """What a plan costs on a device; `calibrate` also measures how long it takes."""
+    available = memory.available_memory(device)
+    precision = plan.settings.precision
+    levels = []
+    speeds: dict[tuple[Any, ...], Speed] = {}
+    for level in plan.levels:
+        config = system.prior_config(level.level)
+        needed = memory.prior_memory(config, precision, device)
+        rows = sum(len(level.runs(take)) for take in plan.takes_at(level.level))
+        if not rows:
+            continue
+        size = min(needed.batch_size(available), rows)
+        work = level_work(plan, level, size)
+        seconds = None
+        if calibrate:
+            # Levels often have priors of one shape.
+            key = (config.width, config.depth, config.sequence_length, config.row_length, size)
+            if key not in speeds:
+                speeds[key] = measure(config, precision, device, size)
+            speed = speeds[key]
+            seconds = (
+                work.steps * speed.step
+                + work.prefilled * speed.prefilled
+                + work.passes * speed.window
+            )
+        levels.append(LevelEstimate(level.level, work, size, needed, seconds))
+    samples = sum(take.num_samples for take in plan.takes)
+    codes = sum(take.num_samples // hop for take in plan.takes for hop in plan.hop_lengths)
+    disk = round(samples * FLAC_BYTES_PER_SAMPLE + codes * STORED_LEVELS_BYTES)
+    return Estimate(tuple(levels), available, disk)
+
+
+def level_work(plan: Plan, level: LevelPlan, batch_size: int) -> Work:
+    """What a level has to do with batches of up to `batch_size` windows."""
+    shapes: Counter[tuple[tuple[int, int], ...]] = Counter()
+    for take in plan.takes_at(level.level):
+        for run in level.runs(take):
+            windows = run_windows(run, level.context, level.stride)
+            shapes[tuple((window.given, window.new) for window in windows)] += 1
+    per_shape = [
+        (rows, math.ceil(rows / batch_size), [Window(0, *window) for window in windows])
+        for windows, rows in shapes.items()
+    ]
+    return Work(
+        rows=sum(rows for rows, _, _ in per_shape),
+        windows=sum(rows * len(windows) for rows, _, windows in per_shape),
+        codes=sum(rows * sum(w.new for w in windows) for rows, _, windows in per_shape),
+        passes=sum(batches * len(windows) for _, batches, windows in per_shape),
+        steps=sum(batches * sum(w.new for w in windows) for _, batches, windows in per_shape),
+        prefilled=sum(batches * sum(w.given for w in windows) for _, batches, windows in per_shape),
+    )
+
+
+def measure(
+    config: JukeboxPriorConfig, precision: str, device: torch.device, batch_size: int
+) -> Speed:
+    """How fast a prior of that config is: timed on a few layers, in the middle of a window."""
+    few = _time_layers(config, min(FEW_LAYERS, config.depth), precision, device, batch_size)
+    if config.depth > FEW_LAYERS:
+        count = min(MORE_LAYERS, config.depth)
+        more = _time_layers(config, count, precision, device, batch_size)
+        layers = (config.depth - FEW_LAYERS) / (count - FEW_LAYERS)
+        few = Speed(*(max(a, a + (b - a) * layers) for a, b in zip(few, more, strict=True)))
+    return few._replace(window=_conditioner_seconds(config, device, batch_size))
+
+
+@torch.inference_mode()
+def _time_layers(
+    config: JukeboxPriorConfig, depth: int, precision: str, device: torch.device, batch_size: int
+) -> Speed:
+    """Times of a prior with so many layers and nothing around them."""
+    small = JukeboxPriorConfig(
+        level=config.level,
+        codebook_size=config.codebook_size,
+        hop_length=config.hop_length,
+        sampling_rate=config.sampling_rate,
+        context_length=config.sequence_length,
+        width=config.width,
+        depth=depth,
+        heads=config.heads,
+        attention_width=config.attention_width,
+        mlp_width=config.mlp_width,
+        num_rows=config.sequence_length // config.row_length,
+        attention_pattern="factored",
+    )
+    with torch.device("meta"):
+        prior = JukeboxPrior(small)
+    nn.Module.to(prior, torch_dtype(precision))
+    prior.to_empty(device=device)
+    for parameter in prior.parameters():
+        parameter.fill_(0.01)
+    conditioning = prior.condition()
+    cache = prior.new_cache(batch_size)
+    middle = small.context_length // 2
+    prefilled = min(TIMED_PREFILL, middle)
+    codes = torch.zeros(batch_size, prefilled, dtype=torch.int64, device=device)
+    position = torch.full((1,), middle, dtype=torch.int64, device=device)
+    prefill = _best_time(device, 2, lambda: prior.prefill(codes, conditioning, cache))
+    step = _best_time(
+        device, TIMED_STEPS, lambda: prior.step(codes[:, 0], position, conditioning, cache)
+    )
+    return Speed(step=step, prefilled=prefill / prefilled, window=0.0)
+
+
+def _best_time(device: torch.device, repeats: int, run: Callable[[], object]) -> float:
+    """Seconds of the fastest of some runs, after one that does not count."""
+    run()
+    times = []
+    for _ in range(repeats):
+        _wait(device)
+        started = time.perf_counter()
+        run()
+        _wait(device)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _conditioner_seconds(
+    config: JukeboxPriorConfig, device: torch.device, batch_size: int
+) -> float:
+    """Seconds for what is done once per window: the convolutions' products at the measured rate."""
+    if not config.is_upsampler:
+        return 0.0
+    size = 768
+    factor = torch.ones(size, size, device=device)
+    rate = 2 * size**3 / _best_time(device, 3, lambda: factor @ factor)
+    inner = int(config.conditioner_width * config.conditioner_conv_multiplier)
+    per_block = config.conditioner_width * inner * 4  # a kernel of three, and one of one
+    weights = per_block * config.conditioner_depth * config.upper_downsamplings
+    products = 2 * weights * config.context_length / config.upper_stride * batch_size
+    return products / rate
+
+
+def describe(plan: Plan, costs: Estimate, *, model: str, device: torch.device) -> str:
+    """The plan and what it costs, in one paragraph."""
+    takes = len(plan.takes)
+    lengths = sorted({take.num_samples / plan.sampling_rate for take in plan.takes})
+    seconds = (
+        f"{lengths[0]:.4g} s" if len(lengths) == 1 else f"{lengths[0]:.4g} to {lengths[-1]:.4g} s"
+    )
+    parts = [
+        f"{model}: {takes} take{'s' * (takes > 1)} of {seconds}, seed {plan.settings.seed}, on "
+        f"{device.type} in {plan.settings.precision} ({plan.settings.backend})."
+    ]
+    for level in costs.levels:
+        chains = next(one for one in plan.levels if one.level == level.level).settings.chains
+        parts.append(
+            f"Level {level.level}: {level.work.windows:,} window{'s' * (level.work.windows > 1)}, "
+            f"{level.work.codes:,} codes, {level.batch_size} at once"
+            + (f", {chains} chains" if chains > 1 else "")
+            + ("." if level.seconds is None else f", about {format_seconds(level.seconds)}.")
+        )
+    fits = "" if costs.memory_bytes <= costs.available_bytes else ", which may not be enough"
+    parts.append(
+        f"Memory: {format_bytes(costs.memory_bytes)} needed, "
+        f"{format_bytes(costs.available_bytes)} available{fits}. "
+        f"Disk: {format_bytes(costs.disk_bytes)}."
+    )
+    if costs.seconds is not None:
+        parts.append(f"Time: about {format_seconds(costs.seconds)}.")
+    return " ".join(parts)
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration for reading.
+
+    >>> format_seconds(0.4), format_seconds(75), format_seconds(7384)
+    ('0.4 s', '1 min 15 s', '2 h 3 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

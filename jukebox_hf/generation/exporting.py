@@ -1,0 +1,115 @@
+"""Files of a session's takes for use elsewhere: audio in any format, or codes."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from jukebox_hf.audio import AudioTags, check_output_path, load_audio, save_audio
+from jukebox_hf.codes import Codes, save_codes
+from jukebox_hf.generation.chains import decode_chains
+from jukebox_hf.generation.devices import resolve_device
+from jukebox_hf.generation.pipeline import take_file_name
+from jukebox_hf.generation.run import DECODED_SECONDS
+from jukebox_hf.generation.session import Session
+from jukebox_hf.generation.settings import Prompt
+
+
+def export_codes(
+    session: Session, numbers: Sequence[int], folder: str | os.PathLike[str], *, overwrite: bool
+) -> list[Path]:
+    """Write the codes of takes, one file each, into a folder that is made if needed.
+
+    Raises `FileExistsError` for a file that is there, unless `overwrite`; `ValueError` for a take
+    without codes.
+    """
+    paths = _paths(session, numbers, folder, "safetensors")
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; choose another folder, or say --overwrite")
+    for number, path in zip(numbers, paths, strict=True):
+        save_codes(path, _codes(session, number))
+    return paths
+
+
+def export_audio(
+    session: Session,
+    numbers: Sequence[int],
+    folder: str | os.PathLike[str],
+    *,
+    audio_format: str = "flac",
+    overwrite: bool = False,
+    model: str | None = None,
+    device: str = "auto",
+) -> list[Path]:
+    """Write the audio of takes, one file each, into a folder that is made if needed.
+
+    Finished takes come from their files; others are decoded from the finest level that is complete,
+    or else from as much of the top level as there is, with the session's model.
+
+    Raises `FileExistsError` for a file that is there, unless `overwrite`; `ValueError` for a take
+    without codes, or a format that cannot be written here.
+    """
+    paths = _paths(session, numbers, folder, audio_format)
+    for path in paths:
+        check_output_path(path, overwrite=overwrite)
+    codec = None
+    for number, path in zip(numbers, paths, strict=True):
+        take = session.take(number)
+        rate = session.record["sampling_rate"]
+        if take["audio"] is not None and (session.folder / take["audio"]).is_file():
+            audio = load_audio(session.folder / take["audio"], rate, mono=False)
+        else:
+            if codec is None:
+                codec = session.open_system(model).load_vqvae(device=resolve_device(device))
+            codes = _codes(session, number)
+            level = _best_level(codes, take["num_samples"])
+            chained = session.chains(number, level)
+            if chained is not None:
+                chains, seams = chained
+                audio = decode_chains(
+                    codec,
+                    level,
+                    codes.levels[level][0],
+                    chains,
+                    seams,
+                    chunk_seconds=DECODED_SECONDS,
+                )[None]
+            else:
+                audio = codec.decode(codes.levels[level], level, chunk_seconds=DECODED_SECONDS)[0]
+        tags = AudioTags(
+            title=f"Take {number}",
+            artist=take["prompt"]["artist"],
+            genre=take["prompt"]["genre"],
+            generated=True,
+            model=session.record["model"]["name"] or session.record["model"]["source"],
+            seed=session.settings.seed,
+            licence=session.record["model"]["licence"],
+        )
+        save_audio(path, audio, rate, tags=tags, overwrite=overwrite)
+    return paths
+
+
+def _paths(
+    session: Session, numbers: Sequence[int], folder: str | os.PathLike[str], suffix: str
+) -> list[Path]:
+    names = [
+        take_file_name(
+            number, Prompt.restore(session.take(number)["prompt"]), session.settings.seed
+        )
+        for number in numbers
+    ]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return [Path(folder) / f"{name}.{suffix}" for name in names]
+
+
+def _codes(session: Session, number: int) -> Codes:
+    codes = session.codes(number)
+    if codes is None:
+        raise ValueError(f"take {number} of {session.folder} has no codes yet; resume it first")
+    return codes
+
+
+def _best_level(codes: Codes, num_samples: int) -> int:
+    """The finest level that is complete, else the one that goes furthest."""
+    whole = [level for level in codes.levels if codes.num_samples(level) >= num_samples]
+    return min(whole) if whole else max(codes.levels, key=codes.num_samples)
