@@ -166,8 +166,9 @@ def export(
             model=options["model"],
             device=options["device"],
         )
-    record = {"session": str(session), "takes": chosen, "files": [str(path) for path in paths]}
-    print_result("\n".join(record["files"]), record, as_json=as_json)
+    files = [str(path) for path in paths]
+    record = {"session": str(session), "takes": chosen, "files": files}
+    print_result("\n".join(files), record, as_json=as_json)
 
 
 def state(session: Session) -> str:
@@ -192,12 +193,13 @@ def take_line(session: Session, take: dict[str, Any]) -> str:
         for level in reversed(range(len(session.hop_lengths)))
         if session.seconds_made(take, level)
     )
-    kept = ", kept" if take["kept"] else ""
-    audio = f", {take['audio']}" if take["audio"] else ""
-    return (
-        f"take {take['number']}    {' / '.join(words) or 'no labels'}, {take['seconds']:g} s{kept}: "
-        f"{made or 'nothing yet'}{audio}"
-    )
+    parts = [
+        f"take {take['number']}    {' / '.join(words) or 'no labels'}, {take['seconds']:g} s"
+        + (", kept" if take["kept"] else ""),
+        made or "nothing yet",
+        take["audio"] or "",
+    ]
+    return ": ".join(part for part in parts if part)
 
 
 def summary(session: Session) -> dict[str, Any]:
