@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .files import write_atomically
+from jukebox_hf.files import write_atomically
 
 FORMAT_VERSION = 1
 LARGEST_CODE = 32767  # of int16; released codebooks have 2048 codes

@@ -70,15 +70,15 @@ def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path: Path) -> N
     path = tmp_path / "x"
     path.write_text("old")
     script = (
-        "import os, sys\n"
-        "from jukebox_hf.files import write_atomically\n"
+        "import os, runpy, sys\n"
+        "write_atomically = runpy.run_path(sys.argv[1])['write_atomically']\n"
         "def write(temporary):\n"
         "    temporary.write_text('half')\n"
         "    os._exit(9)\n"
-        "write_atomically(sys.argv[1], write)\n"
+        "write_atomically(sys.argv[2], write)\n"
     )
-    root = Path(__file__).resolve().parents[1]
-    result = subprocess.run([sys.executable, "-c", script, str(path)], cwd=root, check=False)
+    command = [sys.executable, "-c", script, str(files.__file__), str(path)]
+    result = subprocess.run(command, check=False)
     assert result.returncode == 9
     assert path.read_text() == "old"
     left = sorted(os.listdir(tmp_path))
@@ -152,7 +152,7 @@ def test_long_names_are_cut_between_characters() -> None:
 
 
 def test_safe_names_can_be_created(tmp_path: Path) -> None:
-    for number in range(0, 0x3000):
+    for number in [*range(0, 0x300), *range(0x2000, 0x2070), 0x3000]:
         name = safe_file_name(f"a{chr(number)}b")
         (tmp_path / name).touch()
         assert "/" not in name

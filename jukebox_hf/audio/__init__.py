@@ -5,7 +5,7 @@ that the caller names. wav, flac, ogg, opus and mp3 go through soundfile and nee
 the system; m4a, aac, wma and the sound of a video go through pydub, which runs FFmpeg.
 """
 
-from .reading import (
+from jukebox_hf.audio.reading import (
     AudioInfo,
     AudioReader,
     AudioWindow,
@@ -14,8 +14,14 @@ from .reading import (
     mix_down,
     read_tags,
 )
-from .resampling import resample, resampled_length
-from .writing import WRITABLE_FORMATS, AudioTags, WriteReport, check_output_path, save_audio
+from jukebox_hf.audio.resampling import resample, resampled_length
+from jukebox_hf.audio.writing import (
+    WRITABLE_FORMATS,
+    AudioTags,
+    WriteReport,
+    check_output_path,
+    save_audio,
+)
 
 __all__ = [
     "WRITABLE_FORMATS",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .resampling import Samples
+from jukebox_hf.audio.resampling import Samples
 
 INSTALL_HINT = (
     "FFmpeg is not installed; install it with `apt install ffmpeg`, `brew install ffmpeg`, "

@@ -18,15 +18,15 @@ import soundfile
 import torch
 from torch import Tensor
 
-from . import ffmpeg
-from .resampling import (
+from jukebox_hf.audio import ffmpeg
+from jukebox_hf.audio.resampling import (
     Samples,
     check_sampling_rate,
     crop_bounds,
     resample_samples,
     resampled_length,
 )
-from .sources import (
+from jukebox_hf.audio.sources import (
     BLOCK_SAMPLES,
     SoundFileSource,
     check_file,

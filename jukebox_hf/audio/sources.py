@@ -18,9 +18,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 import soundfile
 
-from . import ffmpeg
-from .mp3 import with_counted_frames
-from .resampling import Samples
+from jukebox_hf.audio import ffmpeg
+from jukebox_hf.audio.mp3 import with_counted_frames
+from jukebox_hf.audio.resampling import Samples
 
 BLOCK_SAMPLES = 1 << 18  # read at once, so that a header that lies cannot ask for all the memory
 SAMPLING_RATES = range(1000, 1_000_001)  # what a header may say; else it is damaged

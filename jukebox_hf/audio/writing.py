@@ -14,12 +14,12 @@ import soundfile
 import torch
 from torch import Tensor
 
-from ..files import check_writable_target, write_atomically
-from . import ffmpeg
-from .mp3 import id3_tag
-from .reading import read_tags
-from .resampling import Samples, check_sampling_rate, resample_samples
-from .sources import reason_of
+from jukebox_hf.audio import ffmpeg
+from jukebox_hf.audio.mp3 import id3_tag
+from jukebox_hf.audio.reading import read_tags
+from jukebox_hf.audio.resampling import Samples, check_sampling_rate, resample_samples
+from jukebox_hf.audio.sources import reason_of
+from jukebox_hf.files import check_writable_target, write_atomically
 
 # libvorbis overflows the stack when a minute or more arrives in one call (libsndfile 1.2.2).
 BLOCK_SAMPLES = 1 << 16
@@ -44,6 +44,7 @@ OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 MP3_OPTIONS = {"bitrate_mode": "CONSTANT", "compression_level": 0.0}
 # mp3: 320 kbit/s at 44.1 kHz, the most there is; ogg and opus: about 260 (both stereo). The lossy
 # ones hold more channels than two, but in orders that differ from wav's and from each other's.
+# libsndfile 1.2.2 leaves the last 5 ms of an opus file silent.
 FORMATS: dict[str, _Format] = {
     ".wav": _Format("WAV", "PCM_24"),
     ".flac": _Format("FLAC", "PCM_24"),
