@@ -111,18 +111,31 @@ def open_openai(path: Path) -> Component:
         return component._replace(level=_level_in_name(path))
     if not isinstance(hps, Mapping):
         raise ValueError(f"{path}: expected a dict under 'hps', found {type(hps).__name__}")
+    component = with_options(component, hps)
+    return (
+        component if component.level is not None else component._replace(level=_level_in_name(path))
+    )
+
+
+def with_options(component: Component, hps: Mapping[str, Any]) -> Component:
+    """A component that knows its options, as far as `hps` has them.
+
+    Raises:
+        ValueError: for options of the wrong type, or that were experiments.
+    """
     try:
         if component.kind == VQVAE:
             return component._replace(fields=_vqvae_fields(hps), defaults=VQVAE_DEFAULTS)
+        labels = LABEL_DEFAULTS if hps.get("labels", True) else {}
         return component._replace(
             fields=_prior_fields(hps, component),
-            defaults={**PRIOR_DEFAULTS, **(LABEL_DEFAULTS if hps.get("labels", True) else {})},
+            defaults={**PRIOR_DEFAULTS, **labels},
             missing=tuple(name for name in NEEDED if name not in hps),
-            level=int(hps["level"]) if "level" in hps else _level_in_name(path),
+            level=int(hps["level"]) if "level" in hps else None,
             dialect=("v3" if hps["labels_v3"] else "v2") if "labels_v3" in hps else None,
         )
     except (TypeError, KeyError) as error:
-        raise ValueError(f"{path}: its hps cannot be read: {error}") from error
+        raise ValueError(f"{component.source}: its hps cannot be read: {error}") from error
 
 
 def _level_in_name(path: Path) -> int | None:
@@ -153,16 +166,17 @@ def _prior_fields(hps: Mapping[str, Any], component: Component) -> dict[str, Any
     """Everything but what the VQ-VAE decides: a prior's own `levels`, `l_bins` ... are defaults."""
     if hps.get("copy_input"):
         raise ValueError(f"{component.source}: copy_input, an experiment, is not supported")
-    lyrics = _lyrics(hps)
-    # The option is read only where lyrics have an encoder of their own, or there are none.
-    merged = bool(hps.get("merged_decoder")) and lyrics != "sequence"
     fields = {
         **_take(hps, PRIOR_OPTIONS),
         **_transformer_fields(hps, component.source),
-        "tie_word_embeddings": not merged,
-        "condition_after_transformer": not merged,
-        "lyrics": lyrics,
     }
+    lyrics = _lyrics(hps)
+    if "use_tokens" in hps:
+        fields["lyrics"] = lyrics
+    if "merged_decoder" in hps:
+        # The option is read only where lyrics have an encoder of their own, or there are none.
+        merged = bool(hps["merged_decoder"]) and not hps.get("single_enc_dec")
+        fields["tie_word_embeddings"] = fields["condition_after_transformer"] = not merged
     if hps.get("labels", True):
         fields |= _take(hps, LABEL_OPTIONS)
         if "y_bins" in hps:
@@ -197,8 +211,10 @@ def _transformer_fields(
     ):
         if "width" in fields:
             fields[field] = int(hps.get(option, default) * fields["width"])
-    order = hps.get(f"{prefix}attn_order", 0)
-    if order not in ORIGINAL_ATTENTION_ORDERS:
-        known = ", ".join(map(str, ORIGINAL_ATTENTION_ORDERS))
-        raise ValueError(f"{source}: {prefix}attn_order {order} is not supported, only {known}")
-    return fields | {"attention_pattern": ORIGINAL_ATTENTION_ORDERS[order]}
+    order = hps.get(f"{prefix}attn_order")
+    if order is not None:
+        if order not in ORIGINAL_ATTENTION_ORDERS:
+            known = ", ".join(map(str, ORIGINAL_ATTENTION_ORDERS))
+            raise ValueError(f"{source}: {prefix}attn_order {order} is not supported, only {known}")
+        fields["attention_pattern"] = ORIGINAL_ATTENTION_ORDERS[order]
+    return fields

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from jukebox_hf.hub.folders import read_json
-from jukebox_hf.hub.locations import LocalFolder, Location, open_location
+from jukebox_hf.hub.locations import Location, open_repository
 from jukebox_hf.hub.names import transformers_targets
 from jukebox_hf.hub.source import Component, rename
 from jukebox_hf.hub.tensor_files import StoredTensor, open_tensors
 
 MODEL_TYPE = "jukebox"
+SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".safetensors")  # of files, never of repositories
 V3_GENRES = 604  # rows of the genre table of the released list v3
 VOCABULARIES = ("artists.json", "genres.json", "lyrics.json")
 WEIGHTS = (
@@ -110,8 +111,9 @@ def fetch_port(source: Path | str) -> Path:
     path = Path(source)
     if path.exists():
         return path
-    location = open_location(source)
-    assert not isinstance(location, LocalFolder)
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(source)) or path.suffix in SUFFIXES:
+        raise FileNotFoundError(f"{source}: no such file or folder")
+    location = open_repository(str(source))
     config = location.file("config.json")
     model_type = read_json(config).get("model_type") if config is not None else None
     if model_type != MODEL_TYPE:
