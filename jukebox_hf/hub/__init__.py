@@ -1,6 +1,6 @@
 """Models on disk and on the Hub: their layout, and what brings older checkpoints into it."""
 
-from jukebox_hf.hub.convert import Conversion, convert
+from jukebox_hf.hub.conversion import Conversion, convert
 from jukebox_hf.hub.manifest import (
     OPENAI_LICENCE,
     AdapterReference,

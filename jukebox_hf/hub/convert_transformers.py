@@ -154,6 +154,16 @@ def open_transformers(folder: Path) -> list[Component]:
     if "" in groups:
         left_over = ", ".join(sorted(groups[""])[:5])
         raise ValueError(f"{folder}: expected vqvae.* and priors.N.*, found also {left_over}")
+    try:
+        return _describe(groups, config, folder)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{folder}: its config cannot be read: {error}") from error
+
+
+def _describe(
+    groups: Mapping[str, Mapping[str, StoredTensor]], config: Mapping[str, Any], folder: Path
+) -> list[Component]:
+    """Tensors by prefix, and the config, to components that know their options."""
     options = {**VQVAE_DEFAULTS, **_mapping(config, "vqvae_config", folder)}
     num_levels = len(options["res_downs_t"])
     components = []

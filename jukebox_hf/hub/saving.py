@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jukebox_hf.hub.architecture import check_levels
-from jukebox_hf.hub.convert import default_generation
+from jukebox_hf.hub.conversion import default_generation
 from jukebox_hf.hub.folders import new_folder
 from jukebox_hf.hub.manifest import ComponentReference, Manifest, save_manifest
 from jukebox_hf.hub.names import VQVAE

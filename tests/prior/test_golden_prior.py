@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from jukebox_hf.hub.convert import convert
+from jukebox_hf.hub import convert
 from jukebox_hf.hub.names import openai_targets
 from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.prior.conditioning import TimingEmbedding
