@@ -4,7 +4,7 @@ Tokens go in, hidden states (batch, time, width) in float32 come out. The token 
 sees itself: the sequence is shifted right by one, and a start vector takes the first place.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -149,7 +149,10 @@ class Transformer(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the linear weights, and of the activations between the layers."""
-        return self.layers[0].mlp.expand.compute_dtype  # type: ignore[union-attr, return-value]
+        expand = self.layers[0].mlp.expand  # type: ignore[union-attr]
+        # peft's layers around ours know the weight only.
+        dtype = getattr(expand, "compute_dtype", None)
+        return expand.weight.dtype if dtype is None else dtype  # type: ignore[union-attr, no-any-return, return-value]
 
     def inputs(
         self,
