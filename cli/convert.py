@@ -87,13 +87,15 @@ def convert(
         progress=None if quiet or not sys.stderr.isatty() else show_progress,
     )
     for name, component in result.components.items():
-        size, number = component.num_bytes / 1e9, component.num_parameters
-        note(
-            f"{name}: {number:,} parameters, {size:.2f} GB, {component.dtype}, from "
-            f"{component.source}",
-            quiet=quiet,
+        size = f"{component.num_parameters:,} parameters, {megabytes(component.num_bytes)}"
+        note(f"{name}: {size}, {component.dtype}, from {component.source}", quiet=quiet)
+    notes = list(result.notes)
+    if system is not None and system.reference("vqvae") is None:
+        notes.append(
+            f"the VQ-VAE of {vqvae} is on this machine only, so the converted model does not refer "
+            "to it"
         )
-    for text in result.notes:
+    for text in notes:
         note(f"Note: {text}", quiet=quiet)
     record = {
         "output": str(result.output),
@@ -107,7 +109,7 @@ def convert(
             }
             for name, component in result.components.items()
         },
-        "notes": result.notes,
+        "notes": notes,
     }
     print_result(result.output, record, as_json=as_json)
 
@@ -132,5 +134,9 @@ def parse_presets(presets: Sequence[str], sources: Sequence[str]) -> dict[str, s
 def show_progress(done: int, total: int) -> None:
     """One line on a terminal, written over itself."""
     end = "\n" if done == total else ""
-    click.echo(f"\r{done / 1e9:.2f} of {total / 1e9:.2f} GB written", nl=False, err=True)
-    click.echo(end, nl=False, err=True)
+    click.echo(f"\r{megabytes(done)} of {megabytes(total)} written{end}", nl=False, err=True)
+
+
+def megabytes(num_bytes: int) -> str:
+    """A size for people."""
+    return f"{num_bytes / 1e6:,.1f} MB"

@@ -4,6 +4,7 @@ Tensors go by our names throughout. Shapes are known from the headers of files: 
 or allocates weights, so a config can be judged before anything is built from it.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,6 +24,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 # Far above every model there is, far below what would fill a memory while a config is checked.
 MAX_NUMBER = 2**40
 MAX_REPEATS = 4096
+MAX_DILATION = 2**20
 REPEATS = re.compile(r"(.*_)?(depth|downsamplings|level)|strides|widths|depths")
 LISTED = 12  # names that a message shows before it counts the rest
 
@@ -233,6 +235,23 @@ def check_shapes(expected: Shapes, found: Shapes, source: str) -> None:
     ]
     if problems:
         raise ValueError(f"{source}: its tensors do not fit its settings; {'; '.join(problems)}")
+
+
+def check_dilations(config: Config, source: str) -> None:
+    """Raise `ValueError` for dilations of which the padding alone would fill a memory."""
+    if isinstance(config, JukeboxVQVAEConfig):
+        prefix, depth = "", max(config.depths)
+    elif config.is_upsampler:
+        prefix, depth = "conditioner_", config.conditioner_depth
+    else:
+        return
+    growth = getattr(config, f"{prefix}dilation_growth")
+    steps = min(depth, getattr(config, f"{prefix}dilation_cycle") or depth) - 1
+    if growth > 1 and steps * math.log(growth) > math.log(MAX_DILATION):
+        raise ValueError(
+            f"{source}: {prefix}dilation_growth {growth} makes dilations of up to "
+            f"{growth}^{steps}, at most {MAX_DILATION} makes sense"
+        )
 
 
 def list_names(names: Iterable[str]) -> str:

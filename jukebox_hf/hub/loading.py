@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from jukebox_hf.hub.architecture import (
+    check_dilations,
     check_measures,
     check_numbers,
     check_shapes,
@@ -75,6 +76,7 @@ def check_weights(folder: Path, config: JukeboxVQVAEConfig | JukeboxPriorConfig)
     else:
         measured = measure_prior(shapes, source)
     check_measures(config, measured, source)
+    check_dilations(config, source)
     check_shapes(expected_shapes(config), shapes, source)
 
 
