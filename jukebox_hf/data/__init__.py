@@ -10,7 +10,7 @@ from jukebox_hf.data.candidates import SkippedSong
 from jukebox_hf.data.clips import Clip, ClipDataset
 from jukebox_hf.data.code_files import CodesInfo
 from jukebox_hf.data.codes import CodeSong, CodeSongs, holds_codes, open_codes
-from jukebox_hf.data.encode_dataset import EncodingProgress, EncodingReport, encode_dataset
+from jukebox_hf.data.encoding import EncodingProgress, EncodingReport, encode_dataset
 from jukebox_hf.data.prior_items import AudioExample, AudioPriorDataset, CodeDataset, PriorExample
 from jukebox_hf.data.songs import Song, Songs, open_songs, split_songs, stream_songs
 

@@ -5,11 +5,12 @@ of them, `songs` looks into these.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from jukebox_hf.data.sources import AudioSource
-from jukebox_hf.labels import UNKNOWN, TimedLyrics, TimedSegment, parse_lrc
+from jukebox_hf.labels import UNKNOWN, TimedLyrics, TimedSegment, parse_lrc, read_lyrics
 
 LABEL_COLUMNS = ("artist", "genre", "lyrics")
 
@@ -45,13 +46,30 @@ class Found(NamedTuple):
     skipped: list[SkippedSong]
     notes: list[str]
 
-    def add(self, name: str, source: AudioSource, make_labels: Callable[[], Labels]) -> None:
-        """One more song. If its labels cannot be read it has none, and there is a note."""
+    def add(
+        self,
+        name: str,
+        source: AudioSource,
+        row: Mapping[str, Any],
+        columns: Mapping[str, str],
+        timed: Path | None = None,
+    ) -> None:
+        """One more song, labelled by the `columns` of its row, and by a file of timed lyrics.
+
+        Lyrics that cannot be read are left out, with a note.
+        """
+        cells = {label: row.get(column) for label, column in columns.items()}
+        lyrics: str | TimedLyrics | None = None
         try:
-            labels = make_labels()
+            lyrics = parse_lyrics(cells.get("lyrics")) if timed is None else read_lyrics(timed)
         except (ValueError, OSError) as error:
-            labels = Labels()
-            self.notes.append(f"{name}: taken without labels and lyrics: {error}")
+            self.notes.append(f"{name}: taken without its lyrics: {error}")
+        labels = Labels(
+            artist=_one_line(cells.get("artist")) or UNKNOWN,
+            genre=_one_line(cells.get("genre")) or UNKNOWN,
+            lyrics=lyrics.text if isinstance(lyrics, TimedLyrics) else lyrics,
+            lyric_times=lyrics if isinstance(lyrics, TimedLyrics) else None,
+        )
         self.candidates.append(Candidate(name, source, labels))
 
 
@@ -83,20 +101,6 @@ def no_column(label: str, wanted: str, existing: Iterable[str], source: str) -> 
     columns = ", ".join(existing) or "none"
     return ValueError(
         f"{source} has no column {wanted!r} for the {label}; its columns are: {columns}"
-    )
-
-
-def labels_from_row(
-    row: Mapping[str, Any], columns: Mapping[str, str], timed: TimedLyrics | None = None
-) -> Labels:
-    """What a row of a table says; `timed` lyrics found elsewhere come before those of the row."""
-    cells = {label: row.get(column) for label, column in columns.items()}
-    lyrics = timed or parse_lyrics(cells.get("lyrics"))
-    return Labels(
-        artist=_one_line(cells.get("artist")) or UNKNOWN,
-        genre=_one_line(cells.get("genre")) or UNKNOWN,
-        lyrics=lyrics.text if isinstance(lyrics, TimedLyrics) else lyrics,
-        lyric_times=lyrics if isinstance(lyrics, TimedLyrics) else None,
     )
 
 

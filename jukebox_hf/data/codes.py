@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.data.code_files import CODES_FILE, STATE_FILE, CodesInfo, timed_lyrics_from_cells
-from jukebox_hf.data.encoding import encodable_samples
+from jukebox_hf.data.regions import encodable_samples
 from jukebox_hf.data.songs import split_songs
 from jukebox_hf.labels import UNKNOWN, TimedLyrics
 

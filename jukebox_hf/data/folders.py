@@ -6,6 +6,7 @@ list such a folder, so it is read here: audio files in any depth, and beside the
 """
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,14 +17,11 @@ from jukebox_hf.audio.ffmpeg import SUFFIXES as FFMPEG_SUFFIXES
 from jukebox_hf.data.candidates import (
     ColumnNames,
     Found,
-    Labels,
     SkippedSong,
     distinct_names,
-    labels_from_row,
     no_column,
 )
 from jukebox_hf.data.sources import FileSource
-from jukebox_hf.labels import TimedLyrics, read_lyrics
 
 AUDIO_SUFFIXES = FFMPEG_SUFFIXES | {
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc"),
@@ -130,10 +128,10 @@ def read_metadata(path: Path) -> Metadata:
     if path.suffix.lower() == ".jsonl":
         return _read_json_lines(path, text)
     try:
-        table = csv.DictReader(text.splitlines(keepends=True), strict=True)
+        table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         rows = list(table)
     except csv.Error as error:
-        raise ValueError(f"{path}: line {table.line_num}: {error}") from None
+        raise ValueError(f"{path}: line {table.reader.line_num}: {error}") from None
     for number, row in enumerate(rows, start=1):
         if None in row:
             raise ValueError(
@@ -164,7 +162,7 @@ def _read_parquet(path: Path) -> Metadata:
 
     try:
         table = load_dataset("parquet", data_files=os.fspath(path), split="train")
-    except DatasetsError as error:
+    except (DatasetsError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error.__cause__ or error}") from None
     return Metadata(path, table.column_names, list(table))
 
@@ -220,20 +218,8 @@ def _listed_files(
 def _add(
     found: Found, name: str, path: Path, row: Mapping[str, Any], present: Mapping[str, str]
 ) -> None:
-    def make_labels() -> Labels:
-        return labels_from_row(row, present, _timed_lyrics_beside(path))
-
-    found.add(name, FileSource(path), make_labels)
-
-
-def _timed_lyrics_beside(path: Path) -> TimedLyrics | None:
-    """The `.lrc` file of the same name, if there is one."""
     beside = path.with_suffix(".lrc")
-    if not beside.is_file():
-        return None
-    lyrics = read_lyrics(beside)
-    assert isinstance(lyrics, TimedLyrics)
-    return lyrics
+    found.add(name, FileSource(path), row, present, timed=beside if beside.is_file() else None)
 
 
 def _split_folder(folder: Path, split: str | None) -> Path:

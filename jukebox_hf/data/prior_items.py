@@ -2,7 +2,7 @@
 
 Songs go in; items with the codes of one window come out, with the codes of the level above that an
 upsampler needs, and with the labels and lyrics of that window. Both kinds of dataset choose the
-same windows, and give the same codes for them: see `encoding`.
+same windows, and give the same codes for them: see `regions`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +15,9 @@ from torch.utils.data import Dataset
 
 from jukebox_hf.data.candidates import SkippedSong
 from jukebox_hf.data.codes import CodeSongs
-from jukebox_hf.data.encoding import encodable_samples, encoding_margin, region_around
 from jukebox_hf.data.items import ItemWindows, Pick, check_lengths
 from jukebox_hf.data.reading import SongReader
+from jukebox_hf.data.regions import encodable_samples, encoding_margin, region_around
 from jukebox_hf.data.songs import Song
 from jukebox_hf.data.windows import Window
 from jukebox_hf.labels import (

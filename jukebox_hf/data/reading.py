@@ -14,6 +14,7 @@ from jukebox_hf.audio import mix_down
 from jukebox_hf.data.candidates import SkippedSong
 from jukebox_hf.data.items import Pick
 from jukebox_hf.data.songs import Song
+from jukebox_hf.data.sources import reason_to_skip
 from jukebox_hf.data.windows import Window
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class SongReader:
             try:
                 return pick.window, read(pick)
             except (OSError, ValueError) as error:
-                reason = f"{self._songs[pick.window.song].name}: {error}"
+                reason = f"{self._songs[pick.window.song].name}: {reason_to_skip(error)}"
                 if not self._damaged[pick.window.song]:
                     logger.warning("%s; other music takes its place", reason)
                 self._damaged[pick.window.song] = True

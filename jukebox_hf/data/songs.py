@@ -19,7 +19,7 @@ from torch import Tensor
 from jukebox_hf.audio import AudioReader, resampled_length
 from jukebox_hf.data import finding
 from jukebox_hf.data.candidates import Candidate, ColumnNames, Found, SkippedSong
-from jukebox_hf.data.sources import AudioSource, FileSource
+from jukebox_hf.data.sources import AudioSource, FileSource, reason_to_skip
 from jukebox_hf.labels import UNKNOWN, TimedLyrics
 
 # A song that never gets louder than -60 dB of full scale is silent.
@@ -206,8 +206,7 @@ def inspect_song(
     except UnusableSongError:
         raise
     except (OSError, ValueError) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise UnusableSongError(text[:300]) from None
+        raise UnusableSongError(reason_to_skip(error)) from None
     return Song(candidate.name, source, num_samples, rate, *candidate.labels)
 
 

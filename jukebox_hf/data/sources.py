@@ -7,6 +7,7 @@ file in the cache (`HF_HOME/jukebox_hf/decoded`), and read from there.
 
 import hashlib
 import os
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,17 @@ from jukebox_hf.audio.sources import SoundFileSource, Source, open_source
 from jukebox_hf.files import write_atomically
 
 DECODED_BLOCK_SAMPLES = 1 << 18
+
+
+# Where the content of a cell is while it is read; of no interest to anyone.
+TEMPORARY_PREFIX = "jukebox_cell_"
+LONGEST_REASON = 300
+
+
+def reason_to_skip(error: Exception) -> str:
+    """What to say of a song that gave this error: its message, in one line."""
+    text = re.sub(rf"\S*{TEMPORARY_PREFIX}\w*[/\\]", "", str(error))
+    return " ".join(text.split())[:LONGEST_REASON] or type(error).__name__
 
 
 class AudioSource(Protocol):
@@ -93,7 +105,9 @@ class TemporaryAudio:
     """A file that holds some bytes as long as the `with` block lasts."""
 
     def __init__(self, content: bytes, suffix: str) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="jukebox_", ignore_cleanup_errors=True)
+        self._folder = tempfile.TemporaryDirectory(
+            prefix=TEMPORARY_PREFIX, ignore_cleanup_errors=True
+        )
         self.path = Path(self._folder.name) / f"audio{suffix}"
         self.path.write_bytes(content)
 

@@ -16,7 +16,6 @@ from jukebox_hf.data.candidates import (
     Found,
     SkippedSong,
     distinct_names,
-    labels_from_row,
     no_column,
 )
 from jukebox_hf.data.sources import AudioSource, FileSource, RowSource
@@ -124,7 +123,7 @@ def _add(
     present: Mapping[str, str],
 ) -> None:
     if song is not None:
-        found.add(name, song, lambda: labels_from_row(row, present))
+        found.add(name, song, row, present)
     else:
         reason = f"there is no file {path} on this machine" if path else "its cell is empty"
         found.skipped.append(SkippedSong(name, reason))
