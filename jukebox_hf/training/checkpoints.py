@@ -1,9 +1,9 @@
 """A run on disk: everything that is needed to go on bit for bit, whole or not there.
 
-A checkpoint is a folder `step_N`: the model as `from_pretrained` reads it, the averaged weights, the
-state of the optimizer (all safetensors), and `state.json`. It is filled under another name, flushed
-to disk and then renamed, so that neither `kill -9` nor a full disk leaves a broken one. The position
-in the data and all randomness follow from the step (`batches`, `trainer.seed_step`).
+A checkpoint is a folder `step_N`: the model as `from_pretrained` reads it, the averaged weights,
+the state of the optimizer (all safetensors), and `state.json`. It is filled under another name,
+flushed to disk and then renamed, so that neither `kill -9` nor a full disk leaves a broken one. The
+position in the data and all randomness follow from the step (`batches`, `trainer.seed_step`).
 """
 
 import contextlib
@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from jukebox_hf.files import PARTIAL_SUFFIX
+from jukebox_hf.hub.adapters import ADAPTER_WEIGHTS, NEW_ROWS, live_names
 from jukebox_hf.training.optimization import AveragedWeights, trainable
 
 FORMAT_VERSION = 1
 FOLDER = re.compile(r"step_(\d+)")
 STATE, AVERAGES, OPTIMIZER = "state.json", "averages.safetensors", "optimizer.safetensors"
 MODEL, MODEL_INDEX = "model.safetensors", "model.safetensors.index.json"
-TRAINED = "trained.safetensors"  # instead of the model, where most of it is frozen (LoRA)
 SEPARATOR = "|"  # between what the optimizer calls a state and the parameter it belongs to
 
 
@@ -78,7 +78,7 @@ def find_checkpoints(folder: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def durable_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target`; filled without error, it replaces `target` on disk at once.
+    """A temporary folder beside `target`; filled without error, it takes the place of `target`.
 
     Raises:
         SaveError: if the disk is full or refuses; `target` is then what it was.
@@ -191,8 +191,8 @@ def load_state(folder: Path) -> RunState:
         return RunState(**content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
-            f"{folder}: expected a checkpoint of this version's training, but its {STATE} cannot be "
-            f"read ({error})"
+            f"{folder}: expected a checkpoint of this version's training, but its {STATE} cannot "
+            f"be read ({error})"
         ) from error
 
 
@@ -309,7 +309,9 @@ def load_optimizer_tensors(
     for key, value in tensors.items():
         kind, _, name = key.partition(SEPARATOR)
         if name not in parameters:
-            raise ValueError(f"{source}: belongs to another run: it remembers {name}, which is fixed")
+            raise ValueError(
+                f"{source}: belongs to another run: it remembers {name}, which is fixed"
+            )
         example = parameters[name]
         is_moment = value.shape == example.shape and value.ndim > 0
         states.setdefault(name, {})[kind] = placed_like(value, example) if is_moment else value
@@ -332,15 +334,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint's model, in one file or several."""
+    """The tensors of a checkpoint's model, in one file or several, or of its adapter."""
     index = folder / MODEL_INDEX
-    if (folder / TRAINED).is_file():
-        return read_tensors(folder / TRAINED)
+    if (folder / ADAPTER_WEIGHTS).is_file():
+        rows = read_tensors(folder / NEW_ROWS) if (folder / NEW_ROWS).is_file() else {}
+        grown = {name.replace(".weight", ".rows.weight"): tensor for name, tensor in rows.items()}
+        return {**live_names(read_tensors(folder / ADAPTER_WEIGHTS)), **grown}
     if not index.is_file():
         return read_tensors(folder / MODEL)
     files = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     return {
-        name: tensor for file in sorted(files) for name, tensor in read_tensors(folder / file).items()
+        name: tensor
+        for file in sorted(files)
+        for name, tensor in read_tensors(folder / file).items()
     }
 
 

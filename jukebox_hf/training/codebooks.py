@@ -93,7 +93,7 @@ def _kmeans_round(codebook: Codebook, rows: Tensor, generator: torch.Generator) 
     codes, _ = codebook.nearest(rows)
     sums = torch.zeros_like(codebook.vectors)
     counts = torch.zeros(len(sums), device=rows.device)
-    for part, part_codes in zip(rows.split(4096), codes.split(4096), strict=True):
+    for part, part_codes in zip(torch.split(rows, 4096), torch.split(codes, 4096), strict=True):
         # A matrix product: scattered additions on a GPU add in an order that changes.
         one_hot = rows.new_zeros(len(part), len(sums)).scatter_(1, part_codes[:, None], 1.0)
         sums += one_hot.t() @ part

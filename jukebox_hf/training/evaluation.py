@@ -5,11 +5,12 @@ its share of the batches, and all get the result of all.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
@@ -78,7 +79,7 @@ class CodecEvaluation(NamedTuple):
 
 
 class PriorEvaluation(NamedTuple):
-    """A prior on held-out windows. Lower is better; `unigram_bits` is what no context would give."""
+    """A prior on held-out windows. Lower is better; without context it could do `unigram_bits`."""
 
     loss: float
     bits_per_code: float
@@ -107,9 +108,7 @@ def evaluate_codec(
     sums = torch.zeros(8, levels, dtype=torch.float32, device=codec.device)
     totals = torch.zeros(3, dtype=torch.float32, device=codec.device)  # loss, clips, seconds
     counts = torch.zeros(levels, size, dtype=torch.int64, device=codec.device)
-    was_training = codec.training
-    codec.eval()
-    try:
+    with evaluating(codec):
         for audio in batches:
             audio = audio.to(codec.device)
             output = codec(audio, quantize=quantize)
@@ -120,8 +119,6 @@ def evaluate_codec(
             totals += torch.tensor([clips * output.loss.item(), clips, seconds]).to(totals.device)
             for level, codes in enumerate(output.codes or ()):
                 counts[level] += torch.bincount(codes.flatten(), minlength=size)
-    finally:
-        codec.train(was_training)
     sums, totals, counts = (sum_over_processes(part).cpu() for part in (sums, totals, counts))
     loss, clips, seconds = totals.tolist()
     _require(clips)
@@ -129,11 +126,23 @@ def evaluate_codec(
     return CodecEvaluation(
         loss=loss / clips,
         levels=tuple(
-            CodecLevelEvaluation(*means[level], *_usage(counts[level])) for level in range(levels)
+            CodecLevelEvaluation._make([*means[level], *_usage(counts[level])])
+            for level in range(levels)
         ),
         seconds=seconds,
         code_counts=counts,
     )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, the model is in evaluation mode; afterwards in the mode it was in."""
+    was_training = model.training
+    model.train(False)
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def _usage(counts: Tensor) -> tuple[float, float, float]:
@@ -161,9 +170,7 @@ def evaluate_prior(
     config = prior.config
     sums = torch.zeros(6, dtype=torch.float32, device=prior.device)
     counts = torch.zeros(config.codebook_size, dtype=torch.int64, device=prior.device)
-    was_training = prior.training
-    prior.eval()
-    try:
+    with evaluating(prior):
         for batch in batches:
             batch = batch.to(prior.device)
             output = prior(batch.codes, **batch.conditioning())
@@ -174,9 +181,9 @@ def evaluate_prior(
             if compare_labels and batch.labels is not None:
                 wrong, compared = _score_with_wrong_labels(prior, batch)
             row = [float(output.loss), float(output.music_loss), lyric_loss, 1.0]
-            sums += torch.tensor([*(windows * part for part in row), wrong, compared]).to(sums.device)
-    finally:
-        prior.train(was_training)
+            sums += torch.tensor([*(windows * part for part in row), wrong, compared]).to(
+                sums.device
+            )
     loss, music, lyrics, windows, wrong, compared = sum_over_processes(sums).tolist()
     counts = sum_over_processes(counts)
     _require(windows)
@@ -218,4 +225,6 @@ def _rows(part: Tensor | JukeboxLabels, rows: Tensor) -> Tensor | JukeboxLabels:
 
 def _require(examples: float) -> None:
     if not examples:
-        raise ValueError("there is nothing to evaluate on: no songs are long enough, or none are held out")
+        raise ValueError(
+            "there is nothing to evaluate on: no songs are long enough, or none are held out"
+        )

@@ -96,7 +96,7 @@ class RunningMeans:
 
 
 class Progress:
-    """A bar on stderr with loss, steps and seconds of audio per second; nothing if not a terminal."""
+    """A bar on stderr with loss, steps and audio per second; nothing where that is no terminal."""
 
     def __init__(self, total: int, done: int, *, visible: bool) -> None:
         from tqdm import tqdm

@@ -21,11 +21,17 @@ from jukebox_hf.training.optimization import OptimizerName, ScheduleName
 
 PRESETS = "presets"  # folder of the package that holds the built-in ones
 TRACKERS = ("tensorboard", "trackio", "wandb")
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # What may change when a run is resumed: nothing that the weights of a step depend on.
-RESUMABLE = frozenset(
+RESUMABLE = _names(
     "output steps max_minutes save_every keep_checkpoints evaluate_every evaluation_items "
     "sample_every num_samples sample_seconds log_every report_to num_workers device "
-    "accumulation_steps max_failed_steps".split()
+    "accumulation_steps max_failed_steps"
 )
 
 
@@ -95,8 +101,8 @@ class TrainingSettings:
             as random latents, as the original's did.
         revival_threshold: average use below which a code is replaced; `None`: the smaller of the
             config's and 0.15 times the average of all codes.
-        bandwidth_seconds: measure the bandwidth that losses are divided by on so much audio; 0: take
-            the config's.
+        bandwidth_seconds: measure the bandwidth that losses are divided by on so much audio; 0:
+            take the config's.
         min_perplexity_share: warn when the perplexity of a level's codes falls below this share of
             the codebook size.
 
@@ -182,14 +188,30 @@ class TrainingSettings:
         if isinstance(self.report_to, list):
             self.report_to = tuple(self.report_to)
         refuse_unknown(self.report_to, TRACKERS, "report_to")
-        for name in _AT_LEAST_ONE:
-            self._check(name, lambda value: value >= 1, "at least 1")
-        for name in _POSITIVE:
-            self._check(name, lambda value: value > 0, "positive")
-        for name in _NOT_NEGATIVE:
-            self._check(name, lambda value: value >= 0, "at least 0")
-        for name in _BELOW_ONE:
-            self._check(name, lambda value: 0 <= value < 1, "at least 0 and below 1")
+        self._check(
+            "steps clip_samples batch_size accumulation_steps log_every keep_checkpoints "
+            "max_failed_steps",
+            lambda value: value >= 1,
+            "at least 1",
+        )
+        self._check(
+            "learning_rate epsilon max_grad_norm lora_alpha sample_seconds max_minutes decay_steps",
+            lambda value: value > 0,
+            "positive",
+        )
+        self._check(
+            "level lora_rank num_workers warmup_steps decay_start decay_factor weight_decay "
+            "unquantized_steps kmeans_steps revival_threshold bandwidth_seconds "
+            "min_perplexity_share save_every evaluate_every sample_every evaluation_items "
+            "num_samples",
+            lambda value: value >= 0,
+            "at least 0",
+        )
+        self._check(
+            "validation_fraction unknown_artist_share lora_dropout beta1 beta2 ema_decay",
+            lambda value: 0 <= value < 1,
+            "at least 0 and below 1",
+        )
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
         if self.batch_size % self.accumulation_steps:
@@ -206,10 +228,11 @@ class TrainingSettings:
             )
         self._check_task()
 
-    def _check(self, name: str, holds: Any, expectation: str) -> None:
-        value = getattr(self, name)
-        if value is not None and not (math.isfinite(value) and holds(value)):
-            raise ValueError(f"{name} must be {expectation}, got {value}")
+    def _check(self, names: str, holds: Any, expectation: str) -> None:
+        for name in names.split():
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and holds(value)):
+                raise ValueError(f"{name} must be {expectation}, got {value}")
 
     def _check_task(self) -> None:
         """Settings of the one task must not be given to the other."""
@@ -250,7 +273,9 @@ class TrainingSettings:
         known = {entry.name: entry for entry in fields(cls)}
         refuse_unknown(content, known, source)
         try:
-            return cls(**{name: _number(known[name].type, value) for name, value in content.items()})
+            return cls(
+                **{name: _number(known[name].type, value) for name, value in content.items()}
+            )
         except TypeError as error:
             raise ValueError(f"{source}: {error}; give at least `task`") from error
         except ValueError as error:
@@ -263,7 +288,7 @@ class TrainingSettings:
         return replace(self, **changes)
 
     def resumed_with(self, changes: Mapping[str, Any]) -> "TrainingSettings":
-        """A copy for going on with a run. `ValueError` for changes that would make it another run."""
+        """A copy for going on with a run. `ValueError` for changes that make it another run."""
         changed = {name: value for name, value in changes.items() if getattr(self, name) != value}
         for name in changed:
             if name not in RESUMABLE:
@@ -275,7 +300,7 @@ class TrainingSettings:
         return replace(self, **changed)
 
     def save(self, path: Path) -> None:
-        """Write a YAML file that `load` reads back equal. Settings at their default are left out."""
+        """Write a YAML file that `load` reads back equal, without what is at its default."""
         text = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
         write_atomically(path, lambda temporary: _write_text(temporary, text))
 
@@ -283,29 +308,14 @@ class TrainingSettings:
         """What differs from the defaults, as plain values."""
         given = {}
         for entry, value in zip(fields(self), asdict(self).values(), strict=True):
-            default = entry.default_factory() if callable(entry.default_factory) else entry.default  # type: ignore[misc]
+            default = entry.default_factory() if callable(entry.default_factory) else entry.default
             if value != default:
                 given[entry.name] = list(value) if isinstance(value, tuple) else value
         return given
 
 
-_AT_LEAST_ONE = (
-    "steps clip_samples batch_size accumulation_steps log_every keep_checkpoints "
-    "max_failed_steps".split()
-)
-_POSITIVE = (
-    "learning_rate epsilon max_grad_norm lora_alpha sample_seconds max_minutes decay_steps".split()
-)
-_NOT_NEGATIVE = (
-    "level lora_rank num_workers warmup_steps decay_start decay_factor weight_decay "
-    "unquantized_steps kmeans_steps revival_threshold bandwidth_seconds min_perplexity_share "
-    "save_every evaluate_every sample_every evaluation_items num_samples".split()
-)
-_BELOW_ONE = (
-    "validation_fraction unknown_artist_share lora_dropout beta1 beta2 ema_decay".split()
-)
-_PRIOR_ONLY = "codec level lora_rank labels unknown_artist_share".split()
-_CODEC_ONLY = "unquantized_steps kmeans_steps revival_threshold".split()
+_PRIOR_ONLY = ("codec", "level", "lora_rank", "labels", "unknown_artist_share")
+_CODEC_ONLY = ("unquantized_steps", "kmeans_steps", "revival_threshold")
 
 
 def preset_names() -> list[str]:

@@ -16,6 +16,7 @@ from torch.utils.data import default_collate
 from jukebox_hf.generation.noise import uniform_noise
 from jukebox_hf.generation.sampling import SamplingSettings, WindowSampler
 from jukebox_hf.labels import UNKNOWN_ID, JukeboxLabels, JukeboxProcessor
+from jukebox_hf.precision import exact_float32
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.training.batches import derived_seed
 from jukebox_hf.training.codebooks import (
@@ -30,11 +31,14 @@ from jukebox_hf.training.evaluation import (
     PriorEvaluation,
     evaluate_codec,
     evaluate_prior,
+    evaluating,
 )
+from jukebox_hf.training.finetuning import save_adapter
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.vqvae import JukeboxVQVAE
 
 BatchT = TypeVar("BatchT")
+EncodeBatch = Callable[[JukeboxVQVAE, Mapping[str, Any]], Mapping[str, Any]]
 SAMPLING = SamplingSettings(temperature=0.99)
 
 
@@ -61,11 +65,11 @@ class Task(Protocol[BatchT]):
     def complete(self) -> bool:
         """Whether the whole model takes part, so that losses can be compared."""
 
-    def collate(self, items: Sequence[Any]) -> BatchT:
-        """Make a batch of examples."""
+    def collate(self, items: Sequence[Any]) -> Any:
+        """Put examples together, in a worker."""
 
-    def to_device(self, batch: BatchT, device: torch.device) -> BatchT:
-        """Move a batch."""
+    def to_device(self, batch: Any, device: torch.device) -> BatchT:
+        """Make a batch of what `collate` gave, where the model is."""
 
     def audio_seconds(self, batch: BatchT) -> float:
         """Seconds of audio that a batch stands for."""
@@ -150,7 +154,7 @@ class CodecTask:
 
     @torch.no_grad()
     def _gather_latents(self, steps: Iterable[list[Tensor]]) -> list[Tensor]:
-        """Latents of each level (n, codebook_dim), of all processes, in the order of the examples."""
+        """Latents of each level (n, codebook_dim), of all processes, in the examples' order."""
         found: list[list[Tensor]] = [[] for _ in self.model.levels]
         for parts in steps:
             for level, rows in enumerate(found):
@@ -203,8 +207,8 @@ class CodecTask:
         size = self.model.config.codebook_size
         floor = self.settings.min_perplexity_share * size
         return [
-            f"level {level} has collapsed: the perplexity of its codes is {found.perplexity:.0f} of "
-            f"{size} (under {floor:.0f}), so most of the codebook is wasted. Train longer "
+            f"level {level} has collapsed: the perplexity of its codes is {found.perplexity:.0f} "
+            f"of {size} (under {floor:.0f}), so most of the codebook is wasted. Train longer "
             "unquantized (unquantized_steps), start from k-means (kmeans_steps), or lower the "
             "learning rate"
             for level, found in enumerate(evaluation.levels)
@@ -217,9 +221,7 @@ class CodecTask:
         config = self.model.config
         wanted = int(self.settings.sample_seconds * config.sampling_rate)
         found: dict[str, Tensor] = {}
-        was_training = self.model.training
-        self.model.eval()
-        try:
+        with evaluating(self.model):
             for audio in take_items(batches, self.settings.num_samples):
                 number = sum(name.endswith("original") for name in found)
                 audio = audio[None, :, :wanted].to(self.model.device)
@@ -227,8 +229,6 @@ class CodecTask:
                 found[f"song_{number}_original"] = audio[0].float().cpu()
                 for level, reconstruction in enumerate(output.reconstructions):
                     found[f"song_{number}_level_{level}"] = reconstruction[0].float().cpu()
-        finally:
-            self.model.train(was_training)
         return AudibleSamples(config.sampling_rate, found)
 
     def save(self, folder: Path, state: Mapping[str, Tensor]) -> None:
@@ -248,13 +248,24 @@ class PriorTask:
         *,
         processor: JukeboxProcessor | None = None,
         codec: JukeboxVQVAE | None = None,
+        encode: EncodeBatch | None = None,
         process: int = 0,
     ) -> None:
-        """`processor` is saved with the prior; `codec` decodes samples, which need it."""
+        """What is needed around the prior.
+
+        Args:
+            model: the prior.
+            settings: of the run.
+            processor: is saved with the prior.
+            codec: decodes samples, and encodes where examples are audio.
+            encode: a batch of examples with audio to one with codes, given the codec.
+            process: number of this process.
+        """
         self.model = model
         self.settings = settings
         self.processor = processor
         self.codec = codec
+        self.encode = encode
         self.process = process
         self._part = 0
         self._step = 0
@@ -263,12 +274,19 @@ class PriorTask:
     def complete(self) -> bool:
         return True
 
-    def collate(self, items: Sequence[Mapping[str, Any]]) -> PriorBatch:
-        batch = default_collate([dict(item) for item in items])
-        return PriorBatch(**{name: batch.get(name) for name in PriorBatch._fields})
+    def collate(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = default_collate([dict(item) for item in items])
+        return batch
 
-    def to_device(self, batch: PriorBatch, device: torch.device) -> PriorBatch:
-        return batch.to(device)
+    def to_device(self, batch: Mapping[str, Any], device: torch.device) -> PriorBatch:
+        """Move a batch, and encode it if it is audio."""
+        if "audio" in batch:
+            assert self.codec is not None, "audio needs the codec"
+            assert self.encode is not None, "audio needs its dataset's encode"
+            audio = batch["audio"].to(device, non_blocking=True)
+            with exact_float32(device):  # codes must be those of a cache
+                batch = self.encode(self.codec, {**batch, "audio": audio})
+        return PriorBatch._make(batch.get(name) for name in PriorBatch._fields).to(device)
 
     def audio_seconds(self, batch: PriorBatch) -> float:
         config = self.model.config
@@ -308,31 +326,32 @@ class PriorTask:
 
     @torch.no_grad()
     def samples(self, batches: Iterable[PriorBatch]) -> AudibleSamples:
-        """Takes sampled from nothing, with the labels, lyrics and upper codes of held-out windows."""
+        """Takes sampled from nothing, with what conditions some held-out windows."""
         if self.codec is None:
-            raise ValueError("samples need the codec that decodes them; set `codec`, or sample_every=0")
+            raise ValueError(
+                "samples need the codec that decodes them; set `codec`, or sample_every=0"
+            )
         config = self.model.config
         wanted = int(self.settings.sample_seconds * config.sampling_rate / config.hop_length)
         length = min(config.context_length, max(1, wanted))
         found: dict[str, Tensor] = {}
-        was_training = self.model.training
-        self.model.eval()
-        try:
+        with evaluating(self.model):
             sampler = WindowSampler(self.model, SAMPLING, 1)
             for number, window in enumerate(take_items(batches, self.settings.num_samples)):
                 window = window.to(self.model.device)
-                given = self.model.condition(**window.conditioning())  # type: ignore[arg-type]
+                given = self.model.condition(**window.conditioning())
                 noise = uniform_noise(
                     seed=self.settings.seed, take=number, level=config.level, start=0, count=length
                 )
                 codes = sampler.sample(window.codes[:, :0], noise[None], given)
                 audio = self.codec.decode(codes.clone(), config.level)
                 found[f"take_{number}"] = audio[0].float().cpu()
-        finally:
-            self.model.train(was_training)
         return AudibleSamples(config.sampling_rate, found)
 
     def save(self, folder: Path, state: Mapping[str, Tensor]) -> None:
+        if self.settings.lora_rank:
+            save_adapter(self.model, self.processor, folder, state)
+            return
         self.model.save_pretrained(folder, state_dict=dict(state))
         if self.processor is not None:
             self.processor.save_pretrained(folder)
@@ -342,7 +361,7 @@ class PriorTask:
 
 
 def take_items(batches: Iterable[Any], count: int) -> Iterator[Any]:
-    """The first `count` items of some batches: (1, samples) of audio, `PriorBatch`es of one window."""
+    """The first `count` items of batches: (1, samples) of audio, `PriorBatch`es of one window."""
     left = count
     for batch in batches:
         if isinstance(batch, PriorBatch):
@@ -358,7 +377,11 @@ def take_items(batches: Iterable[Any], count: int) -> Iterator[Any]:
 
 def _select(batch: PriorBatch, rows: Tensor) -> PriorBatch:
     parts = [
-        part.select(rows) if isinstance(part, JukeboxLabels) else part if part is None else part[rows]
+        part.select(rows)
+        if isinstance(part, JukeboxLabels)
+        else part
+        if part is None
+        else part[rows]
         for part in batch
     ]
     return PriorBatch(*parts)  # type: ignore[arg-type]

@@ -292,7 +292,7 @@ class JukeboxTrainer:
         return torch.autocast(self.accelerator.device.type, dtype=dtype)
 
     def _scale_gradients(self) -> float:
-        """Undo the loss scale, clip, and return the norm before clipping, which may not be finite."""
+        """Undo the loss scale, clip, and return the norm before clipping, perhaps not finite."""
         parameters = (group["params"] for group in self.optimizer.param_groups)
         gradients = [p.grad for group in parameters for p in group if p.grad is not None]
         return scale_gradients(gradients, self.settings.max_grad_norm, self.state.loss_scale)
@@ -442,14 +442,16 @@ class JukeboxTrainer:
     def _validation_batches(self, count: int) -> Iterator[Any] | None:
         if self.parts.validation is None or not count:
             return None
-        return load_once(
+        batches = load_once(
             self.parts.validation,
             self.task.collate,
             num_examples=count,
             batch_size=self.share.part_size,
             process=self.share.process,
             processes=self.share.processes,
+            num_workers=self.settings.num_workers,
         )
+        return (self.task.to_device(batch, self.accelerator.device) for batch in batches)
 
     def make_samples(self) -> list[Path]:
         """Write something to listen to into `samples/step_N/`; the main process does it alone."""
@@ -464,7 +466,9 @@ class JukeboxTrainer:
             batch_size=1,
         )
         with self._averaged(), self._autocast():
-            samples = self.task.samples(batches)
+            samples = self.task.samples(
+                self.task.to_device(batch, self.accelerator.device) for batch in batches
+            )
         folder = self.folder / "samples" / checkpoint_name(step)
         written = []
         try:
@@ -575,13 +579,10 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     Raises:
         ValueError: for a device that is not there.
     """
-    available = {
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-        "cpu": lambda: True,
-        "auto": lambda: True,
-    }
-    if not available[settings.device]():
+    missing = (settings.device == "cuda" and not torch.cuda.is_available()) or (
+        settings.device == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing:
         raise ValueError(f"device {settings.device!r} is not available here; use auto or cpu")
     return Accelerator(
         cpu=settings.device == "cpu",

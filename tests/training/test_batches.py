@@ -90,7 +90,9 @@ def test_a_batch_larger_than_the_data_spans_epochs() -> None:
 
 
 def test_uneven_shares_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"multiple of 6 \(3 processes, each accumulating 2\), got 8"):
+    with pytest.raises(
+        ValueError, match=r"multiple of 6 \(3 processes, each accumulating 2\), got 8"
+    ):
         Share(8, 2, 0, 3).check()
 
 

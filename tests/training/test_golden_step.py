@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor, nn
 
 from jukebox_hf.hub.names import openai_targets
@@ -37,14 +36,18 @@ def take_step(model: nn.Module, settings: Mapping[str, Any], loss_scale: float) 
 def assert_parameters(model: nn.Module, tensors: Mapping[str, Tensor], rate: float) -> int:
     """Compare those that the golden file holds; returns how many."""
     prefix = "param_after_step."
-    stored = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    stored = {
+        name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)
+    }
     parameters = dict(model.named_parameters())
     compared = 0
     for name, target in openai_targets(stored).items():
         if target.name in parameters:  # a tied output layer goes by its embedding's name
             parameter = parameters[target.name]
             assert parameter.grad is not None
-            error = (parameter.detach() - (stored[name].T if target.transposed else stored[name])).abs()
+            error = (
+                parameter.detach() - (stored[name].T if target.transposed else stored[name])
+            ).abs()
             # The first step moves a weight by about the learning rate, whatever the gradient, in
             # the direction of its sign: only where rounding cannot turn it round.
             size = parameter.grad.abs()

@@ -137,7 +137,12 @@ def test_learning_rate_factors_are_the_originals() -> None:
 def test_cosine_goes_from_one_to_its_end_and_stays() -> None:
     def factor(step: int) -> float:
         return learning_rate_factor(
-            step, schedule="cosine", warmup_steps=0, decay_start=10, decay_steps=20, decay_factor=0.1
+            step,
+            schedule="cosine",
+            warmup_steps=0,
+            decay_start=10,
+            decay_steps=20,
+            decay_factor=0.1,
         )
 
     assert factor(0) == factor(10) == 1

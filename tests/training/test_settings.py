@@ -19,7 +19,9 @@ from jukebox_hf.training.settings import (
 def test_unknown_settings_are_refused_with_the_nearest_name(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("task: vqvae\nlearning_rat: 1e-3\n")
-    with pytest.raises(ValueError, match=r"run.yaml: unknown setting 'learning_rat'. Did you mean 'learning_rate'"):
+    with pytest.raises(
+        ValueError, match=r"run.yaml: unknown setting 'learning_rat'. Did you mean 'learning_rate'"
+    ):
         TrainingSettings.load(path)
 
 
@@ -30,7 +32,7 @@ def test_unknown_settings_are_refused_with_the_nearest_name(tmp_path: Path) -> N
         ({"task": "codec"}, "task.* expected one of"),
         ({"task": "vqvae", "steps": 0}, "steps must be at least 1, got 0"),
         ({"task": "vqvae", "learning_rate": -1.0}, "learning_rate must be positive, got -1"),
-        ({"task": "vqvae", "learning_rate": float("nan")}, "learning_rate must be positive, got nan"),
+        ({"task": "vqvae", "learning_rate": float("nan")}, "must be positive, got nan"),
         ({"task": "vqvae", "validation_fraction": 1}, "at least 0 and below 1, got 1"),
         ({"task": "vqvae", "batch_size": 8, "accumulation_steps": 3}, "must divide batch_size"),
         ({"task": "vqvae", "schedule": "steps"}, "needs decay_steps"),
@@ -145,5 +147,7 @@ def test_every_preset_loads_and_says_what_to_expect(name: str) -> None:
 
 
 def test_an_unknown_preset_is_named_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"no preset is called 'smal_vqvae'; did you mean 'small_vqvae'"):
+    with pytest.raises(
+        ValueError, match=r"no preset is called 'smal_vqvae'; did you mean 'small_vqvae'"
+    ):
         preset_path("smal_vqvae")

@@ -1,0 +1,116 @@
+"""What training leaves behind: a model folder that `System.open` reads.
+
+The component that was trained is written in full. The others of the model it belongs to are
+referred to where they are on the Hub, and put beside it where they are on this machine.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from jukebox_hf.hub import AdapterReference, ComponentReference, Manifest, System, save_manifest
+from jukebox_hf.hub.conversion import default_generation
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.training.checkpoints import AVERAGES, OPTIMIZER, STATE
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+
+SaveComponent = Callable[[Path, Mapping[str, Tensor]], None]
+# What a checkpoint holds beside a model.
+NOT_THE_MODEL = frozenset({STATE, AVERAGES, OPTIMIZER})
+
+
+class SystemExport:
+    """Writes one trained component and a manifest that names all components.
+
+    Args:
+        name: of the component, "vqvae" or "prior_N".
+        config: of the component.
+        save: writes it into a folder from a complete state dict.
+        base: the model whose other components belong to it, if any.
+        is_adapter: `save` writes an adapter for the component of `base`, not the component.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: JukeboxVQVAEConfig | JukeboxPriorConfig,
+        save: SaveComponent,
+        *,
+        base: System | None = None,
+        is_adapter: bool = False,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.save = save
+        self.base = base
+        self.is_adapter = is_adapter
+
+    def __call__(self, folder: Path, state: Mapping[str, Tensor]) -> None:
+        """Fill a folder that exists."""
+        own = f"adapter_{self.name}" if self.is_adapter else self.name
+        (folder / own).mkdir()
+        self.save(folder / own, state)
+        components = {} if self.is_adapter else {self.name: ComponentReference(subfolder=own)}
+        adapters = []
+        if self.is_adapter:
+            adapters.append(AdapterReference(subfolder=own, component=self.name))
+        if self.base is not None:
+            for name in self.base.manifest.components:
+                if name not in components:
+                    components[name] = place_component(self.base, name, folder)
+            # An adapter on top of another one is not a thing: the new one takes its place.
+            adapters += [a for a in self.base.manifest.adapters if a.component != self.name]
+        save_manifest(
+            folder,
+            Manifest(
+                dict(sorted(components.items(), key=lambda item: (item[0] != "vqvae", item[0]))),
+                generation=self._generation(),
+                licence=None if self.base is None else self.base.manifest.licence,
+                adapters=adapters,
+            ),
+        )
+
+    def _generation(self) -> dict[str, Any]:
+        """Sampling defaults: those of the base, and what suits the new component beside them."""
+        configs: list[JukeboxVQVAEConfig | JukeboxPriorConfig] = [self.config]
+        known: dict[str, Any] = {}
+        if self.base is not None:
+            known = self.base.manifest.generation
+            levels = [level for level in self.base.prior_levels if f"prior_{level}" != self.name]
+            configs += [self.base.prior_config(level) for level in levels]
+        fresh = default_generation(configs)
+        for name, value in known.items():
+            fresh[name] = {**fresh.get(name, {}), **value} if isinstance(value, dict) else value
+        return fresh
+
+
+def place_component(system: System, name: str, folder: Path) -> ComponentReference:
+    """Refer to a component of `system` on the Hub, or put it into `folder` if it is local."""
+    reference = system.manifest.components[name]
+    revision = system.revisions[name]
+    if reference.repo_id is not None:
+        return ComponentReference(reference.subfolder, reference.repo_id, revision)
+    if not Path(system.source).is_dir():
+        return ComponentReference(reference.subfolder, system.source, revision)
+    target = folder / name
+    target.mkdir()
+    for path in sorted(system.component_path(name).iterdir()):
+        is_model_file = path.suffix in (".json", ".safetensors") and path.name not in NOT_THE_MODEL
+        if path.is_file() and is_model_file and path.name != "jukebox.json":
+            link_or_copy(path, target / path.name)
+    return ComponentReference(subfolder=name)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name; a copy where the file system cannot do that.
+
+    Model files are only ever replaced, never written into, so that both names stay what they are.
+    """
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
