@@ -34,6 +34,8 @@ def find_songs(
 ) -> Found:
     """What a dataset lists; see `songs.open_songs` for the arguments and errors."""
     name, path = os.fspath(dataset), Path(dataset)
+    if not name:
+        _check_repository_name(name)
     if path.is_file():
         if path.suffix.lower() not in METADATA_SUFFIXES:
             raise ValueError(

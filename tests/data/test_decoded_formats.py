@@ -1,0 +1,78 @@
+"""Formats that only FFmpeg reads are decoded once, and read exactly from then on."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from jukebox_hf.audio import load_audio
+from jukebox_hf.data import ClipDataset, open_songs
+from tests.data.song_files import write_song
+
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg is not installed")
+
+
+@pytest.fixture
+def music(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "music"
+    wav = write_song(folder / "a.wav", 3.0, rate=44100, channels=2)
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", wav, "-c:a", "aac", folder / "a.m4a"], check=True
+    )
+    wav.unlink()
+    return folder
+
+
+@needs_ffmpeg
+def test_clips_of_m4a_are_exact_and_decoded_once(music: Path, tmp_path: Path) -> None:
+    whole = load_audio(music / "a.m4a", 22050, mono=True)
+    (song,) = open_songs(music).songs
+    assert song.path == music / "a.m4a"
+    (decoded,) = (tmp_path / "cache" / "jukebox_hf" / "decoded").iterdir()
+    written = decoded.stat().st_mtime_ns
+    dataset = ClipDataset([song], sampling_rate=22050, clip_samples=5000, shift=True)
+    for item in range(len(dataset)):
+        clip = dataset[item]
+        offset = clip["offset_samples"]
+        expected = whole[:, offset : offset + 5000]
+        assert (clip["audio"] - expected).abs().max() < 1e-6
+    assert whole.shape[1] == clip["total_samples"]
+    open_songs(music)
+    assert decoded.stat().st_mtime_ns == written
+
+
+@needs_ffmpeg
+def test_changed_file_is_decoded_again(music: Path, tmp_path: Path) -> None:
+    open_songs(music)
+    wav = write_song(tmp_path / "b.wav", 2.0, rate=44100, channels=1)
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", wav, music / "a.m4a"], check=True)
+    (song,) = open_songs(music).songs
+    assert song.duration_seconds == pytest.approx(2.0, abs=0.1)
+
+
+@needs_ffmpeg
+def test_m4a_inside_a_table_is_decoded_too(music: Path, tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    content = (music / "a.m4a").read_bytes()
+    Dataset.from_dict({"audio": [{"bytes": content, "path": "x.m4a"}]}).save_to_disk(tmp_path / "t")
+    (song,) = open_songs(tmp_path / "t").songs
+    assert song.name == "x.m4a"
+    with song.open(44100) as reader:
+        whole = load_audio(music / "a.m4a", 44100)
+        assert (reader.read(1000, 500).audio - whole[:, 1000:1500]).abs().max() < 1e-6
+
+
+def test_missing_ffmpeg_skips_the_song_and_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "cache"))
+    write_song(tmp_path / "music" / "a.wav", 1.0)
+    (tmp_path / "music" / "b.m4a").write_bytes(b"\x00\x00\x00\x20ftypM4A \xff\xff")
+    found = open_songs(tmp_path / "music")
+    assert [song.name for song in found.songs] == ["a.wav"]
+    assert "install it" in found.skipped[0].reason

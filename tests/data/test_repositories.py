@@ -1,0 +1,117 @@
+"""Datasets on the Hub: which are fetched as folders, which are read as tables."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+from jukebox_hf.data import encode_dataset, open_codes, open_songs
+from tests.data.song_files import tiny_codec, write_song, write_songs
+
+
+class FakeHub:
+    """Repositories that are folders: their files are listed, and fetched by not moving them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.online = True
+        self.fetched: list[dict[str, Any]] = []
+
+    def list_repo_files(self, repo_id: str, *, repo_type: str, revision: str | None) -> list[str]:
+        assert repo_type == "dataset"
+        if not self.online:
+            raise OfflineModeIsEnabled("offline")
+        folder = self.root / repo_id
+        return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+
+    def snapshot_download(self, repo_id: str, **options: Any) -> str:
+        self.fetched.append(options)
+        if not (self.root / repo_id).is_dir():
+            raise LocalEntryNotFoundError("not in the cache")
+        return str(self.root / repo_id)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    hub = FakeHub(tmp_path / "hub")
+    monkeypatch.setattr(
+        huggingface_hub.HfApi,
+        "list_repo_files",
+        lambda _, *args, **kw: hub.list_repo_files(*args, **kw),
+    )
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", hub.snapshot_download)
+    return hub
+
+
+def test_repository_laid_out_as_audio_folder_is_fetched_and_read_as_one(hub: FakeHub) -> None:
+    folder = hub.root / "me" / "music"
+    write_song(folder / "train" / "a.wav", 0.5)
+    write_song(folder / "test" / "b.mp3", 0.5, rate=8000)
+    (folder / "train" / "metadata.csv").write_text("file_name,artist\na.wav,A\n")
+    (folder / "README.md").write_text("# Music")
+    (song,) = open_songs("me/music", revision="v1").songs
+    assert (song.name, song.artist) == ("train/a.wav", "A")
+    (options,) = hub.fetched
+    assert options["revision"] == "v1"
+    assert options["repo_type"] == "dataset"
+    assert {"*.wav", "*.mp3", "*.lrc", "metadata.csv", "*/metadata.csv"} <= set(
+        options["allow_patterns"]
+    )
+
+
+def test_without_a_connection_what_was_fetched_before_is_used(hub: FakeHub) -> None:
+    write_songs(hub.root / "me" / "music", [0.5])
+    hub.online = False
+    assert len(open_songs("me/music").songs) == 1
+    assert hub.fetched == [{"repo_type": "dataset", "revision": None, "local_files_only": True}]
+    with pytest.raises(OSError, match="me/other"):
+        open_songs("me/other")
+
+
+@pytest.mark.parametrize("name", ["./gone", "/no/where/at/all", "~/music", "a/b/c", ""])
+def test_names_that_can_only_be_folders_are_not_looked_for_on_the_hub(
+    hub: FakeHub, name: str
+) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .* or OWNER/NAME on the Hub"):
+        open_songs(name)
+    assert not hub.fetched
+
+
+def test_codes_are_opened_from_a_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `push_to_hub` leaves it: a parquet file and the description of the codec."""
+    import datasets
+
+    songs = open_songs(write_songs(tmp_path / "music", [1.0, 0.5])).songs
+    encode_dataset(songs, tiny_codec(), tmp_path / "codes")
+    local = open_codes(tmp_path / "codes")
+    repository = tmp_path / "hub" / "me" / "codes"
+    (repository / "data").mkdir(parents=True)
+    table = datasets.load_from_disk(tmp_path / "codes")
+    table.to_parquet(repository / "data" / "train-00000-of-00001.parquet")
+    shutil.copy(tmp_path / "codes" / "jukebox_codes.json", repository)
+
+    def fetch(repo_id: str, name: str, **_: Any) -> str:
+        return str(tmp_path / "hub" / repo_id / name)
+
+    load = datasets.load_dataset
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda name, **kw: load(str(tmp_path / "hub" / name), **kw)
+    )
+    remote = open_codes("me/codes")
+    assert remote.info == local.info
+    for number, level in [(0, 0), (1, 2)]:
+        assert remote.codes(number, level).equal(local.codes(number, level))
+    assert remote.songs == tuple(
+        song._replace(row=remote.songs[number].row) for number, song in enumerate(local.songs)
+    )
+
+
+def test_missing_folder_of_codes_is_one_sentence() -> None:
+    with pytest.raises(FileNotFoundError, match="there is no folder '/no/such/folder' with codes"):
+        open_codes("/no/such/folder")
