@@ -209,8 +209,8 @@ def make_plan(
     num_levels = codec.num_levels
     notes: list[str] = []
     to_level = _finest_level(system, num_levels, to_level, notes)
-    wanted = range(to_level, num_levels)
-    check_levels(given, wanted)
+    wanted = [level for level in system.prior_levels if level >= to_level]
+    check_levels(given, range(to_level, num_levels))
     fallbacks = _fallbacks(system.manifest.generation, defaults or {})
     levels = {level: level_settings(level, num_levels, fallbacks, given) for level in wanted}
     fitter = _Fitter(system, wanted, notes)
@@ -228,12 +228,31 @@ def make_plan(
         sampling_rate=codec.sampling_rate,
         notes=tuple(dict.fromkeys(notes)),
     )
-    if not any(plan.takes_at(level.level) for level in plan.levels):
+    _check_levels_to_sample(system, plan)
+    return plan
+
+
+def _check_levels_to_sample(system: System, plan: Plan) -> None:
+    """Raise `ValueError` if there is nothing to sample, or no prior for something."""
+    needed = [
+        level for level in range(plan.settings.to_level, plan.num_levels) if plan.takes_at(level)
+    ]
+    if not needed:
         raise ValueError(
             "there is nothing to sample: the given codes fill every piece at the levels asked for; "
             "ask for more seconds, or for a finer level"
         )
-    return plan
+    missing = [level for level in needed if level not in system.prior_levels]
+    if missing:
+        has = ", ".join(f"prior_{level}" for level in system.prior_levels) or "no priors"
+        raise ValueError(
+            f"{system.source} has no prior for level {_enumerate(missing)}, only {has}; "
+            + (
+                "begin with codes of that level (`jukebox upsample`)"
+                if max(missing) > max(system.prior_levels, default=-1)
+                else "stop at a coarser level (--to-level), or complete the model"
+            )
+        )
 
 
 def _fallbacks(
@@ -248,33 +267,29 @@ def _fallbacks(
 
 
 def _finest_level(system: System, num_levels: int, to_level: int | None, notes: list[str]) -> int:
+    """The level to go to: the one asked for, else the finest that priors lead to."""
+    if to_level is not None:
+        if not 0 <= to_level < num_levels:
+            raise ValueError(
+                f"there is no level {to_level}; choose --to-level from 0, the finished music, to "
+                f"{num_levels - 1}, the top"
+            )
+        return to_level
     available = set(system.prior_levels)
-    reachable = num_levels
+    reachable = max(available, default=0)
     while reachable - 1 in available:
         reachable -= 1
-    if reachable == num_levels:
-        raise ValueError(
-            f"this model has no prior for its top level {num_levels - 1}; "
-            f"it has {', '.join(f'prior_{level}' for level in sorted(available)) or 'none'}"
+    if reachable:
+        notes.append(
+            f"this model has priors down to level {reachable} only; the music will sound coarse"
         )
-    if to_level is None:
-        if reachable:
-            notes.append(
-                f"this model has priors down to level {reachable} only; the music will sound coarse"
-            )
-        return reachable
-    if not reachable <= to_level < num_levels:
-        raise ValueError(
-            f"level {to_level} cannot be reached with this model; "
-            f"choose --to-level from {reachable} to {num_levels - 1} ({num_levels - 1} is the top)"
-        )
-    return to_level
+    return reachable
 
 
 class _Fitter:
     """Makes the plan of single takes for one model."""
 
-    def __init__(self, system: System, levels: range, notes: list[str]) -> None:
+    def __init__(self, system: System, levels: Sequence[int], notes: list[str]) -> None:
         self.levels = levels
         self.notes = notes
         self.codec = system.vqvae_config()

@@ -1,0 +1,359 @@
+"""Music does not depend on how it was made: batches, interruptions, chains elsewhere."""
+
+import gc
+import itertools
+import weakref
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from jukebox_hf.codes import Codes
+from jukebox_hf.generation import memory
+from jukebox_hf.generation.levels import LevelSampler, Piece, Row, next_batch
+from jukebox_hf.generation.plan import LevelPlan
+from jukebox_hf.generation.run import Generation
+from jukebox_hf.generation.settings import Prompt
+from jukebox_hf.generation.windows import Run
+from jukebox_hf.hub import System
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from tests.generation.making import assert_same_codes, make, plan_of
+
+LEVELS = (2, 1, 0)
+
+
+def test_a_piece_has_the_length_asked_for_at_every_level(tiny: System) -> None:
+    codes = make(tiny, plan_of(tiny, seconds=0.6))[1]
+    assert [len(codes[level]) for level in LEVELS] == [37, 148, 592]
+
+
+def test_batch_of_five_equals_five_single_takes(tiny: System) -> None:
+    together = make(tiny, plan_of(tiny, 5, seconds=0.3))
+    prompt = plan_of(tiny, 1, seconds=0.3).takes[0].prompt
+    for number in range(1, 6):
+        alone = make(tiny, plan_of(tiny, {number: prompt}))
+        assert_same_codes(alone, {number: together[number]})
+    assert len({tuple(together[number][0].tolist()) for number in together}) == 5
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_batch_size_does_not_matter(tiny: System, size: int) -> None:
+    plan = plan_of(tiny, 3, to_level=1)
+    whole = make(tiny, plan)
+    assert_same_codes(make(tiny, plan, batch_sizes=dict.fromkeys(range(3), size)), whole)
+
+
+@pytest.mark.parametrize("chains", [1, {1: 2}])
+def test_interrupted_equals_uninterrupted(tiny: System, chains: Any) -> None:
+    """Stopped after every single batch of windows, each time gone on with by another object."""
+    prompts = {
+        1: Prompt(seconds=0.6, primer=torch.rand(1, 1500) - 0.5),
+        2: Prompt(genre="jazz", seconds=0.6),
+        3: Prompt(seconds=0.9),
+    }
+    plan = plan_of(tiny, prompts, chains=chains, to_level=1)
+    whole = Generation(tiny, plan)
+    reports = list(whole)
+    state: dict[str, Any] = {}
+    steps = 0
+    while True:
+        part = Generation(tiny, plan, **state)
+        if next(iter(part), None) is None:
+            break
+        steps += 1
+        state = {
+            "codes": part.codes,
+            "chains": {
+                key: [row.codes[: row.done] for row in rows] for key, rows in part.chains.items()
+            },
+            "seams": part.seams,
+            "batch_sizes": part.batch_sizes,
+        }
+    assert steps == len(reports)
+    assert_same_codes(part.codes, whole.codes)
+    assert part.seams == whole.seams
+    for number in prompts:
+        assert torch.equal(part.decode(number, 1), whole.decode(number, 1))
+
+
+def test_takes_of_different_lengths_and_primers_share_batches_where_they_can(tiny: System) -> None:
+    prompts = {
+        1: Prompt(seconds=0.6),
+        2: Prompt(seconds=0.9),
+        3: Prompt(seconds=0.6, primer=torch.rand(2, 2000) - 0.5),
+    }
+    together = make(tiny, plan_of(tiny, prompts, to_level=1))
+    for number, prompt in prompts.items():
+        alone = make(tiny, plan_of(tiny, {number: prompt}, to_level=1))
+        assert_same_codes(alone, {number: together[number]})
+
+
+def test_primer_is_encoded_and_kept(tiny: System) -> None:
+    audio = torch.rand(1, 1285) - 0.5
+    plan = plan_of(tiny, {1: Prompt(seconds=0.3, primer=audio)})
+    generation = Generation(tiny, plan)
+    for _ in generation:
+        pass
+    expected = generation.codec.encode(audio[None, :, :1280])
+    for level, codes in enumerate(expected):
+        assert torch.equal(generation.codes[1][level][: codes.shape[1]], codes[0])
+
+
+def test_upsampling_given_codes_equals_making_all_at_once(tiny: System) -> None:
+    plan = plan_of(tiny, 2, seconds=0.3)
+    whole = make(tiny, plan)
+    config = tiny.vqvae_config()
+    for given in ([2], [2, 1], [1]):
+        codes = Codes(
+            {level: whole[2][level][None] for level in given},
+            config.hop_lengths,
+            config.sampling_rate,
+        )
+        prompt = Prompt(genre="rock", artist="ada", total_seconds=4.0, primer=codes)
+        made = make(tiny, plan_of(tiny, {2: prompt}))
+        assert torch.equal(made[2][0], whole[2][0])
+
+
+def test_short_piece_is_made_too(tiny: System) -> None:
+    """Shorter than one window of any level; the upsamplers' windows are padded."""
+    for seconds in (0.016, 0.1):
+        codes = make(tiny, plan_of(tiny, {1: Prompt(seconds=seconds)}))[1]
+        samples = int(seconds * 8000) // 128 * 128
+        assert [len(codes[level]) for level in LEVELS] == [samples // hop for hop in (128, 32, 8)]
+
+
+def test_seed_and_take_and_settings_matter(tiny: System) -> None:
+    def top(**settings: Any) -> Tensor:
+        return make(tiny, plan_of(tiny, to_level=2, **settings))[1][2]
+
+    first = top()
+    assert torch.equal(first, top())
+    assert not torch.equal(first, top(seed=8))
+    assert not torch.equal(first, top(temperature=0.3))
+    assert not torch.equal(first, top(top_k=1))
+
+
+def test_runs_in_16_bit(tiny: System) -> None:
+    for precision in ("bfloat16", "float16"):
+        codes = make(tiny, plan_of(tiny, seconds=0.2, precision=precision))
+        assert len(codes[1][0]) == 192
+
+
+def test_reports_say_what_happened(lyrical: System) -> None:
+    prompts = {1: Prompt(lyrics="La la la la la la", seconds=0.6), 2: Prompt(seconds=0.6)}
+    generation = Generation(lyrical, plan_of(lyrical, prompts, to_level=1))
+    reports = list(generation)
+    assert [r.level for r in reports if r.level_done] == [2, 1]
+    made: Counter[tuple[int, int]] = Counter()
+    for report in reports:
+        for window in report.windows:
+            made[window.take, report.level] += window.new
+            assert (window.lyric_span is not None) == (report.level == 2 and window.take == 1)
+        assert report.codes_done <= report.codes_total
+    assert made == {
+        (take, level): len(generation.codes[take][level]) for take in prompts for level in (2, 1)
+    }
+
+
+def test_progress_is_reported_within_a_window(tiny: System) -> None:
+    seen: list[tuple[int, int, int]] = []
+    make(tiny, plan_of(tiny, 2, to_level=2), on_codes=lambda *now: seen.append(now))
+    assert seen[0] == (2, 0, 74)
+    assert (2, 32, 74) in seen  # sixteen codes of either take
+    assert all(level == 2 and done <= total for level, done, total in seen)
+
+
+def test_given_codes_are_read_in_one_pass_and_each_code_is_one_step(
+    tiny: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Counter[str] = Counter()
+    lengths: list[int] = []
+
+    def counted(name: str) -> Any:
+        original = getattr(JukeboxPrior, name)
+
+        def wrapper(self: JukeboxPrior, *args: Any, **kwargs: Any) -> Any:
+            calls[name] += 1
+            if name == "prefill":
+                lengths.append(args[0].shape[1])
+            return original(self, *args, **kwargs)
+
+        return wrapper
+
+    for name in ("prefill", "step", "condition"):
+        monkeypatch.setattr(JukeboxPrior, name, counted(name))
+    generation = Generation(tiny, plan_of(tiny, 3, to_level=1))
+    reports = list(generation)
+    assert calls["prefill"] == calls["condition"] == len(reports)
+    assert lengths == [report.windows[0].given for report in reports]
+    assert calls["step"] == sum(report.windows[0].new - 1 for report in reports)
+
+
+def test_one_prior_is_resident_at_a_time(tiny: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[weakref.ref[JukeboxPrior]] = []
+    original = System.load_prior
+
+    def load(self: System, level: int, **options: Any) -> JukeboxPrior:
+        gc.collect()
+        assert all(one() is None for one in loaded)
+        prior = original(self, level, **options)
+        loaded.append(weakref.ref(prior))
+        return prior
+
+    monkeypatch.setattr(System, "load_prior", load)
+    make(tiny, plan_of(tiny, seconds=0.2))
+    assert len(loaded) == 3
+
+
+# --- chains ---
+
+
+def test_codes_inside_a_chain_equal_a_sequential_run_with_the_same_start(tiny: System) -> None:
+    plan = plan_of(tiny, 2, seconds=1.2, chains={1: 3})
+    generation = Generation(tiny, plan)
+    for report in generation:
+        if report.level == 1 and report.level_done:
+            break
+    level = next(one for one in plan.levels if one.level == 1)
+    take = plan.takes[1]
+    assert len(generation.chains[2, 1]) == 3
+    prior = tiny.load_prior(1)
+    for row in generation.chains[2, 1]:
+        piece = Piece(
+            take.labels[1], take.total_samples, take.offset_samples, generation.codes[2][2]
+        )
+        sampler = LevelSampler(
+            prior,
+            tiny.processor(1),
+            level.settings.sampling,
+            seed=plan.settings.seed,
+            pieces={2: piece},
+            batch_size=1,
+        )
+        alone = Row.start(2, Run(row.run.begin, row.run.end), torch.zeros(0, dtype=torch.int64))
+        while batch := next_batch([alone], level.context, level.stride, 1):
+            sampler.sample(batch)
+        assert torch.equal(alone.codes, row.codes)
+
+
+def test_chains_are_spliced_where_the_seams_say(tiny: System) -> None:
+    generation = Generation(tiny, plan_of(tiny, seconds=0.6, chains={0: 4}))
+    for _ in generation:
+        pass
+    rows, seams = generation.chains[1, 0], generation.seams[1, 0]
+    assert len(rows) == 4
+    assert len(seams) == 3
+    codes = generation.codes[1][0]
+    cuts = [0, *(seam.code for seam in seams), len(codes)]
+    for row, (first, end) in zip(rows, itertools.pairwise(cuts), strict=True):
+        assert row.run.begin <= first < end <= row.run.end
+        expected = row.codes[first - row.run.begin : end - row.run.begin]
+        assert torch.equal(codes[first:end], expected)
+    assert all(-1 <= seam.likeness <= 1 for seam in seams)
+
+
+def test_audio_of_chains_is_cross_faded_at_seams_only(tiny: System) -> None:
+    generation = Generation(tiny, plan_of(tiny, seconds=0.6, chains={0: 2}))
+    for _ in generation:
+        pass
+    (seam,) = generation.seams[1, 0]
+    audio = generation.decode(1, 0)[0]
+    left, right = generation.chains[1, 0]
+    hop = 8
+    halo = generation.codec.decoding_halo(0)
+    assert audio.shape == (len(generation.codes[1][0]) * hop,)
+    for row, inside in ((left, slice(0, seam.code)), (right, slice(seam.code, None))):
+        codes = generation.codes[1][0].clone()
+        codes[row.run.begin : row.run.end] = row.codes
+        own = generation.codec.decode(codes[None], 0)[0, 0]
+        far = slice(
+            inside.start * hop + (halo * hop if row is right else 0),
+            (inside.stop * hop - halo * hop) if inside.stop else None,
+        )
+        torch.testing.assert_close(audio[far], own[far], rtol=0, atol=1e-5)
+
+
+# --- memory ---
+
+
+def test_memory_formulas_are_exact_for_weights_and_cache(lyrical: System) -> None:
+    for level in range(3):
+        for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+            prior = lyrical.load_prior(level, dtype=dtype)
+            found = memory.prior_memory(prior.config, precision, "cpu")
+            assert found.weights == memory.module_bytes(prior)
+            assert found.cache * 3 == prior.new_cache(3).num_bytes()
+
+
+def test_batch_is_halved_when_memory_runs_out(
+    tiny: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(tiny, 5, to_level=2)
+    whole = make(tiny, plan)
+    config = tiny.prior_config(2)
+    needed = memory.prior_memory(config, "float32", "cpu")
+    monkeypatch.setenv(memory.LIMIT_VARIABLE, str(needed.total(2)))
+    generation = Generation(tiny, plan, batch_sizes={2: 5})
+    sizes = [len(report.windows) for report in generation]
+    assert generation.batch_sizes[2] == 2
+    assert max(sizes) == 2
+    assert_same_codes(generation.codes, whole)
+
+
+def test_batch_size_comes_from_free_memory(tiny: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(tiny, 5, to_level=2)
+    needed = memory.prior_memory(tiny.prior_config(2), "float32", "cpu")
+    limit = int(needed.total(3) / memory.USED_SHARE) + 1
+    monkeypatch.setenv(memory.LIMIT_VARIABLE, str(limit))
+    generation = Generation(tiny, plan)
+    assert max(len(report.windows) for report in generation) == 3
+
+
+def test_no_room_for_a_single_window_is_an_error(
+    tiny: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(memory.LIMIT_VARIABLE, "1kB")
+    with pytest.raises(torch.OutOfMemoryError, match="not even one window of level 2"):
+        make(tiny, plan_of(tiny, 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1000", 1000), ("2kB", 2000), ("1.5 GB", 1_500_000_000), ("3MiB", 3 * 2**20), ("", None)],
+)
+def test_memory_limit_is_read(
+    text: str, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(memory.LIMIT_VARIABLE, text)
+    assert memory.memory_limit() == expected
+
+
+def test_unreadable_memory_limit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(memory.LIMIT_VARIABLE, "plenty")
+    with pytest.raises(ValueError, match="must be an amount such as 6GB"):
+        memory.memory_limit()
+
+
+def test_logits_that_are_no_numbers_end_the_run(
+    tiny: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = JukeboxPrior.step
+
+    def broken(self: JukeboxPrior, *args: Any) -> Tensor:
+        return original(self, *args) * float("nan")
+
+    monkeypatch.setattr(JukeboxPrior, "step", broken)
+    with pytest.raises(ValueError, match="not numbers"):
+        make(tiny, plan_of(tiny))
+
+
+def test_next_batch_takes_rows_that_have_had_least(tiny: System) -> None:
+    level = LevelPlan.of(tiny.prior_config(2), plan_of(tiny).settings.levels[2])
+    rows = [Row.start(take, Run(0, 64), torch.zeros(0, dtype=torch.int64)) for take in range(1, 4)]
+    first = next_batch(rows, level.context, level.stride, 2)
+    assert [entry.row.take for entry in first] == [1, 2]
+    for entry in first:
+        entry.row.done += entry.window.new
+    assert [e.row.take for e in next_batch(rows, level.context, level.stride, 2)] == [3]
