@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from jukebox_hf.hub.folders import read_json
 from jukebox_hf.hub.tensor_files import open_tensors
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.prior.transformer import Embedding
 
@@ -135,6 +136,18 @@ def grow_table(prior: JukeboxPrior, name: str, rows: Tensor, source: str) -> Non
     table.weight = nn.Parameter(weight, requires_grad=table.weight.requires_grad)
     table.num_embeddings = len(weight)
     setattr(prior.config, TABLES[name], len(weight))
+
+
+def check_weights_fit(prior: JukeboxPrior, config: JukeboxPriorConfig, source: str) -> None:
+    """Raise `ValueError` unless the adapted prior is what the adapter's config describes."""
+    mine, theirs = prior.config.to_dict(), config.to_dict()
+    fields = [name for name in theirs if name in JukeboxPriorConfig.__dataclass_fields__]
+    # Dropout may differ between training the one and the other.
+    differing = [n for n in fields if mine.get(n) != theirs[n] and not n.endswith("dropout")]
+    ignored = {"architectures", "dtype", "lyric_loss_fraction", "transformers_version"}
+    differing = sorted(set(differing) - ignored)
+    if differing:
+        raise ValueError(f"{source}: belongs to another prior, with another {', '.join(differing)}")
 
 
 def peft_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

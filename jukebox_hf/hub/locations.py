@@ -31,17 +31,18 @@ ALL_FILES = ("*.json", "*.safetensors")
 
 @dataclass(frozen=True)
 class LocalFolder:
-    """A model on this machine."""
+    """A model on this machine; `origin` is the repository that it was converted from, if any."""
 
     root: Path
+    origin: "HubRepository | None" = None
 
     def __str__(self) -> str:
         return str(self.root)
 
     @property
-    def revision(self) -> None:
-        """Folders have none."""
-        return None
+    def revision(self) -> str | None:
+        """The commit that it was converted from."""
+        return self.origin.commit if self.origin is not None else None
 
     def file(self, name: str) -> Path | None:
         """One file by its path below the root; `None` if there is none.
@@ -118,19 +119,24 @@ class HubRepository:
     def folder(self, subfolder: str | None, patterns: Sequence[str]) -> Path:
         """A folder below the root; fetches those of the matching files that are not cached."""
         prefix = f"{subfolder}/" if subfolder else ""
-        with _clear_hub_errors(self.repo_id, self.commit):
-            root = snapshot_download(
-                self.repo_id,
-                revision=self.commit,
-                cache_dir=self.cache_dir,
-                local_files_only=self.local_files_only,
-                allow_patterns=[prefix + pattern for pattern in patterns],
-            )
+        try:
+            with _clear_hub_errors(self.repo_id, self.commit):
+                root = snapshot_download(
+                    self.repo_id,
+                    revision=self.commit,
+                    cache_dir=self.cache_dir,
+                    local_files_only=self.local_files_only,
+                    allow_patterns=[prefix + pattern for pattern in patterns],
+                )
+        except LocalEntryNotFoundError as error:
+            raise FileNotFoundError(
+                f"{self.repo_id}: {subfolder or 'a part of it'} is not in the cache, and the Hub "
+                "could not be asked (offline mode, or no connection)"
+            ) from error
         folder = Path(root) / subfolder if subfolder else Path(root)
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"{self.repo_id} has no {subfolder} (at {self.commit[:12]}), or it is not in the "
-                "cache and the Hub cannot be asked"
+                f"{self.repo_id}: has no {subfolder} (at {self.commit[:12]}), or not in the cache"
             )
         return folder
 
@@ -208,6 +214,8 @@ def _clear_hub_errors(repo_id: str, revision: str | None) -> Iterator[None]:
     """Say in one sentence what the Hub refused, and what to do."""
     try:
         yield
+    except EntryNotFoundError:  # says nothing about the repository; callers know what it means
+        raise
     except GatedRepoError as error:
         raise OSError(
             f"{repo_id}: its owner asks to accept conditions first, on its page on the Hub; then "

@@ -33,25 +33,22 @@ def converted_port(
     """A converted copy of a repository of the former port, made unless the cache has it."""
     cache = cache_dir or Path(constants.HF_HOME)
     target = cache / "jukebox_hf" / "converted" / _cache_name(location)
+    converted = LocalFolder(target, location if isinstance(location, HubRepository) else None)
     if (target / MANIFEST_NAME).is_file():
-        return LocalFolder(target), ()
+        return converted, ()
     folder = location.folder(None, port_files(location))
-    started = (
-        f"{location} has the layout of the former transformers port; converting it once to {target}"
-    )
-    logger.warning(started)
+    layout = "the layout of the former transformers port"
+    logger.warning("%s has %s; converting it once to %s", location, layout, target)
     try:
         conversion = convert([folder], target)
     except FileExistsError:  # another process was faster
         if not (target / MANIFEST_NAME).is_file():
             raise
-        return LocalFolder(target), ()
+        return converted, ()
     for note in conversion.notes:
-        logger.warning(note)
-    converted = (
-        f"{location} had the layout of the former transformers port; it was converted to {target}"
-    )
-    return LocalFolder(target), (converted, *conversion.notes)
+        logger.warning("%s", note)
+    first = f"{location} had {layout}; it was converted to {target}"
+    return converted, (first, *conversion.notes)
 
 
 def _cache_name(location: Location) -> str:

@@ -5,11 +5,13 @@ checked against each other before any weight is fetched or read.
 """
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
+from jukebox_hf.hub.adapters import check_weights_fit, merge_adapter, read_adapter
 from jukebox_hf.hub.architecture import check_levels
 from jukebox_hf.hub.convert_openai import find_files
 from jukebox_hf.hub.folders import read_json
@@ -17,7 +19,6 @@ from jukebox_hf.hub.loading import load_model, read_config
 from jukebox_hf.hub.locations import (
     ALL_FILES,
     SETTINGS_FILES,
-    HubRepository,
     LocalFolder,
     Location,
     open_location,
@@ -126,9 +127,10 @@ class System:
     def reference(self, name: str) -> ComponentReference | None:
         """How another manifest refers to this component; `None` if it is not on the Hub."""
         location, subfolder = self._place(name)
-        if not isinstance(location, HubRepository):
+        repository = location.origin if isinstance(location, LocalFolder) else location
+        if repository is None:
             return None
-        return ComponentReference(subfolder, location.repo_id, location.commit)
+        return ComponentReference(subfolder, repository.repo_id, repository.commit)
 
     def component_path(self, name: str) -> Path:
         """A folder with the config, the weights and, for priors, the processor of a component.
@@ -154,6 +156,9 @@ class System:
             raise ValueError(
                 f"{self.source} has no {name}; it has {', '.join(self.manifest.components)}"
             )
+        return self._place_of(name, reference)
+
+    def _place_of(self, name: str, reference: ComponentReference) -> tuple[Location, str | None]:
         if reference.repo_id is None:
             return self._location, reference.subfolder
         key = (reference.repo_id, reference.revision)
@@ -175,6 +180,18 @@ class System:
         if is_port_location(location):
             location, _ = converted_port(location, self._cache_dir)
         return location
+
+    def _adapter_folder(self, name: str, patterns: Sequence[str]) -> Path | None:
+        """Where the adapter of a component is, with the config and processor that go with it."""
+        found = [adapter for adapter in self.manifest.adapters if adapter.component == name]
+        if not found:
+            return None
+        if len(found) > 1:
+            raise ValueError(
+                f"{self.source}: has {len(found)} adapters for {name}, one is possible"
+            )
+        location, subfolder = self._place_of(f"the adapter of {name}", found[0])
+        return location.folder(subfolder, patterns)
 
     # --- configs, without weights ---
 
@@ -198,7 +215,8 @@ class System:
         """
         if level not in self._prior_configs:
             name = f"prior_{level}"
-            config = read_config(self.settings_path(name), JukeboxPriorConfig)
+            folder = self._adapter_folder(name, SETTINGS_FILES) or self.settings_path(name)
+            config = read_config(folder, JukeboxPriorConfig)
             if config.level != level:
                 raise ValueError(
                     f"{self.source}: {name} is a prior of level {config.level}, not {level}"
@@ -216,7 +234,8 @@ class System:
             ValueError: if it is damaged or belongs to another prior.
         """
         config = self.prior_config(level)
-        folder = self.settings_path(f"prior_{level}")
+        name = f"prior_{level}"
+        folder = self._adapter_folder(name, SETTINGS_FILES) or self.settings_path(name)
         if not (folder / "processor_config.json").is_file():
             raise FileNotFoundError(
                 f"{self.source}: prior_{level} has no processor_config.json, so it knows no names "
@@ -259,12 +278,15 @@ class System:
         """Load the prior of a level; as `load_vqvae`."""
         name = f"prior_{level}"
         config = self.prior_config(level)
-        if any(adapter.component == name for adapter in self.manifest.adapters):
-            raise ValueError(
-                f"{self.source}: has an adapter for {name}, which this version cannot apply"
-            )
         folder = self.component_path(name)
-        return load_model(JukeboxPrior, folder, config, device=device, dtype=dtype)
+        adapter = self._adapter_folder(name, ALL_FILES)
+        if adapter is None:
+            return load_model(JukeboxPrior, folder, config, device=device, dtype=dtype)
+        base = read_config(folder, JukeboxPriorConfig)
+        prior = load_model(JukeboxPrior, folder, base, device=device, dtype=dtype)
+        merge_adapter(prior, read_adapter(adapter), f"{self.source}, the adapter of {name}")
+        check_weights_fit(prior, config, f"{self.source}, the adapter of {name}")
+        return prior
 
 
 def _read_manifest(location: Location) -> Manifest:

@@ -20,6 +20,7 @@ from jukebox_hf.hub import (
     save_manifest,
     save_system,
 )
+from tests.hub.checkpoints import paths_of, port_config_of, port_state, write_port
 from tests.tiny import tiny_prior, tiny_prior_config, tiny_processor, tiny_system, tiny_vqvae
 
 COMMITS = {name: f"{number:040x}" for number, name in enumerate(("a/codec", "b/upper", "c/tune"))}
@@ -335,7 +336,9 @@ def test_adapters_are_not_passed_over_in_silence(tmp_path: Path) -> None:
     manifest = load_manifest(folder)
     save_manifest(folder, Manifest(manifest.components, adapters=[adapter]))
     System.open(folder).load_prior(0)
-    with pytest.raises(ValueError, match="has an adapter for prior_2, which this version cannot"):
+    with pytest.raises(
+        FileNotFoundError, match="adapter: no such folder, but the model's manifest"
+    ):
         System.open(folder).load_prior(2)
 
 
@@ -388,6 +391,21 @@ def test_a_model_spread_over_three_repositories(tmp_path: Path) -> None:
     assert system.reference("prior_0") == ComponentReference(
         "prior_0", "b/upper", COMMITS["b/upper"]
     )
+
+
+def test_a_port_repository_is_referred_to_at_its_commit(tmp_path: Path) -> None:
+    paths = paths_of("small")
+    port = write_port(tmp_path / "port", port_state(paths, 2), port_config_of(paths))
+    commit = cached(tmp_path / "cache", "a/codec", port)
+    system = System.open("a/codec", cache_dir=tmp_path / "cache")
+    assert set(system.revisions.values()) == {commit}
+    reference = system.reference("vqvae")
+    assert reference == ComponentReference("vqvae", "a/codec", commit)
+    references = {name: system.reference(name) for name in system.manifest.components}
+    save_manifest(tmp_path, Manifest(references))
+    again = System.open(tmp_path, cache_dir=tmp_path / "cache")
+    assert again.load_vqvae().fingerprint() == system.load_vqvae().fingerprint()
+    assert again.load_prior(1).config == system.load_prior(1).config
 
 
 def test_a_missing_repository_is_named(tmp_path: Path) -> None:
