@@ -1,0 +1,85 @@
+"""The files about a piece's lyrics that stand beside its audio.
+
+An alignment and the audio file go in; data, word times, a picture and a page come out.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from jukebox_hf.files import write_atomically
+from jukebox_hf.generation.alignment import LyricAlignment, save_alignment
+from jukebox_hf.generation.heat_map import save_heat_map
+from jukebox_hf.generation.karaoke import save_karaoke_page
+from jukebox_hf.generation.word_times import SungWord, to_lrc, word_times
+
+
+class AlignmentFiles(NamedTuple):
+    """Where everything about the lyrics of one piece was written."""
+
+    data: Path  # .alignment.npz, see `load_alignment`
+    words: Path  # .words.json
+    lrc: Path  # .lrc, which players and `generate --lyrics` read
+    picture: Path  # .alignment.png
+    page: Path  # .karaoke.html
+
+
+def save_alignment_files(
+    audio: str | os.PathLike[str],
+    alignment: LyricAlignment,
+    *,
+    title: str = "",
+    notes: str = "",
+    embed_audio: bool = True,
+) -> AlignmentFiles:
+    """Write everything beside the audio file, under its name; existing files are replaced.
+
+    Args:
+        audio: of the piece; it must exist, since the page plays it.
+        alignment: of the piece.
+        title, notes: shown in picture and page.
+        embed_audio: make the page one file with the audio inside, up to 64 MB.
+
+    Raises `ValueError` for an empty alignment, `OSError` for what cannot be read or written.
+    """
+    base = Path(audio).with_suffix("")
+    files = AlignmentFiles(
+        *(
+            base.with_name(base.name + ending)
+            for ending in (
+                ".alignment.npz",
+                ".words.json",
+                ".lrc",
+                ".alignment.png",
+                ".karaoke.html",
+            )
+        )
+    )
+    words = word_times(alignment)
+    save_alignment(files.data, alignment)
+    _write_text(files.words, _word_records(words))
+    _write_text(files.lrc, to_lrc(words, alignment.lyrics))
+    save_heat_map(files.picture, alignment, title=title)
+    save_karaoke_page(
+        files.page,
+        words,
+        alignment.lyrics,
+        audio,
+        title=title,
+        notes=notes,
+        embed_audio=embed_audio,
+    )
+    return files
+
+
+def _word_records(words: list[SungWord]) -> str:
+    records = [word.to_record() for word in words]
+    return json.dumps(records, ensure_ascii=False, indent=1) + "\n"
+
+
+def _write_text(path: Path, text: str) -> None:
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+    write_atomically(path, write)
