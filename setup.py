@@ -64,7 +64,7 @@ setup(
     packages=list_packages(),
     package_dir=FOLDERS,
     package_data={
-        "jukebox_hf": ["py.typed", "demo/**/*", "presets/*.yaml"],
+        "jukebox_hf": ["py.typed", "demo/**/*", "presets/**/*.yaml"],
         "jukebox_cli": ["py.typed"],
         "jukebox_model_cards": ["*.md", "*.j2", "*.json"],
     },

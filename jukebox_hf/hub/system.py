@@ -24,7 +24,13 @@ from jukebox_hf.hub.locations import (
     open_location,
     open_repository,
 )
-from jukebox_hf.hub.manifest import MANIFEST_NAME, ComponentReference, Manifest, load_manifest
+from jukebox_hf.hub.manifest import (
+    MANIFEST_NAME,
+    OPENAI_LICENCE,
+    ComponentReference,
+    Manifest,
+    load_manifest,
+)
 from jukebox_hf.hub.names import VQVAE
 from jukebox_hf.hub.port_cache import converted_port, is_port_location
 from jukebox_hf.labels import JukeboxProcessor
@@ -122,15 +128,31 @@ class System:
     @property
     def revisions(self) -> dict[str, str | None]:
         """The commit that each component comes from; `None` for folders on this machine."""
-        return {name: self._place(name)[0].revision for name in self.manifest.components}
+        return {name: self.place(name)[0].revision for name in self.manifest.components}
 
     def reference(self, name: str) -> ComponentReference | None:
         """How another manifest refers to this component; `None` if it is not on the Hub."""
-        location, subfolder = self._place(name)
+        location, subfolder = self.place(name)
         repository = location.origin if isinstance(location, LocalFolder) else location
         if repository is None:
             return None
         return ComponentReference(subfolder, repository.repo_id, repository.commit)
+
+    @cached_property
+    def licence(self) -> str | None:
+        """The manifest's licence; OpenAI's, if a repository that this one refers to has that one.
+
+        Asks the Hub for the manifests of these other repositories, unless they are in the cache.
+        """
+        if self.manifest.licence == OPENAI_LICENCE:
+            return OPENAI_LICENCE
+        places = [self.place(name)[0] for name in self.manifest.components]
+        places += [self._place_of("an adapter", each)[0] for each in self.manifest.adapters]
+        for place in dict.fromkeys(places):
+            path = place.file(MANIFEST_NAME) if place != self._location else None
+            if path is not None and load_manifest(path).licence == OPENAI_LICENCE:
+                return OPENAI_LICENCE
+        return self.manifest.licence
 
     def component_path(self, name: str) -> Path:
         """A folder with the config, the weights and, for priors, the processor of a component.
@@ -141,16 +163,16 @@ class System:
             ValueError: for a component that the model does not have.
             FileNotFoundError: for one that is not where the manifest says.
         """
-        location, subfolder = self._place(name)
+        location, subfolder = self.place(name)
         return location.folder(subfolder, ALL_FILES)
 
     def settings_path(self, name: str) -> Path:
         """The same, but only the small files need to be there: no weights are fetched."""
-        location, subfolder = self._place(name)
+        location, subfolder = self.place(name)
         return location.folder(subfolder, SETTINGS_FILES)
 
-    def _place(self, name: str) -> tuple[Location, str | None]:
-        """Where a component is."""
+    def place(self, name: str) -> tuple[Location, str | None]:
+        """Where a component is: a folder or repository, and the folder below it, if any."""
         reference = self.manifest.components.get(name)
         if reference is None:
             raise ValueError(
@@ -181,8 +203,12 @@ class System:
             location, _ = converted_port(location, self._cache_dir)
         return location
 
-    def _adapter_folder(self, name: str, patterns: Sequence[str]) -> Path | None:
-        """Where the adapter of a component is, with the config and processor that go with it."""
+    def adapter_path(self, name: str) -> Path | None:
+        """A folder with the adapter of a component; `None` if it has none. As `component_path`."""
+        return self._adapter_folder(name, ALL_FILES)
+
+    def adapter_place(self, name: str) -> tuple[Location, str | None] | None:
+        """Where the adapter of a component is; `None` if it has none."""
         found = [adapter for adapter in self.manifest.adapters if adapter.component == name]
         if not found:
             return None
@@ -190,8 +216,12 @@ class System:
             raise ValueError(
                 f"{self.source}: has {len(found)} adapters for {name}, one is possible"
             )
-        location, subfolder = self._place_of(f"the adapter of {name}", found[0])
-        return location.folder(subfolder, patterns)
+        return self._place_of(f"the adapter of {name}", found[0])
+
+    def _adapter_folder(self, name: str, patterns: Sequence[str]) -> Path | None:
+        """Its folder, with the config and processor that go with it."""
+        place = self.adapter_place(name)
+        return None if place is None else place[0].folder(place[1], patterns)
 
     # --- configs, without weights ---
 

@@ -16,7 +16,7 @@ that continues a cache (prefill), and a single position on static buffers (`step
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -137,6 +137,12 @@ class Linear(nn.Linear):
         return self.weight.dtype
 
 
+def layer_dtype(layer: Any) -> torch.dtype:
+    """What a linear layer takes in and gives out; peft's layers around ours know a weight only."""
+    dtype: torch.dtype | None = getattr(layer, "compute_dtype", None)
+    return layer.weight.dtype if dtype is None else dtype
+
+
 class Attention(nn.Module):
     """Multi-head attention of one kind, (batch, time, width) to (batch, time, width)."""
 
@@ -234,7 +240,7 @@ class Attention(nn.Module):
                 "cross-attention needs encoder states or a cache that holds them"
             )
             return cache.keys, cache.values
-        projected = self.key_value(encoder_states.to(self.key_value.compute_dtype))
+        projected = self.key_value(encoder_states.to(layer_dtype(self.key_value)))
         keys, values = (self._split_heads(x) for x in projected.chunk(2, dim=-1))
         return keys, values
 

@@ -4,7 +4,7 @@ Tokens go in, hidden states (batch, time, width) in float32 come out. The token 
 sees itself: the sequence is shifted right by one, and a start vector takes the first place.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from jukebox_hf.prior.attention import (
     Linear,
     PriorCache,
     StepMasks,
+    layer_dtype,
 )
 from jukebox_hf.prior.configuration_prior import LayerKind
 
@@ -149,10 +150,7 @@ class Transformer(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the linear weights, and of the activations between the layers."""
-        expand = self.layers[0].mlp.expand  # type: ignore[union-attr]
-        # peft's layers around ours know the weight only.
-        dtype = getattr(expand, "compute_dtype", None)
-        return expand.weight.dtype if dtype is None else dtype  # type: ignore[union-attr, no-any-return, return-value]
+        return layer_dtype(self.layers[0].mlp.expand)
 
     def inputs(
         self,

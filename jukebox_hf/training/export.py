@@ -90,12 +90,14 @@ class SystemExport:
 
 def place_component(system: System, name: str, folder: Path) -> ComponentReference:
     """Refer to a component of `system` on the Hub, or put it into `folder` if it is local."""
-    reference = system.manifest.components[name]
-    revision = system.revisions[name]
-    if reference.repo_id is not None:
-        return ComponentReference(reference.subfolder, reference.repo_id, revision)
+    reference = system.reference(name)
+    if reference is not None:
+        return reference
+    stated = system.manifest.components[name]
+    if stated.repo_id is not None:
+        return stated  # in the former port's layout there, and converted here
     if not Path(system.source).is_dir():
-        return ComponentReference(reference.subfolder, system.source, revision)
+        return ComponentReference(stated.subfolder, system.source)  # likewise
     target = folder / name
     target.mkdir()
     for path in sorted(system.component_path(name).iterdir()):

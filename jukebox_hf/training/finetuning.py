@@ -138,12 +138,6 @@ def adapted_prior(prior: JukeboxPrior, settings: TrainingSettings) -> JukeboxPri
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ImportError("LoRA needs peft; install it with `pip install peft`") from error
-    prior.requires_grad_(False)
-    for table in TABLES:
-        if prior.config.has_labels:
-            module = prior.get_submodule(table.removesuffix(".weight"))
-            if isinstance(module, GrownEmbedding):
-                module.rows.requires_grad_(True)
     config = LoraConfig(
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # peft only divides it
@@ -151,7 +145,10 @@ def adapted_prior(prior: JukeboxPrior, settings: TrainingSettings) -> JukeboxPri
         target_modules=LORA_TARGETS,
         base_model_name_or_path=settings.start_from,
     )
-    inject_adapter_in_model(config, prior)
+    inject_adapter_in_model(config, prior)  # freezes all that was there
+    for module in prior.modules():
+        if isinstance(module, GrownEmbedding):
+            module.rows.requires_grad_(True)
     return prior
 
 
