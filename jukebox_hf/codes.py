@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,6 +24,19 @@ from jukebox_hf.files import write_atomically
 FORMAT_VERSION = 1
 LARGEST_CODE = 32767  # of int16; released codebooks have 2048 codes
 TENSOR_PREFIX = "level_"
+
+
+class CodecSettings(Protocol):
+    """What a codec's config says about the codes that it makes: a `JukeboxVQVAEConfig` does."""
+
+    codebook_size: int
+    codebook_fingerprint: str | None
+    sampling_rate: int
+
+    @property
+    def hop_lengths(self) -> tuple[int, ...]:
+        """Audio samples per code of every level, finest first."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,31 @@ class Codes:
         object.__setattr__(self, "origin", dict(self.origin))
         _check_lengths(levels, self.hop_lengths)
 
+    def check_codec(self, config: "CodecSettings") -> None:
+        """Raise `ValueError` unless these codes are ones of the codec with this config.
+
+        Fingerprints are compared where both sides have one.
+        """
+        if (self.hop_lengths, self.sampling_rate) != (config.hop_lengths, config.sampling_rate):
+            raise ValueError(
+                f"the codes were made with hop lengths {self.hop_lengths} at {self.sampling_rate} "
+                f"Hz, but this model has {config.hop_lengths} at {config.sampling_rate} Hz; "
+                "use the model that made them"
+            )
+        theirs = config.codebook_fingerprint
+        if self.fingerprint and theirs and self.fingerprint != theirs:
+            raise ValueError(
+                "the codes were made with another codec: their codebooks' fingerprint is "
+                f"{self.fingerprint[:19]}..., this model's is {theirs[:19]}...; use the model that "
+                "made them, or encode the audio again"
+            )
+        for level, codes in self.levels.items():
+            if codes.numel() and int(codes.max()) >= config.codebook_size:
+                raise ValueError(
+                    f"level {level} holds code {int(codes.max())}, but this model's codebooks have "
+                    f"{config.codebook_size} codes"
+                )
+
     @property
     def takes(self) -> int:
         """How many pieces of music the file holds."""
@@ -99,7 +137,24 @@ def save_codes(path: str | os.PathLike[str], codes: Codes) -> None:
     }
     if codes.fingerprint is not None:
         metadata["fingerprint"] = codes.fingerprint
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
+    write_atomically(path, lambda temporary: _write(temporary, tensors, metadata))
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write the file; the same codes always give the same bytes.
+
+    safetensors (0.8) writes metadata in a random order. Its header is JSON of a length that goes
+    before it, so the same entries in alphabetical order fit in its place.
+    """
+    save_file(tensors, path, metadata=metadata)
+    with path.open("rb+") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(text) <= length, "the same header needs no more room"
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def load_codes(path: str | os.PathLike[str]) -> Codes:

@@ -210,3 +210,16 @@ def test_hostile_files_are_refused_in_one_sentence(
 def test_an_origin_that_is_kept_readable(tmp_path: Path) -> None:
     path = write_file(tmp_path / "x", LEVEL_2, origin=json.dumps({"source": "a"}))
     assert load_codes(path).origin == {"source": "a"}
+
+
+def test_same_codes_give_the_same_file(tmp_path: Path) -> None:
+    """safetensors writes metadata in a random order; files that are equal should look equal."""
+    codes = Codes(
+        {2: torch.arange(12).reshape(2, 6)}, (8, 32, 128), 44100, "é", {"b": "ü", "a": "x"}
+    )
+    contents = set()
+    for number in range(8):
+        save_codes(tmp_path / f"{number}.safetensors", codes)
+        contents.add((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(contents) == 1
+    assert load_codes(tmp_path / "0.safetensors").origin == codes.origin

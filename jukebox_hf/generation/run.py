@@ -17,8 +17,8 @@ from jukebox_hf.generation import memory
 from jukebox_hf.generation.chains import Chain, Seam, decode_chains, find_seams, splice
 from jukebox_hf.generation.levels import LevelSampler, Piece, Row, RowWindow, next_batch
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
+from jukebox_hf.generation.weights import load_for_sampling
 from jukebox_hf.hub.system import System
-from jukebox_hf.precision import torch_dtype
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.vqvae import JukeboxVQVAE
 
@@ -230,6 +230,7 @@ class Generation:
 
     def _halve_batch(self, level: int, size: int, error: Exception) -> None:
         """Go on with half of a batch that did not fit; for a single window that is an error."""
+        gc.collect()  # the error's traceback held what was allocated
         self._free()
         if size == 1:
             raise torch.OutOfMemoryError(
@@ -307,11 +308,11 @@ class Generation:
         return self._codec
 
     def _load_prior(self, level: int) -> JukeboxPrior:
-        dtype = torch_dtype(self.plan.settings.precision)
-        return self.system.load_prior(level, device=self.device, dtype=dtype)
+        precision = self.plan.settings.precision
+        return load_for_sampling(self.system, level, precision=precision, device=self.device)
 
     def _free(self) -> None:
-        gc.collect()
+        """Give memory back that nothing holds any more; a prior goes as soon as it is let go of."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         elif self.device.type == "mps":

@@ -30,6 +30,7 @@ from jukebox_hf.generation.session_files import (
     load_chains,
     load_take,
     read_record,
+    remove_partial_files,
     save_chains,
     save_take,
     write_record,
@@ -289,6 +290,7 @@ class Session:
         """
         with locked(self.folder):
             self.record = read_record(self.folder)  # as the last one left it
+            remove_partial_files(self.folder)
             plan = plan or self.restore_plan(system)
             generation = self._restore_generation(system, plan, resolve_device(device), on_codes)
             generation.prepare()

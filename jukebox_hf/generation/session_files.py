@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.codes import Codes, load_codes, save_codes
-from jukebox_hf.files import write_atomically
+from jukebox_hf.files import PARTIAL_SUFFIX, write_atomically
 
 FORMAT_VERSION = 1
 RECORD_NAME = "session.json"
@@ -62,6 +62,12 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Delete what a killed process left half written."""
+    for path in (*folder.glob(f"*{PARTIAL_SUFFIX}"), *folder.glob(f"*/*{PARTIAL_SUFFIX}")):
+        path.unlink(missing_ok=True)
 
 
 def codes_path(folder: Path, number: int) -> Path:

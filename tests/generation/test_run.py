@@ -1,6 +1,5 @@
 """Music does not depend on how it was made: batches, interruptions, chains elsewhere."""
 
-import gc
 import itertools
 import weakref
 from collections import Counter
@@ -196,7 +195,6 @@ def test_one_prior_is_resident_at_a_time(tiny: System, monkeypatch: pytest.Monke
     original = System.load_prior
 
     def load(self: System, level: int, **options: Any) -> JukeboxPrior:
-        gc.collect()
         assert all(one() is None for one in loaded)
         prior = original(self, level, **options)
         loaded.append(weakref.ref(prior))
