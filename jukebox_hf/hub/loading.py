@@ -4,6 +4,7 @@ A folder may be a stranger's. Nothing is unpickled, no code is run, and a config
 model of another size than its weights have is refused before memory is allocated.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -26,6 +27,7 @@ from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+SHARD = re.compile(r"[\w.-]+\.safetensors")
 # transformers would follow the first to other repositories, and let the second change the weights.
 FORBIDDEN_FILE, FORBIDDEN_SETTING = "adapter_config.json", "quantization_config"
 
@@ -64,33 +66,51 @@ def check_weights(folder: Path, config: JukeboxVQVAEConfig | JukeboxPriorConfig)
 
     Reads headers only.
     """
-    source = str(folder)
-    shapes = {}
-    for path in _weight_files(folder):
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in weight_files(folder):
         for name, tensor in open_tensors(path).tensors.items():
             if name in shapes:
                 raise ValueError(f"{path}: holds {name}, which another file holds too")
             shapes[name] = tensor.shape
+    check_sizes(config, shapes, str(folder))
+    check_shapes(expected_shapes(config), shapes, str(folder))
+
+
+def check_sizes(
+    config: JukeboxVQVAEConfig | JukeboxPriorConfig,
+    shapes: Mapping[str, tuple[int, ...]],
+    source: str,
+) -> None:
+    """Raise `ValueError` if a config claims other sizes than tensors have; builds nothing."""
     if isinstance(config, JukeboxVQVAEConfig):
         measured = measure_vqvae(shapes, source)
     else:
         measured = measure_prior(shapes, source)
     check_measures(config, measured, source)
     check_dilations(config, source)
-    check_shapes(expected_shapes(config), shapes, source)
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """The files of weights in a folder; `FileNotFoundError` if it has none."""
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     index = folder / INDEX
     if not index.is_file():
         raise FileNotFoundError(f"{folder}: expected weights in {SINGLE} or {INDEX}, found neither")
+    return [folder / name for name in shard_names(index)]
+
+
+def shard_names(index: Path) -> list[str]:
+    """The names of the files that an index distributes weights over.
+
+    Raises:
+        ValueError: if it is damaged, or names files elsewhere or of another kind.
+    """
     places = read_json(index).get("weight_map")
-    names = set(places.values()) if isinstance(places, Mapping) else set()
-    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-        raise ValueError(f"{index}: expected a weight_map to files beside it")
-    return [folder / name for name in sorted(names)]
+    names = list(places.values()) if isinstance(places, Mapping) else []
+    if not names or not all(isinstance(name, str) and SHARD.fullmatch(name) for name in names):
+        raise ValueError(f"{index}: expected a weight_map to files beside it, all .safetensors")
+    return sorted(set(names))
 
 
 def load_model(

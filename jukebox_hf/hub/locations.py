@@ -103,7 +103,7 @@ class HubRepository:
     def file(self, name: str) -> Path | None:
         """One file by its path below the root; `None` if there is none, or it is not to be had."""
         try:
-            with _clear_hub_errors(self.repo_id, self.commit):
+            with clear_hub_errors(self.repo_id, self.commit):
                 return Path(
                     hf_hub_download(
                         self.repo_id,
@@ -120,7 +120,7 @@ class HubRepository:
         """A folder below the root; fetches those of the matching files that are not cached."""
         prefix = f"{subfolder}/" if subfolder else ""
         try:
-            with _clear_hub_errors(self.repo_id, self.commit):
+            with clear_hub_errors(self.repo_id, self.commit):
                 root = snapshot_download(
                     self.repo_id,
                     revision=self.commit,
@@ -182,7 +182,7 @@ def open_repository(
 ) -> HubRepository:
     """Find a model on the Hub, at the commit that `revision` now is; raises as `open_location`."""
     not_cached = None
-    with _clear_hub_errors(repo_id, revision):
+    with clear_hub_errors(repo_id, revision):
         for name in (MANIFEST_NAME, "config.json"):
             try:
                 found = hf_hub_download(
@@ -210,7 +210,7 @@ def open_repository(
 
 
 @contextmanager
-def _clear_hub_errors(repo_id: str, revision: str | None) -> Iterator[None]:
+def clear_hub_errors(repo_id: str, revision: str | None) -> Iterator[None]:
     """Say in one sentence what the Hub refused, and what to do."""
     try:
         yield

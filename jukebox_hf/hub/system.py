@@ -46,6 +46,7 @@ class System:
     Attributes:
         manifest: what `jukebox.json` says.
         source: the folder or repository as it was asked for.
+        location: where its manifest is.
         notes: what the user should know, such as that the model was converted.
     """
 
@@ -62,7 +63,7 @@ class System:
         self.manifest = manifest
         self.source = source
         self.notes = notes
-        self._location = location
+        self.location = location
         self._local_files_only = local_files_only
         self._cache_dir = cache_dir
         self._others: dict[tuple[str, str | None], Location] = {}
@@ -149,7 +150,7 @@ class System:
         places = [self.place(name)[0] for name in self.manifest.components]
         places += [self._place_of("an adapter", each)[0] for each in self.manifest.adapters]
         for place in dict.fromkeys(places):
-            path = place.file(MANIFEST_NAME) if place != self._location else None
+            path = place.file(MANIFEST_NAME) if place != self.location else None
             if path is not None and load_manifest(path).licence == OPENAI_LICENCE:
                 return OPENAI_LICENCE
         return self.manifest.licence
@@ -182,7 +183,7 @@ class System:
 
     def _place_of(self, name: str, reference: ComponentReference) -> tuple[Location, str | None]:
         if reference.repo_id is None:
-            return self._location, reference.subfolder
+            return self.location, reference.subfolder
         key = (reference.repo_id, reference.revision)
         if key not in self._others:
             self._others[key] = self._open_other(name, reference)
