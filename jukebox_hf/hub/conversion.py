@@ -46,6 +46,22 @@ RELEASED_NOTE = (
     "(edit `licence` in jukebox.json if they are your own)"
 )
 
+# What a folder under that licence says of itself, until a full card takes its place.
+NOTICE = """\
+---
+library_name: jukebox_hf
+pipeline_tag: text-to-audio
+license: other
+license_name: openai-noncommercial
+license_link: https://github.com/openai/jukebox/blob/master/LICENSE
+---
+
+# Converted Jukebox model
+
+Converted by `jukebox convert`. Weights, label lists, or both are OpenAI's, under its Noncommercial
+Use License: no commercial use of them, nor of music made with them.
+"""
+
 
 class Conversion(NamedTuple):
     """What `convert` wrote.
@@ -144,6 +160,8 @@ def convert(
             if name in processors:
                 processors[name].save_pretrained(folder / name)
         save_manifest(folder, _manifest(plans, licence, vqvae_reference))
+        if licence == OPENAI_LICENCE:
+            (folder / "README.md").write_text(NOTICE, encoding="utf-8")
     return Conversion(output, converted, licence, tuple(notes))
 
 
