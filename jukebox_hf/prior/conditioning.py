@@ -191,5 +191,7 @@ class Float32Linear(Float32Module, nn.Linear):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., width) to (..., vocabulary_size), float32, also under autocast."""
+        if hidden.is_meta:  # autocast knows no such device
+            return functional.linear(hidden.float(), self.weight)
         with torch.autocast(hidden.device.type, enabled=False):
             return functional.linear(hidden.float(), self.weight)
