@@ -336,11 +336,11 @@ class JukeboxPrior(PreTrainedModel):
         position = position.reshape(1)
         here = None
         if conditioning.positions is not None:
-            here = conditioning.positions.index_select(1, position)
+            here = conditioning.positions.index_select(1, position).squeeze(1)
         in_sequence = position + self.config.lyric_prefix_length
         states = self.decoder.input_at(tokens, in_sequence, here)
         hidden = self.decoder.step(states, in_sequence, cache)
-        return self._logits(hidden, here).squeeze(1)
+        return self._logits(hidden, here)
 
     def to_tokens(self, codes: Tensor) -> Tensor:
         """Codes as the transformer's own symbols: after the lyric symbols, where both share it."""

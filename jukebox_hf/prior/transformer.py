@@ -117,7 +117,7 @@ class TransformerLayer(GradientCheckpointingLayer):  # type: ignore[no-untyped-c
         return self._add(hidden, self._drop(attended))
 
     def step(self, hidden: Tensor, masks: StepMasks, cache: LayerCache) -> Tensor:
-        """One position, (batch, 1, width), over static buffers."""
+        """One position, (batch, width) to the same, over static buffers."""
         return self._add(hidden, self.attention.step(self.attention_norm(hidden), masks, cache))
 
     def _add(self, hidden: Tensor, attended: Tensor) -> Tensor:
@@ -181,14 +181,14 @@ class Transformer(nn.Module):
     def input_at(
         self, tokens: Tensor, position: Tensor, position_conditioning: Tensor | None
     ) -> Tensor:
-        """Input states (batch, 1, width) for one position after the first.
+        """Input states (batch, width) for one position after the first.
 
         Args:
             tokens: (batch,), the ones just before `position`.
             position: (1,) int64 tensor; no synchronization.
-            position_conditioning: (batch, 1, width) for this position.
+            position_conditioning: (batch, width) for this position.
         """
-        states: Tensor = self.embedding(tokens).unsqueeze(1) + self.positions(position)
+        states: Tensor = self.embedding(tokens) + self.positions(position)
         return states if position_conditioning is None else states + position_conditioning
 
     def forward(
@@ -218,8 +218,8 @@ class Transformer(nn.Module):
         return hidden.float()
 
     def step(self, states: Tensor, position: Tensor, cache: PriorCache) -> Tensor:
-        """One position over static buffers: (batch, 1, width) to the same in float32."""
-        masks = StepMasks.at(position, self.layout)
+        """One position over static buffers: (batch, width) to the same in float32."""
+        masks = StepMasks.at(position, self.layout, cache.layers[0].keys.dtype)
         hidden = states.to(self.dtype)
         for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
             hidden = layer.step(hidden, masks, layer_cache)  # type: ignore[operator]

@@ -113,7 +113,7 @@ def test_any_two_cuts_and_then_single_steps_equal_the_whole(
             parts.append(module(hidden[:, first:second], start=first, cache=cache))
         for position in range(second, length):
             masks = StepMasks.at(torch.tensor(position), layout)
-            parts.append(module.step(hidden[:, position : position + 1], masks, cache))
+            parts.append(module.step(hidden[:, position], masks, cache).unsqueeze(1))
         torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-5, atol=1e-5)
 
 
@@ -129,8 +129,8 @@ def test_cross_attention_reads_the_same_from_states_and_from_its_buffers() -> No
     torch.testing.assert_close(module(hidden, cache=cache), whole)
     for position in range(24):
         masks = StepMasks.at(torch.tensor([position]), layout)
-        step = module.step(hidden[:, position : position + 1], masks, cache)
-        torch.testing.assert_close(step, whole[:, position : position + 1], rtol=1e-5, atol=1e-5)
+        step = module.step(hidden[:, position], masks, cache)
+        torch.testing.assert_close(step, whole[:, position], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [*SELF_KINDS, "cross"])
@@ -141,7 +141,7 @@ def test_a_step_never_changes_shapes_nor_allocates_buffers(kind: LayerKind) -> N
     addresses = (cache.keys.data_ptr(), cache.values.data_ptr())
     for position in range(24):
         out = module.step(
-            torch.randn(1, 1, WIDTH), StepMasks.at(torch.tensor(position), layout), cache
+            torch.randn(1, WIDTH), StepMasks.at(torch.tensor(position), layout), cache
         )
-        assert out.shape == (1, 1, WIDTH)
+        assert out.shape == (1, WIDTH)
     assert (cache.keys.data_ptr(), cache.values.data_ptr()) == addresses
