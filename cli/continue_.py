@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .branching import branch, changes_of, codes_need_model
-from .generation_options import TAKES, label_options, sampling_options
+from .generation_options import TAKES, label_options, sampling_options, step_options
 from .options import (
     DURATION,
     clean_errors,
@@ -16,7 +16,6 @@ from .options import (
     json_option,
     model_option,
     output_option,
-    precision_option,
     quiet_option,
     seed_option,
 )
@@ -43,7 +42,7 @@ from .options import (
 @seed_option
 @model_option(default_text="that of the session")
 @device_option
-@precision_option
+@step_options
 @sampling_options
 @output_option(
     kind="folder",

@@ -17,6 +17,7 @@ from .generation_options import (
     read_lyrics_option,
     read_prompts,
     sampling_options,
+    step_options,
 )
 from .options import (
     DURATION,
@@ -25,7 +26,6 @@ from .options import (
     json_option,
     model_option,
     output_option,
-    precision_option,
     quiet_option,
     seed_option,
 )
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 @seed_option
 @model_option(default_text=BUILT_IN_MODEL)
 @device_option
-@precision_option
+@step_options
 @sampling_options
 @output_option(
     kind="folder",

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from .options import DURATION, note, per_level_option, print_result
+from .options import (
+    BACKENDS,
+    DURATION,
+    SAMPLING_PRECISIONS,
+    note,
+    per_level_option,
+    print_result,
+)
 
 if TYPE_CHECKING:
     from jukebox_hf.generation.plan import Plan
@@ -57,6 +64,25 @@ def label_options(function: Function) -> Function:
             type=DURATION,
             show_default="0",
             help="Where in that song the piece begins.",
+        ),
+    ]
+    return _apply(options, function)
+
+
+def step_options(function: Function) -> Function:
+    """`--precision` and `--backend`: what the priors' weights are, and how a step runs."""
+    options = [
+        click.option(
+            "--precision",
+            type=click.Choice(SAMPLING_PRECISIONS),
+            show_default="what suits the device",
+            help="Weights of the priors; int8 and int4 are rounded: smaller, faster, not exact.",
+        ),
+        click.option(
+            "--backend",
+            type=click.Choice(BACKENDS),
+            show_default="what suits the device",
+            help="How a step runs: compiled takes a minute to begin, graph needs CUDA.",
         ),
     ]
     return _apply(options, function)
@@ -241,10 +267,15 @@ def fit_plan(
 ) -> Plan:
     """The plan that a command asks for.
 
-    Seed and precision are those given, else those of `settings` (of the session that is gone on
-    with), else new ones.
+    Seed, precision and backend are those given, else those of `settings` (of the session that is
+    gone on with), else new ones.
     """
-    from jukebox_hf.generation.devices import default_backend, default_precision, resolve_device
+    from jukebox_hf.generation.devices import (
+        check_backend,
+        default_backend,
+        default_precision,
+        resolve_device,
+    )
     from jukebox_hf.generation.plan import make_plan
     from jukebox_hf.generation.settings import new_seed
 
@@ -254,12 +285,14 @@ def fit_plan(
     elif settings is not None:
         seed = settings.seed
     precision = options["precision"] or (settings.precision if settings else None)
+    backend = options["backend"] or (settings.backend if settings else default_backend(place))
+    check_backend(backend, place)
     return make_plan(
         system,
         prompts,
         seed=new_seed() if seed is None else seed,
         precision=precision or default_precision(place),
-        backend=settings.backend if settings else default_backend(place),
+        backend=backend,
         to_level=to_level if options["to_level"] is None else options["to_level"],
         defaults=defaults,
         **given_settings(options),

@@ -23,6 +23,8 @@ Value = TypeVar("Value")
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("float32", "float16", "bfloat16")
+SAMPLING_PRECISIONS = (*PRECISIONS, "int8", "int4")  # as `generation.devices.PRECISIONS`
+BACKENDS = ("eager", "compiled", "graph")  # as `generation.devices.BACKENDS`
 
 # Errors of libraries that say what a user did or what the world is like, by module and class.
 # A module that is not imported cannot have raised, so none has to be imported to look.

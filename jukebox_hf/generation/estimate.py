@@ -17,9 +17,9 @@ from torch import nn
 from jukebox_hf.generation import memory
 from jukebox_hf.generation.memory import PriorMemory, format_bytes
 from jukebox_hf.generation.plan import LevelPlan, Plan
+from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.generation.windows import Window, run_windows
 from jukebox_hf.hub.system import System
-from jukebox_hf.precision import torch_dtype
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 
@@ -209,10 +209,11 @@ def _time_layers(
     )
     with torch.device("meta"):
         prior = JukeboxPrior(small)
-    nn.Module.to(prior, torch_dtype(precision))
+    nn.Module.to(prior, loading_dtype(precision))
     prior.to_empty(device=device)
     for parameter in prior.parameters():
         parameter.fill_(0.01)
+    prepare(prior, precision, device)
     conditioning = prior.condition()
     cache = prior.new_cache(batch_size)
     middle = small.context_length // 2

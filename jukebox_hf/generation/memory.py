@@ -13,7 +13,7 @@ import psutil
 import torch
 from torch import nn
 
-from jukebox_hf.precision import torch_dtype
+from jukebox_hf.generation.weights import QUANTIZED, loading_dtype, prepare
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 
@@ -58,11 +58,13 @@ def prior_memory(
 @lru_cache(maxsize=32)
 def _prior_memory(config_json: str, precision: str, device_type: str) -> PriorMemory:
     config = JukeboxPriorConfig.from_dict(json.loads(config_json))
-    dtype = torch_dtype(precision)
+    dtype = loading_dtype(precision)
     cache_dtype = torch.float32 if device_type == "cpu" else dtype  # as `new_cache` chooses
     with torch.device("meta"):
         prior = JukeboxPrior(config)
     nn.Module.to(prior, dtype)
+    if precision in QUANTIZED:
+        prepare(prior, precision, torch.device("meta"))
     return PriorMemory(
         weights=module_bytes(prior),
         cache=prior.new_cache(1, cache_dtype, "meta").num_bytes(),

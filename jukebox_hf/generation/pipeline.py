@@ -17,7 +17,12 @@ from jukebox_hf.audio import AudioTags, WriteReport, save_audio
 from jukebox_hf.codes import Codes, save_codes
 from jukebox_hf.files import safe_file_name
 from jukebox_hf.generation.chains import Seam
-from jukebox_hf.generation.devices import default_backend, default_precision, resolve_device
+from jukebox_hf.generation.devices import (
+    check_backend,
+    default_backend,
+    default_precision,
+    resolve_device,
+)
 from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
 from jukebox_hf.generation.run import Generation, WindowReport
 from jukebox_hf.generation.settings import PerLevel, Prompt, new_seed
@@ -169,12 +174,19 @@ class JukeboxPipeline:
     """
 
     def __init__(
-        self, system: System, *, device: str | torch.device = "auto", precision: str | None = None
+        self,
+        system: System,
+        *,
+        device: str | torch.device = "auto",
+        precision: str | None = None,
+        backend: str | None = None,
     ) -> None:
-        """`precision` of the priors, such as "float16"; None: what suits the device."""
+        """`precision`, `backend`: see `from_pretrained`; None: what suits the device."""
         self.system = system
         self.device = resolve_device(device)
         self.precision = precision or default_precision(self.device)
+        self.backend = backend or default_backend(self.device)
+        check_backend(self.backend, self.device)
 
     @classmethod
     def from_pretrained(
@@ -184,6 +196,7 @@ class JukeboxPipeline:
         revision: str | None = None,
         device: str | torch.device = "auto",
         precision: str | None = None,
+        backend: str | None = None,
         local_files_only: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
     ) -> "JukeboxPipeline":
@@ -193,7 +206,9 @@ class JukeboxPipeline:
             model: a folder, or a repository on the Hub, that holds a whole model.
             revision: commit, tag or branch of a repository.
             device: "auto", "cpu", "cuda", "mps" or a torch device.
-            precision: of the priors; None: float16 on CUDA, else float32.
+            precision: of the priors: "float32", "float16", "bfloat16", or "int8" and "int4", which
+                round the weights; None: float16 on CUDA, else float32.
+            backend: how a step runs: "eager", "compiled", or on CUDA "graph"; None: eager.
             local_files_only: ask nothing of the Hub.
             cache_dir: instead of huggingface_hub's own cache.
 
@@ -204,7 +219,7 @@ class JukeboxPipeline:
         system = System.open(
             model, revision=revision, local_files_only=local_files_only, cache_dir=cache_dir
         )
-        return cls(system, device=device, precision=precision)
+        return cls(system, device=device, precision=precision, backend=backend)
 
     def generate(self, **request: Any) -> Music:
         """Make music; the arguments are those of `start`."""
@@ -270,7 +285,7 @@ class JukeboxPipeline:
             prompts,
             seed=new_seed() if seed is None else seed,
             precision=self.precision,
-            backend=default_backend(self.device),
+            backend=self.backend,
             to_level=to_level,
             temperature=temperature,
             top_k=top_k,

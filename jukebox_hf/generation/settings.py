@@ -7,7 +7,7 @@ and read back, since a session keeps it. Fitting it to a model is the work of `p
 import hashlib
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, Union, cast
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from jukebox_hf.codes import Codes
 from jukebox_hf.configuration import refuse_unknown
+from jukebox_hf.generation.devices import BACKENDS, PRECISIONS
 from jukebox_hf.generation.noise import MAX_SEED
 from jukebox_hf.generation.sampling import SamplingSettings
 from jukebox_hf.labels import TimedLyrics, TimedSegment, read_lyrics
@@ -206,8 +207,8 @@ class GenerationSettings:
         seed: of all noise.
         to_level: the finest level that is sampled; 0 makes the finished music.
         levels: by level, from `to_level` up to the top.
-        precision: of the priors: "float32", "float16" or "bfloat16"; the codec keeps its own.
-        backend: how a step runs: "eager".
+        precision: of the priors' weights, one of `devices.PRECISIONS`; the codec keeps its own.
+        backend: how a step runs, one of `devices.BACKENDS`.
     """
 
     seed: int
@@ -219,6 +220,12 @@ class GenerationSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
             raise ValueError(f"seed must be from 0 to {MAX_SEED}, got {self.seed}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
+            )
+        if self.backend not in BACKENDS:
+            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
 
     def to_record(self) -> dict[str, Any]:
         """What JSON can hold; `restore` reads it back."""
@@ -294,7 +301,7 @@ def at_level(values: PerLevel[Value] | None, level: int, default: Value) -> Valu
     return values
 
 
-def check_levels(given: Mapping[str, Any], levels: range) -> None:
+def check_levels(given: Mapping[str, Any], levels: Sequence[int]) -> None:
     """Raise `ValueError` if a per-level value names a level that is not sampled."""
     for name, values in given.items():
         if isinstance(values, Mapping):

@@ -4,8 +4,8 @@ Decoding one code reads every weight once, so fewer bytes are less time. Only th
 transformer's layers change, and only in memory: what is saved stays as it was. Weights of 8 and 4
 bits are not exact; what they cost in bits per code, a benchmark measures.
 
-`quantize` and `pack` replace layers of a loaded prior in place, one after the other, so that at
-most one layer is held twice.
+`quantize` and `pack` replace layers of a prior in place, one after the other, so that at most one
+layer is held twice.
 """
 
 from typing import Any, Literal
@@ -24,25 +24,34 @@ GROUP_SIZE = 64  # inputs that share a scale and an offset, in 4 bits
 MAX_PACKED_ROWS = 64
 
 
-def quantize(prior: JukeboxPrior, precision: QuantizedPrecision) -> JukeboxPrior:
+def quantize(
+    prior: JukeboxPrior,
+    precision: QuantizedPrecision,
+    device: torch.device | str | None = None,
+) -> JukeboxPrior:
     """Give the transformers' layers weights of 8 or 4 bits, in place.
 
     Weights of 4 bits need inputs in whole groups of `GROUP_SIZE` and outputs in multiples of 16;
     layers of other sizes get 8 bits. Activations are bfloat16 on a CPU, elsewhere what they were.
 
+    Args:
+        prior: with weights of 16 or 32 bits. One on the meta device has no weights yet; its layers
+            get the sizes that they would have.
+        device: where the prior goes, layer by layer, so that a device needs no room for the
+            weights as they were; None: where it is.
+
     Raises:
-        ValueError: for another precision, or a prior on the meta device.
+        ValueError: for another precision.
     """
     if precision not in ("int8", "int4"):
         raise ValueError(f"quantized precision must be int8 or int4, got {precision!r}")
-    if prior.device.type == "meta":
-        raise ValueError(
-            "a prior must be loaded before it is quantized; this one has no weights yet"
-        )
     for module, name, linear in _layer_linears(prior):
         fits = fits_kernels(linear.in_features, linear.out_features)
         make = Int4Linear if precision == "int4" and fits else Int8Linear
-        setattr(module, name, make(linear))
+        setattr(module, name, make(linear if device is None else linear.to(device)))
+    if device is not None:
+        nn.Module.to(prior, device)
+    nn.Module.to(prior, prior.decoder.dtype)  # what was not quantized computes in the same
     return prior
 
 

@@ -1,0 +1,45 @@
+"""Loading a prior to sample with: weights of 32 or 16 bits as they are, of 8 or 4 bits quantized.
+
+A model, a level and the name of a precision go in, a prior on its device comes out. The weights on
+disk stay as they are.
+"""
+
+from typing import cast
+
+import torch
+
+from jukebox_hf.hub.system import System
+from jukebox_hf.precision import torch_dtype
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.quantization import QuantizedPrecision, pack, quantize
+
+QUANTIZED = ("int8", "int4")
+
+
+def loading_dtype(precision: str) -> torch.dtype:
+    """The dtype that weights are loaded in; `ValueError` for an unknown precision.
+
+    Weights to be quantized come in float16: with 11 bits of mantissa, rounding once more to 8 or 4
+    bits changes next to nothing, and they take half the memory of float32.
+    """
+    return torch.float16 if precision in QUANTIZED else torch_dtype(precision)
+
+
+def load_for_sampling(
+    system: System, level: int, *, precision: str, device: torch.device
+) -> JukeboxPrior:
+    """The prior of a level in a precision of `devices.PRECISIONS`, ready to sample on a device.
+
+    The host holds the prior once, in `loading_dtype`, and one layer more; a device gets quantized
+    layers only.
+    """
+    place = torch.device("cpu") if precision in QUANTIZED else device
+    prior = system.load_prior(level, device=place, dtype=loading_dtype(precision))
+    return prepare(prior, precision, device)
+
+
+def prepare(prior: JukeboxPrior, precision: str, device: torch.device) -> JukeboxPrior:
+    """Quantize a prior in `loading_dtype`, or lay its weights out for the device, in place."""
+    if precision in QUANTIZED:
+        return quantize(prior, cast("QuantizedPrecision", precision), device)
+    return pack(prior)
