@@ -145,8 +145,8 @@ class Session:
 
     @property
     def complete(self) -> bool:
-        """Whether all is made and written."""
-        return bool(self.record["complete"])
+        """Whether all is made and written, and the audio is still there."""
+        return bool(self.record["complete"]) and len(self.audio_paths) == len(self.takes)
 
     @property
     def takes(self) -> list[dict[str, Any]]:
