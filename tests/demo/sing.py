@@ -52,7 +52,7 @@ REQUIREMENTS = Path(__file__).with_name("requirements-singing.txt")
 FRAME_SECONDS = 0.005  # of WORLD
 BACKING_SHARE = 0.2
 BACKING_DB = -14.0  # root mean square of the backing, relative to the voice
-ONSET_SHARE = 0.02  # a word begins and ends where its envelope passes this share of its peak
+ONSET_SHARE = 0.01  # a word begins and ends where its envelope passes this share of its peak
 FADE_SECONDS = 0.01
 COLUMNS = ("file_name", "artist", "genre", "title", "licence", "credit", "source", "seconds")
 CREDIT = "synthetic: Piper voice en_US-joe-medium (CC0) sung through WORLD"
@@ -83,7 +83,7 @@ class Singer:
         self._voice: Any = piper.PiperVoice.load(model)
         # Without noise a word is said the same way every time.
         self._manner: Any = piper.SynthesisConfig(
-            noise_scale=0.0, noise_w_scale=0.0, length_scale=1.1
+            noise_scale=0.0, noise_w_scale=0.0, length_scale=1.0
         )
         self._words: dict[str, SpokenWord] = {}
         self.sampling_rate = int(self._voice.config.sample_rate)

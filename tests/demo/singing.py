@@ -97,7 +97,7 @@ def write_song(seed: int, *, seconds: float = 30.0) -> SungSong:
     verse, in one key and tempo.
     """
     dice = random.Random(f"song {seed}")
-    beat = 60 / dice.uniform(84, 120)
+    beat = 60 / dice.uniform(66, 96)
     scale = _scale(dice)
     contours = {name: [dice.choice((-2, -1, -1, 0, 1, 1, 2)) for _ in range(16)] for name in "ABC"}
     starts = {name: dice.randrange(len(scale) // 4, 3 * len(scale) // 4) for name in "ABC"}

@@ -138,7 +138,7 @@ def test_singing_becomes_a_labelled_folder_and_goes_on(tmp_path: Path, singer: F
     first = (tmp_path / "song-00000.flac").read_bytes()
     singer.sung.clear()
     (tmp_path / "song-00001.flac").unlink()
-    assert sing.sing(tmp_path, seconds=90) == 3
+    assert sing.sing(tmp_path, seconds=120) == 3
     assert (tmp_path / "song-00000.flac").read_bytes() == first
     songs = open_songs(tmp_path).songs
     lyrics = " ".join(song.lyrics or "" for song in songs[1:])

@@ -1,0 +1,161 @@
+"""How predictable codes are without a model, and how much of them is copied. Numpy only.
+
+Codes are arrays (time,) of integers from 0 to `codebook_size` - 1, one per song or take, all of one
+level. Bits are means per code of songs that were not counted, so a prior has to be below them.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Codes = npt.NDArray[np.int64]
+
+
+class Baselines(NamedTuple):
+    """Bits per held-out code, by what is looked at; and how many codes they come from."""
+
+    uniform: float  # nothing: log2 of the codebook's size
+    unigram: float  # how often each code occurs in training
+    order_1: float  # the code before
+    order_2: float  # the two codes before
+    train_codes: int
+    held_out_codes: int
+
+
+class Quote(NamedTuple):
+    """The most similar place in the training codes."""
+
+    song: int  # its number
+    start: int  # code at which the place begins
+    equal_share: float  # of the window's codes that are the same there
+    longest_run: int  # of equal codes, one after another
+
+
+def markov_baselines(
+    train: Sequence[Codes], held_out: Sequence[Codes], codebook_size: int
+) -> Baselines:
+    """Cross entropy of held-out codes under counts of the training codes.
+
+    Contexts are interpolated with the next shorter one after Witten and Bell (1991): a context seen
+    `n` times with `t` different followers gives `t / (n + t)` of the probability to the shorter
+    one. The shortest are counts plus one. The first codes of a song are judged by what there is.
+
+    Raises `ValueError` for no codes, or codes outside the codebook.
+    """
+    _check(train, "training", codebook_size)
+    _check(held_out, "held-out", codebook_size)
+    counts = np.bincount(np.concatenate(train), minlength=codebook_size) + 1.0
+    unigram = counts / counts.sum()
+    probabilities = [[unigram[codes] for codes in held_out]]
+    for order in (1, 2):
+        table = _ContextTable(train, order, codebook_size)
+        shorter = probabilities[-1]
+        probabilities.append(
+            [table.predict(codes, lower) for codes, lower in zip(held_out, shorter, strict=True)]
+        )
+    bits = [float(-np.log2(np.concatenate(parts)).mean()) for parts in probabilities]
+    return Baselines(
+        uniform=float(np.log2(codebook_size)),
+        unigram=bits[0],
+        order_1=bits[1],
+        order_2=bits[2],
+        train_codes=sum(map(len, train)),
+        held_out_codes=sum(map(len, held_out)),
+    )
+
+
+class _ContextTable:
+    """How often each code followed each context of `order` codes."""
+
+    def __init__(self, train: Sequence[Codes], order: int, codebook_size: int) -> None:
+        self.order, self.size = order, codebook_size
+        keys = np.concatenate([self._keys(codes) for codes in train])
+        self.keys, self.counts = np.unique(keys, return_counts=True)
+        contexts = self.keys // codebook_size
+        self.contexts, first = np.unique(contexts, return_index=True)
+        self.totals = np.add.reduceat(self.counts, first) if len(first) else self.counts
+        self.followers = np.diff([*first, len(contexts)])
+
+    def _keys(self, codes: Codes) -> Codes:
+        """One number for every context and what follows it."""
+        keys = np.zeros(max(len(codes) - self.order, 0), dtype=np.int64)
+        for place in range(self.order + 1):
+            keys = keys * self.size + codes[place : place + len(keys)]
+        return keys
+
+    def predict(self, codes: Codes, lower: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Probability of each code after those before it; `lower`: from a shorter context."""
+        keys = self._keys(codes)
+        count = _look_up(keys, self.keys, self.counts)
+        total = _look_up(keys // self.size, self.contexts, self.totals)
+        followers = _look_up(keys // self.size, self.contexts, self.followers)
+        seen = np.maximum(total + followers, 1)
+        given = lower[self.order :]
+        mixed = np.where(total > 0, (count + followers * given) / seen, given)
+        return np.concatenate([lower[: self.order], mixed])
+
+
+def _look_up(wanted: Codes, keys: Codes, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Values of sorted keys; 0 for those that are not there."""
+    if not len(keys):
+        return np.zeros(len(wanted))
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[place] == wanted, values[place], 0)
+
+
+def _check(songs: Sequence[Codes], what: str, codebook_size: int) -> None:
+    if not any(len(codes) for codes in songs):
+        raise ValueError(f"there are no {what} codes")
+    low = min(int(codes.min()) for codes in songs if len(codes))
+    high = max(int(codes.max()) for codes in songs if len(codes))
+    if low < 0 or high >= codebook_size:
+        raise ValueError(f"{what} codes must be from 0 to {codebook_size - 1}, got {low} to {high}")
+
+
+def perplexity(counts: npt.NDArray[Any]) -> float:
+    """How many codes are in use, in effect: 2 to the power of the entropy of the counts."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(2 ** -(shares * np.log2(shares)).sum())
+
+
+def nearest_window(window: Codes, train: Sequence[Codes]) -> Quote:
+    """Where in the training codes most codes of a window stand at the same places.
+
+    Every shift of every song is tried. A song shorter than the window cannot hold it. Raises
+    `ValueError` when all are shorter.
+    """
+    best: Quote | None = None
+    for song, codes in enumerate(train):
+        shifts = len(codes) - len(window) + 1
+        if shifts < 1:
+            continue
+        equal = np.zeros(shifts, dtype=np.int32)
+        for place, code in enumerate(window):
+            equal += codes[place : place + shifts] == code
+        start = int(equal.argmax())
+        share = float(equal[start]) / len(window)
+        if best is None or share > best.equal_share:
+            run = longest_run(codes[start : start + len(window)] == window)
+            best = Quote(song, start, share, run)
+    if best is None:
+        raise ValueError(f"no training song is as long as a window of {len(window)} codes")
+    return best
+
+
+def longest_run(flags: npt.NDArray[np.bool_]) -> int:
+    """Length of the longest unbroken run of True."""
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return int((ends[1::2] - ends[::2]).max(initial=0))
+
+
+def cut_windows(songs: Sequence[Codes], length: int, limit: int) -> list[Codes]:
+    """At most `limit` windows that do not overlap, spread evenly over all there are."""
+    windows = [
+        codes[start : start + length]
+        for codes in songs
+        for start in range(0, len(codes) - length + 1, length)
+    ]
+    chosen = np.linspace(0, len(windows) - 1, min(limit, len(windows))).round().astype(int)
+    return [windows[place] for place in chosen]
