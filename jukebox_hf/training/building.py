@@ -136,12 +136,14 @@ def _open(
         return open_codes(dataset), ()
     if allow_codes and not Path(dataset).exists():
         try:
-            return open_codes(dataset), ()
+            return open_codes(dataset, revision=settings.revision), ()
         except (ValueError, FileNotFoundError):
             logger.debug("%s holds no codes", dataset)  # then it holds songs
     found = open_songs(
         dataset,
         split=settings.split,
+        subset=settings.subset,
+        revision=settings.revision,
         audio_column=settings.audio_column,
         artist_column=settings.artist_column,
         genre_column=settings.genre_column,
@@ -295,11 +297,13 @@ def _build_prior(
 
     needs_codec = not split.codes or bool(settings.sample_every)
     codec = base.load_vqvae(device=accelerator.device) if needs_codec else None
-    train, encode = _windows(split.train, codec, config, found.processor, settings, augment=True)
+    train, encode = prior_windows(
+        split.train, codec, config, found.processor, settings, augment=True
+    )
     validation = None
     if split.validation is not None:
         try:
-            validation, _ = _windows(
+            validation, _ = prior_windows(
                 split.validation, codec, config, found.processor, settings, augment=False
             )
         except ValueError as error:
@@ -459,7 +463,7 @@ def _prior_config(
     return JukeboxPriorConfig.preset(preset, **{**fields, **follows})
 
 
-def _windows(
+def prior_windows(
     songs: Sequence[Song] | CodeSongs,
     codec: JukeboxVQVAE | None,
     config: JukeboxPriorConfig,

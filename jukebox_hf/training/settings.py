@@ -56,7 +56,7 @@ class TrainingSettings:
 
     Songs:
         dataset: folder of songs or codes, or a dataset on the Hub.
-        split: of the dataset; `None` takes "train" where there are several.
+        split, subset, revision: of the dataset: see `open_songs`.
         audio_column, artist_column, genre_column, lyrics_column: what it calls them; `None` takes
             `artist`, `genre` and `lyrics` if they are there.
         validation_dataset: songs to evaluate on; else `validation_fraction` of `dataset` is held
@@ -128,6 +128,8 @@ class TrainingSettings:
 
     dataset: str | None = None
     split: str | None = None
+    subset: str | None = None
+    revision: str | None = None
     audio_column: str = "audio"
     artist_column: str | None = None
     genre_column: str | None = None
@@ -265,7 +267,7 @@ class TrainingSettings:
             FileNotFoundError: if there is no such file.
             ValueError: if it is not YAML, or a setting is unknown or makes no sense.
         """
-        return cls.from_mapping({**_merged(read_yaml(path), overrides)}, source=str(path))
+        return cls.from_mapping(merge_settings(read_yaml(path), overrides), source=str(path))
 
     @classmethod
     def from_mapping(cls, content: Mapping[str, Any], *, source: str) -> "TrainingSettings":
@@ -380,7 +382,7 @@ def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
     return content
 
 
-def _merged(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def merge_settings(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """`overrides` over `content`, and so for the fields of `model`."""
     merged = {**content, **overrides}
     if isinstance(content.get("model"), dict) and isinstance(overrides.get("model"), dict):

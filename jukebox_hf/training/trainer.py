@@ -47,6 +47,7 @@ from jukebox_hf.training.optimization import (
     make_optimizer,
     set_learning_rate,
 )
+from jukebox_hf.training.plan import TrainingPlan, plan_training
 from jukebox_hf.training.reports import Progress, RunLog, RunningMeans, Trackers
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.training.tasks import Task
@@ -58,6 +59,7 @@ SETTINGS_NAME = "settings.yaml"
 # overflow: the original's numbers.
 FIRST_LOSS_SCALE, LARGEST_LOSS_SCALE, SMALLEST_LOSS_SCALE = 2.0**16, 2.0**24, 2.0**-10
 LOSS_SCALE_GROWTH = 2 ** (1 / 1000)
+REPEATED_SIGNAL_SECONDS = 2.0
 
 
 class DivergedError(ValueError):
@@ -139,7 +141,7 @@ class JukeboxTrainer:
             self.accelerator.process_index,
             self.accelerator.num_processes,
         ).check()
-        latest = self._open_folder(resume)
+        latest = self._find_latest(resume)
         if parts is None:
             from jukebox_hf.training.building import build_parts
 
@@ -155,8 +157,8 @@ class JukeboxTrainer:
         self._failed_in_row = 0
         self._stopping = False
 
-    def _open_folder(self, resume: bool) -> Path | None:
-        """Make the folder of a new run, or find the latest checkpoint of one that is resumed."""
+    def _find_latest(self, resume: bool) -> Path | None:
+        """The latest checkpoint of a run that is resumed; nothing for a new one."""
         checkpoints = find_checkpoints(self.folder / "checkpoints")
         if not resume and checkpoints:
             raise ValueError(
@@ -165,11 +167,6 @@ class JukeboxTrainer:
             )
         if resume and not checkpoints:
             raise ValueError(f"{self.folder} holds no checkpoint to resume from")
-        if self.accelerator.is_main_process:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for folder in (self.folder, self.folder / "checkpoints"):
-                remove_leftovers(folder)
-        self.accelerator.wait_for_everyone()
         return checkpoints[-1] if resume else None
 
     def _build(self) -> None:
@@ -200,6 +197,20 @@ class JukeboxTrainer:
             model=self.task.model,
             optimizer=self.optimizer.optimizer,
             averages=self.averages,
+        )
+
+    def plan(self) -> TrainingPlan:
+        """What the run takes: steps, epochs, memory."""
+        config = self.task.model.config
+        is_codec = self.settings.task == "vqvae"
+        samples = self.settings.clip_samples if is_codec else config.window_samples
+        return plan_training(
+            self.settings,
+            self.task.model,
+            examples=len(self.parts.train),
+            example_seconds=samples / config.sampling_rate,
+            processes=self.share.processes,
+            device=self.accelerator.device,
         )
 
     # --- the loop ---
@@ -242,8 +253,12 @@ class JukeboxTrainer:
         self.log = RunLog(self.folder)
         self.trackers = Trackers(self.accelerator, tuple(self.settings.report_to))
         if self.accelerator.is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for folder in (self.folder, self.folder / "checkpoints"):
+                remove_leftovers(folder)
             self.log.cut_back(self.state.step)
             self.settings.save(self.folder / SETTINGS_NAME)
+        self.accelerator.wait_for_everyone()
         self.trackers.start(self.settings.to_dict())
         self.progress = Progress(
             self.settings.steps,
@@ -346,11 +361,17 @@ class JukeboxTrainer:
             return
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
+        asked_at = math.inf
+
         def stop(number: int, frame: FrameType | None) -> None:
-            if self._stopping:
+            nonlocal asked_at
+            # A launcher passes on the Ctrl-C that the terminal has sent to everyone already.
+            if self._stopping and time.monotonic() - asked_at > REPEATED_SIGNAL_SECONDS:
                 raise KeyboardInterrupt
-            self._stopping = True
-            self.say("stopping after this step; once more stops at once")
+            if not self._stopping:
+                asked_at = time.monotonic()
+                self._stopping = True
+                self.say("stopping after this step; Ctrl-C once more stops at once")
 
         try:
             for number in before:

@@ -1,0 +1,124 @@
+"""`jukebox evaluate`: how good a codec or a prior is on songs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .dataset_options import song_options
+from .options import (
+    clean_errors,
+    device_option,
+    json_option,
+    precision_option,
+    print_result,
+    quiet_option,
+)
+from .training_options import silence_transformers
+
+if TYPE_CHECKING:
+    from jukebox_hf.training.evaluation import CodecEvaluation, PriorEvaluation
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@song_options(required=True)
+@click.option(
+    "--component",
+    "components",
+    multiple=True,
+    metavar="NAME",
+    help="vqvae, prior_0, ... Repeatable.",
+    show_default="all that the dataset suits",
+)
+@click.option(
+    "--items", type=click.IntRange(min=1), default=256, help="Clips or windows, spread evenly."
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=4, help="Of them at once.")
+@click.option(
+    "--clip-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3.0,
+    help="Length of the codec's clips.",
+)
+@click.option(
+    "--held-out",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="FRACTION",
+    help="Only songs that training with this validation fraction and --seed holds out.",
+    show_default="all songs",
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of that choice.")
+@click.option(
+    "--compare-labels", is_flag=True, help="Also score priors with the labels of other songs."
+)
+@click.option(
+    "--num-workers", type=click.IntRange(min=0), default=0, help="Processes that read songs."
+)
+@device_option
+@precision_option
+@json_option
+@quiet_option
+@clean_errors
+def evaluate(
+    model: str,
+    components: tuple[str, ...],
+    items: int,
+    clip_seconds: float,
+    held_out: float | None,
+    compare_labels: bool,
+    precision: str | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Measure MODEL, a folder or a repository on the Hub, on a dataset.
+
+    Of a codec: every loss, spectral convergence in decibels, and how much of the codebooks is used.
+    Of a prior: bits per code and per second of audio, beside what frequencies alone would give.
+    """
+    from jukebox_hf.training.scoring import evaluate_model
+    from jukebox_hf.training.settings import TrainingSettings
+
+    silence_transformers()
+    given = {name: value for name, value in options.items() if value is not None}
+    if held_out is not None:
+        given["validation_fraction"] = held_out
+    settings = TrainingSettings(task="prior", evaluation_items=items, **given)
+    found = evaluate_model(
+        model,
+        settings,
+        components=components or None,
+        clip_seconds=clip_seconds,
+        held_out_only=held_out is not None,
+        compare_labels=compare_labels,
+        precision=precision or "float32",
+    )
+    lines = [line for name, result in found.items() for line in describe(name, result)]
+    record = {name: result.scalars() for name, result in found.items()}
+    print_result("\n".join(lines), record, as_json=as_json)
+
+
+def describe(name: str, result: CodecEvaluation | PriorEvaluation) -> list[str]:
+    """A few lines for people; `--json` has every number."""
+    from jukebox_hf.training.evaluation import PriorEvaluation
+
+    if isinstance(result, PriorEvaluation):
+        lines = [
+            f"{name}: {result.bits_per_code:.3f} bits per code, {result.bits_per_second:,.0f} bits "
+            f"per second; frequencies alone {result.unigram_bits:.3f} ({result.windows} windows)"
+        ]
+        if result.lyric_bits is not None:
+            lines.append(f"  lyrics: {result.lyric_bits:.3f} bits per symbol")
+        if result.wrong_label_bits is not None:
+            lines.append(f"  with wrong labels: {result.wrong_label_bits:.3f} bits per code")
+        return lines
+    lines = [f"{name}: loss {result.loss:.4f} ({result.seconds:,.0f} seconds of audio)"]
+    for level, found in enumerate(result.levels):
+        lines.append(
+            f"  level {level}: spectral convergence {found.spectral_convergence_db:.2f} dB, "
+            f"waveform {found.waveform:.4f}, multispectral {found.multispectral:.4f}, codes: "
+            f"perplexity {found.perplexity:.0f}, {100 * found.used_share:.0f} % in use"
+        )
+    return lines

@@ -1,0 +1,56 @@
+"""`jukebox train vqvae|prior`: songs or codes in, a model folder out."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from .options import model_option
+from .training_options import run, settings_of, training_options
+
+
+@click.group()
+def train() -> None:
+    """Train a codec or a prior, from nothing or from a model that exists.
+
+    Settings come from a preset (`jukebox train presets`) or a YAML file, then from options. The
+    folder of the run holds checkpoints, `log.jsonl`, samples, `best/` and in the end `final/`, both
+    of which other commands take as --model.
+    """
+
+
+@train.command()
+@click.option(
+    "--start-from", metavar="REPO_OR_DIR", help="Model whose codec to go on from.", default=None
+)
+@training_options
+def vqvae(start_from: str | None, **options: Any) -> None:
+    """Train the codec: audio to codes and back."""
+    settings = settings_of("vqvae", options, None, start_from=start_from)
+    run(settings, options, sys.argv[1:])
+
+
+@train.command()
+@model_option(help="Codec, or system, whose codes to learn; its other parts stay with the result.")
+@click.option("--level", type=click.IntRange(min=0), help="Whose codes to learn; 0 is the finest.")
+@click.option(
+    "--start-from", metavar="REPO_OR_DIR", help="Model whose prior to go on from.", default=None
+)
+@training_options
+def prior(model: str | None, level: int | None, start_from: str | None, **options: Any) -> None:
+    """Train the prior of one level, on codes (`jukebox encode --dataset`) or on audio."""
+    settings = settings_of("prior", options, None, codec=model, level=level, start_from=start_from)
+    run(settings, options, sys.argv[1:])
+
+
+@train.command()
+def presets() -> None:
+    """List the built-in presets, each with its first line."""
+    from jukebox_hf.training.settings import preset_names, preset_path
+
+    width = max(map(len, preset_names()))
+    for name in preset_names():
+        first = preset_path(name).read_text(encoding="utf-8").splitlines()[0]
+        click.echo(f"{name:<{width}}  {first.removeprefix('# ')}")

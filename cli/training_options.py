@@ -1,0 +1,242 @@
+"""What `train` and `finetune` share: their options, and how settings become a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .dataset_options import song_arguments, song_options
+from .options import (
+    PRECISIONS,
+    clean_errors,
+    device_option,
+    json_option,
+    note,
+    output_option,
+    print_result,
+    quiet_option,
+)
+
+if TYPE_CHECKING:
+    from jukebox_hf.training.settings import TrainingSettings
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Options that are settings of the same name; the others are read by `run`.
+SETTINGS = (
+    *("dataset", "validation_dataset", "validation_fraction", "steps", "max_minutes", "batch_size"),
+    *("accumulation_steps", "learning_rate", "seed", "num_workers", "precision", "device"),
+)
+
+
+def training_options(function: Function) -> Function:
+    """Everything that the training commands have in common."""
+    for option in reversed(
+        [
+            click.option("--preset", metavar="NAME", help="Built-in settings to start from."),
+            click.option(
+                "--config",
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                metavar="FILE.yaml",
+                help="Settings to start from; what a preset looks like.",
+            ),
+            click.option(
+                "--set",
+                "assignments",
+                multiple=True,
+                metavar="SETTING=VALUE",
+                help="Any other setting, such as schedule=cosine or model.width=256. Repeatable.",
+            ),
+            song_options(),
+            click.option(
+                "--validation-dataset",
+                metavar="FOLDER_OR_REPO",
+                help="Songs to evaluate on.",
+                show_default="some of --dataset",
+            ),
+            click.option(
+                "--validation-fraction",
+                type=click.FloatRange(0, 1, max_open=True),
+                help="Share of the songs to hold out.",
+                show_default="0.05, a song at least",
+            ),
+            click.option("--steps", type=click.IntRange(min=1), help="How long to train."),
+            click.option(
+                "--max-minutes",
+                type=click.FloatRange(min=0, min_open=True),
+                help="At most so long.",
+            ),
+            click.option(
+                "--batch-size",
+                type=click.IntRange(min=1),
+                help="Examples per step, over all processes.",
+            ),
+            click.option(
+                "--accumulation-steps",
+                type=click.IntRange(min=1),
+                help="Parts to compute a step in, to need less memory.",
+            ),
+            click.option(
+                "--learning-rate",
+                type=click.FloatRange(min=0, min_open=True),
+                help="At its highest.",
+            ),
+            click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of everything random."),
+            click.option(
+                "--num-workers", type=click.IntRange(min=0), help="Processes that read songs."
+            ),
+            click.option(
+                "--precision",
+                type=click.Choice(PRECISIONS),
+                help="Of what need not be float32; weights always are.",
+                show_default="float32, or the preset's",
+            ),
+            device_option,
+            click.option(
+                "--num-processes",
+                type=click.IntRange(min=1),
+                help="Processes to train on, one per GPU.",
+                show_default="1, or what `accelerate launch` started",
+            ),
+            click.option(
+                "--report-to",
+                metavar="TRACKER[,...]",
+                help="Any of tensorboard, trackio, wandb.",
+                show_default="none",
+            ),
+            output_option(kind="folder", help="Folder of the run: checkpoints, log, final/."),
+            click.option(
+                "--resume", is_flag=True, help="Go on with the run in --output, bit for bit."
+            ),
+            click.option("--dry-run", is_flag=True, help="Say what it would take, and stop."),
+            json_option,
+            quiet_option,
+        ]
+    ):
+        function = option(function)
+    return clean_errors(function)
+
+
+def collect(options: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The settings that were given as options, and `more`; what is None was not given."""
+    given = {name: options[name] for name in SETTINGS if options.get(name) is not None}
+    given |= {name: value for name, value in song_arguments(options).items() if value is not None}
+    for name, default in (("device", "auto"), ("audio_column", "audio")):
+        if given.get(name) == default:
+            del given[name]  # a preset may say otherwise
+    if options["report_to"] is not None:
+        given["report_to"] = [
+            name.strip() for name in options["report_to"].split(",") if name.strip()
+        ]
+    if options["output"] is not None:
+        given["output"] = str(options["output"])
+    return given | {name: value for name, value in more.items() if value is not None}
+
+
+def settings_of(
+    task: str, options: dict[str, Any], default_preset: str | None, **more: Any
+) -> TrainingSettings:
+    """The settings of a run from a preset or file, then `--set`, then options.
+
+    When resuming, from the run itself; then only what cannot change its result may be given.
+    """
+    from jukebox_hf.training.settings import TrainingSettings, merge_settings, parse_overrides
+
+    if options["output"] is None:
+        raise click.UsageError("--output says where the run goes; give a folder")
+    if options["preset"] is not None and options["config"] is not None:
+        raise click.UsageError(
+            "--preset and --config exclude each other; copy the preset and edit it"
+        )
+    given = merge_settings(parse_overrides(options["assignments"]), collect(options, **more))
+    if options["resume"]:
+        path = options["output"] / "settings.yaml"
+        if not path.is_file():
+            raise click.UsageError(f"{options['output']} holds no run to resume")
+        saved = TrainingSettings.load(path)
+        if saved.task != task:
+            raise click.UsageError(f"the run in {options['output']} trains a {saved.task}")
+        return saved.with_changes(output=given.pop("output")).resumed_with(given)
+    if options["config"] is not None:
+        settings = TrainingSettings.load(options["config"], **given)
+    elif (name := options["preset"] or default_preset) is not None:
+        settings = TrainingSettings.preset(name, **given)
+    else:
+        settings = TrainingSettings.from_mapping({"task": task, **given}, source="settings")
+    if settings.task != task:
+        raise click.UsageError(f"these settings train a {settings.task}, not a {task}")
+    if settings.dataset is None:
+        raise click.UsageError("--dataset says what to learn from; give a folder or a dataset")
+    return settings
+
+
+def run(settings: TrainingSettings, options: dict[str, Any], arguments: list[str]) -> None:
+    """Train, in this process or several, and print where the model is.
+
+    `arguments` are those of the command line, for the processes that are launched.
+    """
+    from jukebox_hf.training.launching import launch, launched
+
+    quiet, as_json = options["quiet"], options["as_json"]
+    processes = options["num_processes"] or 1
+    if processes > 1 and not launched() and not options["dry_run"]:
+        code = launch(arguments, processes, device=settings.device)
+        _finish_launched(settings, code, options)
+        return
+    silence_transformers()
+    from jukebox_hf.training.trainer import JukeboxTrainer
+
+    is_main = int(os.environ.get("RANK", "0")) == 0
+    trainer = JukeboxTrainer(
+        settings,
+        resume=options["resume"],
+        visible=not quiet,
+        say=lambda text: note(text, quiet=quiet),
+    )
+    plan = trainer.plan()
+    if is_main:
+        for line in plan.lines():
+            note(line, quiet=quiet)
+    if options["dry_run"]:
+        print_result("\n".join(plan.lines()), plan._asdict(), as_json=as_json)
+        return
+    result = trainer.train()
+    if launched():
+        return  # the launching process prints the result
+    _print_result(settings, result.steps, result.interrupted, options)
+
+
+def _finish_launched(settings: TrainingSettings, code: int, options: dict[str, Any]) -> None:
+    """Say how a run of several processes ended."""
+    from jukebox_hf.training.reports import read_log
+
+    if code:
+        raise click.ClickException(
+            f"training failed in one of the processes (exit code {code}); what it said is above"
+        )
+    end = read_log(Path(settings.output or ""), "end")[-1]
+    _print_result(settings, end["step"], end["interrupted"], options)
+
+
+def _print_result(
+    settings: TrainingSettings, steps: int, interrupted: bool, options: dict[str, Any]
+) -> None:
+    output = Path(settings.output or "")
+    if interrupted:
+        command = click.get_current_context().command_path
+        note(f"Interrupted after step {steps}. Go on with: {command} -o {output} --resume")
+        raise click.exceptions.Exit(130)
+    final = output / "final"
+    record = {"output": output, "final": final, "best": output / "best", "steps": steps}
+    print_result(final, record, as_json=options["as_json"])
+
+
+def silence_transformers() -> None:
+    """No bars for writing a file of weights between the lines of a run."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]

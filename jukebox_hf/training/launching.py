@@ -1,0 +1,41 @@
+"""Starting one training run on several processes of this machine, through Accelerate.
+
+Multi-node runs, FSDP and the like are Accelerate's own configuration: `accelerate launch` with the
+module that `worker_command` names.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import torch
+
+
+def launched() -> bool:
+    """Whether this process is one of several that a launcher has started."""
+    return "LOCAL_RANK" in os.environ or int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def launch(arguments: Sequence[str], num_processes: int, *, device: str) -> int:
+    """Run `jukebox ARGUMENTS` in so many processes; returns the exit code of the launcher.
+
+    On CPUs `accelerate launch --cpu` would start a single process whatever it is asked for; what
+    works is `--multi_gpu` with ACCELERATE_USE_CPU set (seen with accelerate 1.15).
+    """
+    environment = dict(os.environ)
+    if device == "cpu" or not torch.cuda.is_available():
+        environment["ACCELERATE_USE_CPU"] = "1"
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
+    command = [
+        *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"),
+        *("--num_processes", str(num_processes), "--num_machines", "1"),
+        *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+        *("-m", "jukebox_hf", *arguments),
+    ]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers hear it, and save
+    try:
+        return subprocess.run(command, env=environment, check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)

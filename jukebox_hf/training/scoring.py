@@ -1,0 +1,134 @@
+"""`jukebox evaluate`: a whole model or one component of it, on songs or codes.
+
+The components of a model and a dataset go in; what `evaluation` measures comes out, by component.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from jukebox_hf.data import ClipDataset, CodeSongs
+from jukebox_hf.generation.devices import resolve_device
+from jukebox_hf.hub import System
+from jukebox_hf.precision import torch_dtype
+from jukebox_hf.training.batches import load_once
+from jukebox_hf.training.building import SongSplit, open_split, prior_windows
+from jukebox_hf.training.evaluation import (
+    CodecEvaluation,
+    PriorEvaluation,
+    evaluate_codec,
+    evaluate_prior,
+)
+from jukebox_hf.training.settings import TrainingSettings
+from jukebox_hf.training.tasks import PriorTask
+from jukebox_hf.vqvae import JukeboxVQVAE
+
+CLIP_SECONDS = 3.0  # of codec clips, as in the paper (arXiv:2005.00341, section 6.2)
+
+
+def evaluate_model(
+    model: str,
+    settings: TrainingSettings,
+    *,
+    components: Sequence[str] | None = None,
+    clip_seconds: float = CLIP_SECONDS,
+    held_out_only: bool = False,
+    compare_labels: bool = False,
+    precision: str = "float32",
+) -> dict[str, CodecEvaluation | PriorEvaluation]:
+    """Evaluate components of a model.
+
+    Args:
+        model: folder or repository of a system, or of one component.
+        settings: which songs (`dataset` and its columns), how many `evaluation_items` in batches of
+            `batch_size`, `device`, and for `held_out_only`, `validation_fraction` and `seed`.
+        components: "vqvae", "prior_0", ...; default: all that the dataset suits. Codes suit priors
+            only, and a prior needs the codec of its system to learn from audio.
+        clip_seconds: length of the codec's clips.
+        held_out_only: only songs that training with these settings holds out.
+        compare_labels: also score priors with the labels of other songs.
+        precision: of the priors.
+
+    Raises:
+        ValueError: for a component that the model lacks or the dataset does not suit, and for songs
+            of which none is long enough.
+        OSError: if model or dataset are not there.
+    """
+    system = System.open(model)
+    device = resolve_device(settings.device)
+    split = open_split(settings, min_seconds=0.0, allow_codes=True)
+    if held_out_only:
+        if split.validation is None:
+            raise ValueError("no songs are held out; raise validation_fraction")
+        split = SongSplit(split.validation, None, split.skipped)
+    chosen = _choose(system, split, components)
+    codec = None
+    if "vqvae" in system.manifest.components and not split.codes:
+        codec = system.load_vqvae(device=device)
+    found: dict[str, CodecEvaluation | PriorEvaluation] = {}
+    for name in chosen:
+        if name == "vqvae":
+            assert codec is not None
+            found[name] = evaluate_codec(codec, _clips(split, codec, clip_seconds, settings))
+        else:
+            level = int(name.removeprefix("prior_"))
+            prior = system.load_prior(level, device=device, dtype=torch_dtype(precision))
+            config = prior.config
+            needs_names = config.has_labels or config.lyrics != "none"
+            processor = system.processor(level) if needs_names else None
+            if isinstance(split.train, CodeSongs):
+                split.train.check(config)
+            examples, encode = prior_windows(
+                split.train, codec, config, processor, settings, augment=False
+            )
+            task = PriorTask(prior, settings, codec=codec, encode=encode)
+            batches = (
+                task.to_device(batch, device) for batch in _load(examples, task.collate, settings)
+            )
+            found[name] = evaluate_prior(prior, batches, compare_labels=compare_labels)
+            del prior, task
+    return found
+
+
+def _choose(system: System, split: SongSplit, components: Sequence[str] | None) -> list[str]:
+    """Which components to evaluate."""
+    present = list(system.manifest.components)
+    suitable = [name for name in present if not (name == "vqvae" and split.codes)]
+    if not split.codes and "vqvae" not in present:
+        suitable = []
+    if components is None:
+        if not suitable:
+            raise ValueError(
+                f"{system.source} has nothing to evaluate on this dataset: a prior without its "
+                "codec needs codes, and a codec needs songs"
+            )
+        return suitable
+    for name in components:
+        if name not in present:
+            raise ValueError(f"{system.source} has no {name}; it has {', '.join(present)}")
+        if name not in suitable:
+            wanted = "songs" if name == "vqvae" else "codes"
+            raise ValueError(f"{name} of {system.source} can only be evaluated on {wanted}")
+    return list(components)
+
+
+def _clips(
+    split: SongSplit, codec: JukeboxVQVAE, clip_seconds: float, settings: TrainingSettings
+) -> Iterator[Any]:
+    config = codec.config
+    hop_length = config.hop_lengths[-1]
+    samples = max(1, int(clip_seconds * config.sampling_rate / hop_length)) * hop_length
+    assert not isinstance(split.train, CodeSongs)
+    clips = ClipDataset(split.train, sampling_rate=config.sampling_rate, clip_samples=samples)
+    return (batch["audio"] for batch in _load(clips, torch.utils.data.default_collate, settings))
+
+
+def _load(examples: Any, collate: Any, settings: TrainingSettings) -> Iterator[Any]:
+    return load_once(
+        examples,
+        collate,
+        num_examples=settings.evaluation_items,
+        batch_size=settings.batch_size,
+        num_workers=settings.num_workers,
+    )
