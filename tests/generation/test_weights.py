@@ -1,0 +1,97 @@
+"""Priors in every precision: what is loaded, and what memory it takes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from jukebox_hf.generation.devices import PRECISIONS, check_backend
+from jukebox_hf.generation.memory import module_bytes, prior_memory
+from jukebox_hf.generation.settings import GenerationSettings
+from jukebox_hf.generation.weights import load_for_sampling, loading_dtype
+from jukebox_hf.hub.system import System
+from jukebox_hf.prior.attention import Linear
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.quantization import Int4Linear, Int8Linear, PackedLinear
+from tests.tiny import tiny_prior, tiny_prior_config, tiny_processor, tiny_system, tiny_vqvae
+
+CPU = torch.device("cpu")
+WIDE = {"width": 64, "attention_width": 64, "mlp_width": 64}
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> System:
+    """A model whose layers are wide enough for weights of 4 bits."""
+    from jukebox_hf.hub import save_system
+
+    prior = tiny_prior(0, **WIDE)
+    folder = save_system(
+        tmp_path_factory.mktemp("model") / "wide",
+        vqvae=tiny_vqvae(),
+        priors={0: prior},
+        processors={0: tiny_processor(prior.config)},
+    )
+    return System.open(folder)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_prior_loads_in_every_precision(wide: System, precision: str) -> None:
+    prior = load_for_sampling(wide, 0, precision=precision, device=CPU)
+    layer = prior.decoder.layers[0].mlp.expand
+    packed = PackedLinear if PackedLinear.is_supported() else Linear
+    kinds = {"int8": Int8Linear, "int4": Int4Linear, "bfloat16": packed}
+    assert type(layer) is kinds.get(precision, Linear)
+    assert prior.output.weight.dtype == torch.float32
+    assert not prior.training
+    if type(layer) is not PackedLinear:  # those hold their weights where nobody can count them
+        assert prior_memory(prior.config, precision, CPU).weights == module_bytes(prior)
+
+
+def test_fewer_bits_are_fewer_bytes() -> None:
+    config = tiny_prior_config(0, **WIDE)
+    sizes = [prior_memory(config, precision, CPU).weights for precision in PRECISIONS]
+    assert sizes[0] > sizes[1] == sizes[2] > sizes[3] > sizes[4]
+
+
+def test_quantized_weights_are_loaded_in_half_the_memory() -> None:
+    assert loading_dtype("int4") == loading_dtype("int8") == torch.float16
+    with pytest.raises(ValueError, match="precision must be one of"):
+        loading_dtype("int3")
+
+
+def test_quantized_on_the_way_equals_quantized_there(wide: System) -> None:
+    """Rounding to float16 first costs next to nothing beside rounding to 8 bits."""
+    exact = wide.load_prior(0, dtype=torch.float32)
+    ours = load_for_sampling(wide, 0, precision="int8", device=CPU)
+    layer, linear = ours.decoder.layers[0].mlp.expand, exact.decoder.layers[0].mlp.expand
+    direct = Int8Linear(linear).unpacked().float()
+    both = layer.unpacked().float()
+    error = [(one - linear.weight).norm() / linear.weight.norm() for one in (direct, both)]
+    assert error[1] < 1.02 * error[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"precision": "int3"}, "precision must be one of float32, .*, got 'int3'"),
+        ({"backend": "magic"}, "backend must be one of eager, compiled, graph, got 'magic'"),
+    ],
+)
+def test_unknown_ways_to_run_are_refused(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GenerationSettings(seed=1, to_level=0, levels={}, **{"precision": "float32", **settings})
+
+
+def test_graphs_need_cuda() -> None:
+    with pytest.raises(ValueError, match="needs a CUDA device, and this is cpu"):
+        check_backend("graph", CPU)
+    check_backend("graph", torch.device("cuda"))
+
+
+def test_the_lyric_encoder_is_quantized_too(tmp_path: Path) -> None:
+    system = System.open(tiny_system(tmp_path / "model", "encoder"))
+    prior = load_for_sampling(system, 2, precision="int8", device=CPU)
+    assert isinstance(prior, JukeboxPrior)
+    assert prior.lyric_encoder is not None
+    assert isinstance(prior.lyric_encoder.transformer.layers[0].mlp.expand, Int8Linear)
+    assert prior.lyric_encoder.projection.weight.dtype == prior.decoder.dtype
