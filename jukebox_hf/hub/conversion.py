@@ -133,7 +133,7 @@ def convert(
     names = _read_names(paths, Path(ids_dir) if ids_dir is not None else None)
     plans = _plan(components, vqvae, presets or {})
     notes: list[str] = []
-    processors = _processors(plans, names, _read_characters(paths), notes)
+    processors = _processors(plans, names, _read_characters(paths, notes), notes)
     licence = None
     if any(map(is_released, components)) or any(each.is_released for each in names.values()):
         licence = OPENAI_LICENCE
@@ -239,9 +239,15 @@ def _read_names(paths: Sequence[Path], ids_dir: Path | None) -> dict[Dialect, Na
     return found[0] if found else {}
 
 
-def _read_characters(paths: Sequence[Path]) -> str | None:
-    found = [read_port_characters(path) for path in paths if path.is_dir() and is_port(path)]
-    return found[0] if found else None
+def _read_characters(paths: Sequence[Path], notes: list[str]) -> str | None:
+    """The characters that a port's own file names; the release's are known without it."""
+    for path in paths:
+        if path.is_dir() and is_port(path):
+            try:
+                return read_port_characters(path)
+            except ValueError as error:
+                notes.append(f"{error}; the characters of the release are used instead")
+    return None
 
 
 def _processors(

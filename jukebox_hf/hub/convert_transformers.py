@@ -146,6 +146,13 @@ def open_transformers(folder: Path) -> list[Component]:
     """
     config = read_json(folder / "config.json")
     tensors = _open_weights(folder)
+    return components_of(tensors, config, folder)
+
+
+def components_of(
+    tensors: Mapping[str, StoredTensor], config: Mapping[str, Any], folder: Path
+) -> list[Component]:
+    """The same from what its files hold; `folder` is for messages."""
     groups: dict[str, dict[str, StoredTensor]] = {}
     for name, tensor in tensors.items():
         found = re.match(r"vqvae\.|priors\.\d\.", name)

@@ -3,13 +3,17 @@
 import contextlib
 import json
 import os
+import platform
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jukebox_hf.files import PARTIAL_SUFFIX
+import psutil
+
+from jukebox_hf.files import PARTIAL_SUFFIX, safe_file_name
 
 MAX_JSON_BYTES = 200_000_000  # an index of a million tensors is smaller
 
@@ -82,7 +86,10 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     folder = Path(os.path.abspath(folder))
     check_new_folder(folder, overwrite=overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name[:100]}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+    _remove_abandoned(folder)
+    temporary = folder.with_name(
+        f".{folder.name[:100]}.{_maker()}{os.getpid()}-{secrets.token_hex(4)}{PARTIAL_SUFFIX}"
+    )
     temporary.mkdir()
     try:
         yield temporary
@@ -91,6 +98,20 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     except BaseException:  # also Ctrl-C
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _maker() -> str:
+    """Marks the temporary folders of this machine."""
+    return safe_file_name(platform.node(), max_bytes=40) + "-"
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes left here that were killed while they made this folder."""
+    start = f".{folder.name[:100]}.{_maker()}"
+    for path in folder.parent.iterdir():
+        found = re.match(r"(\d+)-[0-9a-f]{8}\.partial", path.name.removeprefix(start))
+        if path.name.startswith(start) and found and not psutil.pid_exists(int(found.group(1))):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _move_into_place(temporary: Path, folder: Path) -> None:

@@ -10,10 +10,14 @@ import torch
 from safetensors.torch import load_file
 
 from jukebox_hf.hub import OPENAI_LICENCE, System, convert
-from jukebox_hf.hub.convert_transformers import open_transformers
+from jukebox_hf.hub.convert_transformers import components_of, open_transformers
+from jukebox_hf.hub.resolve import prior_config, vqvae_config
+from jukebox_hf.hub.tensor_files import StoredTensor
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
-from tests.golden_data import golden
+from tests.golden_data import golden, load_json
 from tests.hub.checkpoints import paths_of, port_config_of, port_state, write_port
 
 # Fields that shape no number that a model computes.
@@ -72,6 +76,38 @@ def test_levels_are_counted_from_the_other_end(tmp_path: Path) -> None:
         "(priors.1)",
         "(priors.0)",
     ]
+
+
+@pytest.mark.parametrize("system", ["1b_lyrics", "5b_lyrics"])
+def test_published_configs_are_not_trusted_for_released_models(system: str) -> None:
+    entries = load_json("fullsize/transformers_entries.json")[system]
+    tensors = {
+        name: StoredTensor(tuple(shape), torch.float32, torch.Tensor)
+        for name, shape in entries.items()
+    }
+    published = {
+        "max_nb_genres": 1,
+        "min_duration": 0,
+        "timing_dims": 64,
+        "vqvae_config": {},
+        "prior_config_list": [{"alignment_layer": 68, "alignment_head": 2, "blocks": 64}] * 3,
+    }
+    codec, *priors = sorted(
+        components_of(tensors, published, Path("published")), key=lambda each: each.kind != "vqvae"
+    )
+    vqvae = vqvae_config(codec)
+    assert vqvae == JukeboxVQVAEConfig.preset("vqvae")
+    presets = {2: system, 1: "upsampler_level_1", 0: "upsampler_level_0"}
+    for prior in priors:
+        assert prior_config(prior, vqvae) == JukeboxPriorConfig.preset(presets[prior.level])
+
+
+def test_characters_that_make_no_sense_give_way_to_those_of_the_release(tmp_path: Path) -> None:
+    folder = small_port(tmp_path / "port")
+    (folder / "lyrics.json").write_text('{"A": 7, "<unk>": 0}')
+    conversion = convert([folder], tmp_path / "converted")
+    assert "expected single characters with ids 1, 2, ..." in conversion.notes[0]
+    assert "the characters of the release are used instead" in conversion.notes[0]
 
 
 def small_port(folder: Path, **changes: Any) -> Path:

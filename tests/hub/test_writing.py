@@ -1,5 +1,7 @@
 """What is written is what the libraries write and read, and folders appear whole or not at all."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,25 @@ def test_a_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
         (folder / "config.json").write_text("{}")
     assert [path.name for path in (tmp_path / "below").iterdir()] == ["model"]
     assert (target / "config.json").read_text() == "{}"
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from jukebox_hf.hub.folders import new_folder\n"
+        "with new_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'large').touch(); print(folder, flush=True); os._exit(9)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "model")]
+    left = Path(subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip())
+    assert (left / "large").exists()
+    other = left.with_name(left.name.replace(".model.", ".other."))
+    other.mkdir()
+    with new_folder(tmp_path / "model") as mine:
+        with new_folder(tmp_path / "model"):
+            pass  # another one at work is left alone
+        assert mine.exists()
+    assert not left.exists()
+    assert other.exists()
 
 
 def test_an_existing_folder_is_replaced_only_when_asked_for(tmp_path: Path) -> None:
