@@ -120,7 +120,7 @@ def perplexity(counts: npt.NDArray[Any]) -> float:
     return float(2 ** -(shares * np.log2(shares)).sum())
 
 
-def nearest_window(window: Codes, train: Sequence[Codes]) -> Quote:
+def nearest_window(window: Codes, train: Sequence[npt.NDArray[Any]]) -> Quote:
     """Where in the training codes most codes of a window stand at the same places.
 
     Every shift of every song is tried. A song shorter than the window cannot hold it. Raises
@@ -131,8 +131,8 @@ def nearest_window(window: Codes, train: Sequence[Codes]) -> Quote:
         shifts = len(codes) - len(window) + 1
         if shifts < 1:
             continue
-        equal = np.zeros(shifts, dtype=np.int32)
-        for place, code in enumerate(window):
+        equal = np.zeros(shifts, dtype=np.uint16)
+        for place, code in enumerate(window.astype(codes.dtype)):
             equal += codes[place : place + shifts] == code
         start = int(equal.argmax())
         share = float(equal[start]) / len(window)

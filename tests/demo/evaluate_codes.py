@@ -69,7 +69,8 @@ def measure_similarity(
     length = round(window_seconds * info.sampling_rate / info.hop_lengths[level])
     if length < 1:
         raise ValueError(f"a window of {window_seconds:g} seconds holds no code of level {level}")
-    training = codes_of(train, level)
+    # Sixteen bits hold every code and are read four times as fast.
+    training = [codes.astype(np.int16) for codes in codes_of(train, level)]
     record: dict[str, Any] = {"level": level, "window_codes": length}
     for name, codes in (("takes", list(takes)), ("held_out", codes_of(held_out, level))):
         windows = cut_windows(codes, length, max_windows)
