@@ -16,6 +16,7 @@ from torch import Tensor
 from jukebox_hf.audio import AudioTags, WriteReport, save_audio
 from jukebox_hf.codes import Codes, save_codes
 from jukebox_hf.files import safe_file_name
+from jukebox_hf.generation.alignment import LyricAlignment
 from jukebox_hf.generation.chains import Seam
 from jukebox_hf.generation.devices import (
     check_backend,
@@ -47,6 +48,7 @@ class Take:
         level: the finest level that is complete, which the audio comes from; None if none is.
         audio: (1, samples) float32, nominally in [-1, 1]; None if no level is complete.
         seams: by level, where chains were joined.
+        alignment: when its words are sung; None without lyrics, or if the model cannot tell.
         tags: for a file of it.
     """
 
@@ -56,6 +58,7 @@ class Take:
     level: int | None
     audio: Tensor | None
     seams: dict[int, list[Seam]]
+    alignment: LyricAlignment | None
     tags: AudioTags
 
     @property
@@ -153,6 +156,7 @@ class MusicRun:
                         for (number, level), seams in generation.seams.items()
                         if number == take.number
                     },
+                    alignment=generation.alignments.get(take.number),
                     tags=take_tags(self.pipeline.system, plan, take),
                 )
             )

@@ -5,6 +5,7 @@ memory: `session` keeps it on disk, `pipeline` wraps it for use in Python.
 """
 
 import gc
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -14,13 +15,17 @@ from torch import Tensor
 
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation import memory
+from jukebox_hf.generation.alignment import LyricAlignment, align_lyrics
 from jukebox_hf.generation.chains import Chain, Seam, decode_chains, find_seams, splice
+from jukebox_hf.generation.devices import check_backend
 from jukebox_hf.generation.levels import LevelSampler, Piece, Row, RowWindow, next_batch
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
 from jukebox_hf.generation.weights import load_for_sampling
 from jukebox_hf.hub.system import System
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.vqvae import JukeboxVQVAE
+
+logger = logging.getLogger(__name__)
 
 DECODED_SECONDS = 10.0  # of audio at a time: bounds memory, whatever the length
 
@@ -79,6 +84,7 @@ class Generation:
         chains: by take and level, the rows of a level that is cut into chains.
         seams: by take and level, where chains were joined.
         batch_sizes: windows sampled at once, by level, once that is decided.
+        alignments: by take, when its words are sung; as soon as a level that can tell is complete.
         on_codes: called during a batch with level, codes of it so far, and all it will have.
     """
 
@@ -92,13 +98,17 @@ class Generation:
         chains: Mapping[tuple[int, int], Sequence[Tensor]] | None = None,
         seams: Mapping[tuple[int, int], Sequence[Seam]] | None = None,
         batch_sizes: Mapping[int, int] | None = None,
+        alignments: bool = True,
         on_codes: Callable[[int, int, int], None] | None = None,
     ) -> None:
         """`codes`, `chains` (the codes of each so far) and so on are those of an earlier run."""
         self.system = system
         self.plan = plan
         self.device = torch.device(device)
+        check_backend(plan.settings.backend, self.device)
         self.on_codes = on_codes
+        self.with_alignments = alignments
+        self.alignments: dict[int, LyricAlignment] = {}
         self.batch_sizes = dict(batch_sizes or {})
         self.codes: dict[int, dict[int, Tensor]] = {
             number: dict(levels) for number, levels in (codes or {}).items()
@@ -193,6 +203,7 @@ class Generation:
                 self._take_over(level, rows, batch)
                 if all(row.done == row.run.length for row in ordered):
                     self._join_chains(level, takes)
+                    self._align(level, prior, takes)
                 records = tuple(
                     _record(entry, rows, span) for entry, span in zip(batch, spans, strict=True)
                 )
@@ -226,6 +237,7 @@ class Generation:
             seed=self.plan.settings.seed,
             pieces=pieces,
             batch_size=size,
+            backend=self.plan.settings.backend,
         )
 
     def _halve_batch(self, level: int, size: int, error: Exception) -> None:
@@ -262,6 +274,43 @@ class Generation:
                 before = made[level.level][: chains[0].run.begin]
                 self.seams[key] = find_seams(self.codec, level.level, chains)
                 made[level.level] = torch.cat([before, splice(chains, self.seams[key])])
+
+    # --- lyrics ---
+
+    def align(self, number: int) -> LyricAlignment | None:
+        """When the words of a take are sung; None if its model cannot say, or it has no lyrics.
+
+        Known since its top level was made here; else the top prior is loaded once more.
+        """
+        take = self.plan.take(number)
+        for level in self.plan.levels:
+            if number not in self.alignments and self._can_align(level, take):
+                self._align(level, self._load_prior(level.level), [take])
+        return self.alignments.get(number)
+
+    def _can_align(self, level: LevelPlan, take: TakePlan) -> bool:
+        config = self.system.prior_config(level.level)
+        return config.alignment_layer is not None and bool(take.labels[level.level].lyric_ids)
+
+    def _align(self, level: LevelPlan, prior: JukeboxPrior, takes: Sequence[TakePlan]) -> None:
+        """Align the lyrics of takes while the prior that reads them is here."""
+        for take in takes:
+            if not self.with_alignments or not self._can_align(level, take):
+                continue
+            try:
+                self.alignments[take.number] = align_lyrics(
+                    prior,
+                    self.system.processor(level.level),
+                    self.codes[take.number][level.level],
+                    take.labels[level.level],
+                    total_samples=take.total_samples,
+                    offset_samples=take.offset_samples,
+                    stride=level.stride,
+                )
+            except Exception as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+                logger.warning("no room to align the lyrics of take %d: %s", take.number, error)
 
     def _chains_of(self, key: tuple[int, int]) -> list[Chain]:
         return [Chain(row.run, row.codes) for row in self.chains[key]]
@@ -308,8 +357,14 @@ class Generation:
         return self._codec
 
     def _load_prior(self, level: int) -> JukeboxPrior:
-        precision = self.plan.settings.precision
-        return load_for_sampling(self.system, level, precision=precision, device=self.device)
+        settings = self.plan.settings
+        return load_for_sampling(
+            self.system,
+            level,
+            precision=settings.precision,
+            device=self.device,
+            packed=settings.backend == "eager",
+        )
 
     def _free(self) -> None:
         """Give memory back that nothing holds any more; a prior goes as soon as it is let go of."""

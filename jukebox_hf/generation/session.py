@@ -16,6 +16,8 @@ import torch
 
 from jukebox_hf.audio import WriteReport, save_audio
 from jukebox_hf.codes import Codes
+from jukebox_hf.generation.alignment import load_alignment, save_alignment
+from jukebox_hf.generation.alignment_files import save_alignment_files
 from jukebox_hf.generation.chains import Chain, Seam
 from jukebox_hf.generation.devices import resolve_device
 from jukebox_hf.generation.lock import locked
@@ -26,6 +28,7 @@ from jukebox_hf.generation.run import Generation, WindowReport
 from jukebox_hf.generation.session_files import (
     FORMAT_VERSION,
     RECORD_NAME,
+    alignment_path,
     is_session,
     load_chains,
     load_take,
@@ -384,6 +387,10 @@ class Session:
         self.record["batch_sizes"] = {str(k): v for k, v in generation.batch_sizes.items()}
         if report.windows:
             self.record["windows"].append(window_record(report))
+        for number, alignment in generation.alignments.items():
+            path = alignment_path(self.folder, number)
+            if report.level_done and not path.exists():
+                save_alignment(path, alignment)
         self._write()
 
     def _save_codes(self, generation: Generation, number: int) -> dict[str, Any]:
@@ -436,6 +443,7 @@ class Session:
                 entry["audio"] = report.path.name
                 entry["peak"] = round(report.peak, 4)
                 entry["clipped_samples"] = report.clipped_samples
+                entry["alignment"] = self._write_alignment(generation, take, report.path)
                 self._write()
         if previews is not None:
             previews.remove()
@@ -456,6 +464,19 @@ class Session:
             tags=take_tags(generation.system, generation.plan, take),
             overwrite=True,  # of a process that was stopped before it could record the file
         )
+
+    def _write_alignment(self, generation: Generation, take: TakePlan, audio: Path) -> list[str]:
+        """Write when the words are sung, where that is known; returns the files' names."""
+        path = alignment_path(self.folder, take.number)
+        alignment = load_alignment(path) if path.exists() else generation.align(take.number)
+        if alignment is None or not bool(alignment.weights.any()):
+            return []
+        words = [word for word in (take.prompt.artist, take.prompt.genre) if word]
+        title = ", ".join([f"Take {take.number}", *words])
+        notes = f"Made by {generation.system.manifest.name or 'jukebox_hf'}"
+        files = save_alignment_files(audio, alignment, title=title, notes=notes)
+        path.unlink(missing_ok=True)
+        return [file.name for file in files]
 
     def _write(self) -> None:
         self.record["updated"] = _now()

@@ -80,6 +80,11 @@ def chains_path(folder: Path, number: int, level: int) -> Path:
     return folder / CODES_FOLDER / f"take_{number:02d}_level_{level}_chains.safetensors"
 
 
+def alignment_path(folder: Path, number: int) -> Path:
+    """Where a take's alignment waits for its audio."""
+    return folder / CODES_FOLDER / f"take_{number:02d}_alignment.npz"
+
+
 def checksum(codes: Tensor) -> str:
     """CRC-32 of codes (time,), over what a codes file stores of them."""
     return f"{zlib.crc32(codes.cpu().numpy().astype('<i2').tobytes()):08x}"

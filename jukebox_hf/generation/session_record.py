@@ -83,6 +83,7 @@ def take_record(take: TakePlan, plan: Plan) -> dict[str, Any]:
         "labels": {str(level): _labels_record(labels) for level, labels in take.labels.items()},
         "codes": {},
         "audio": None,
+        "alignment": [],
         "kept": False,
     }
 

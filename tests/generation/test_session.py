@@ -18,6 +18,7 @@ import torch
 
 from jukebox_hf.audio import read_tags
 from jukebox_hf.generation import session as session_module
+from jukebox_hf.generation.alignment import load_alignment
 from jukebox_hf.generation.continuing import Source, continue_prompt, upsample_prompt
 from jukebox_hf.generation.exporting import export_audio, export_codes
 from jukebox_hf.generation.lock import FolderInUseError, locked
@@ -518,3 +519,46 @@ def test_export_decodes_what_is_not_finished(tiny: System, tmp_path: Path) -> No
 def test_sessions_of_a_folder_are_found(whole: Session) -> None:
     assert session_folders(whole.folder) == [whole.folder]
     assert session_folders(whole.folder.parent) == [whole.folder]
+
+
+# --- lyrics ---
+
+
+def lyric_plan(system: System) -> Plan:
+    words = {1: Prompt(lyrics="La la la\nla la la", seconds=0.6), 2: Prompt(seconds=0.6)}
+    return plan_of(system, words, to_level=2)
+
+
+def test_words_are_aligned_and_lie_beside_the_audio(lyrical: System, tmp_path: Path) -> None:
+    session = Session.create(tmp_path / "s", lyrical, lyric_plan(lyrical), device="cpu")
+    work(session, lyrical)
+    names = Session.open(tmp_path / "s").take(1)["alignment"]
+    stem = "01_7_level_2"
+    endings = ("alignment.npz", "words.json", "lrc", "alignment.png", "karaoke.html")
+    assert names == [f"{stem}.{ending}" for ending in endings]
+    assert all((tmp_path / "s" / name).stat().st_size > 0 for name in names)
+    assert Session.open(tmp_path / "s").take(2)["alignment"] == []
+    generation = Generation(lyrical, lyric_plan(lyrical))
+    for _ in generation:
+        pass
+    found = load_alignment(tmp_path / "s" / names[0])
+    expected = generation.alignments[1]
+    assert found.lyrics == expected.lyrics == "La la la\nla la la"
+    torch.testing.assert_close(found.weights, expected.weights, rtol=0, atol=1e-3)
+
+
+def test_alignment_survives_an_interruption(lyrical: System, tmp_path: Path) -> None:
+    """Stopped when the codes are there, before the audio is: the words are aligned afterwards."""
+    contents = []
+    for name, batches in (("a", None), ("b", 2)):
+        session = Session.create(tmp_path / name, lyrical, lyric_plan(lyrical), device="cpu")
+        work(session, lyrical, batches=batches)
+        if name == "b":
+            for path in (tmp_path / name / "codes").glob("*_alignment.npz"):
+                path.unlink()
+        work(Session.open(tmp_path / name), lyrical)
+        session = Session.open(tmp_path / name)
+        assert session.complete
+        (npz, *_) = session.take(1)["alignment"]
+        contents.append(load_alignment(tmp_path / name / npz).weights)
+    assert torch.equal(*contents)
