@@ -16,7 +16,7 @@ of these), adds up stems, cuts digital silence off the ends, makes everything eq
 which `jukebox train` and `jukebox encode` take as they are. Nothing is installed. A package that
 cannot be had, a file that is missing or has another length than the listed one, a copyright file
 that does not name the licence: each is reported and left out, the rest goes on. The exit code is 0
-if there is any music, 1 if there is none, 2 for wrong usage.
+if there is any music, 1 if there is none, 2 for wrong usage. One run at a time writes to a folder.
 
 All packages: 5.2 GB to fetch, 14.8 hours of music. A package lies in the cache for the next run; a
 folder of `PACKAGE_*.deb` files as `--cache` works without a network.
@@ -27,6 +27,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -38,7 +39,7 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.audio import AudioTags, audio_info, load_audio, save_audio
-from jukebox_hf.files import write_atomically
+from jukebox_hf.files import PARTIAL_SUFFIX, write_atomically
 from tests.demo import loudness
 from tests.demo.manifest import (
     MANIFEST,
@@ -51,6 +52,8 @@ from tests.demo.manifest import (
 from tests.demo.packages import Extracted, Fetcher, PackageError, extracted, note
 
 FORMATS = ("flac", "ogg", "opus", "wav")
+# Unpacked files, in the output folder: the largest archive, 1.3 GB, may be too much for /tmp.
+WORK_FOLDER = ".unpacked"
 # Lengths were listed to a tenth of a second, some from headers.
 LENGTH_TOLERANCE_SECONDS = 0.5
 METADATA_COLUMNS = (
@@ -188,7 +191,8 @@ def convert_package(
     problems: list[str] = []
     try:
         paths = [path for piece in pieces for path in piece.paths]
-        with extracted(fetcher.fetch(package), package, paths) as content:
+        deb = fetcher.fetch(package)
+        with extracted(deb, package, paths, work=folder / WORK_FOLDER) as content:
             copyright_text = content.copyright or linked_copyright(content, fetcher)
             (folder / "copyright").mkdir(parents=True, exist_ok=True)
             write_text(folder / "copyright" / f"{package}.txt", copyright_text)
@@ -292,6 +296,7 @@ def fetch_music(
             f"{', '.join(by_package)}"
         )
     output.mkdir(parents=True, exist_ok=True)
+    clean_up(output)
     progress = Progress(output / "progress.jsonl")
     fetcher = Fetcher(cache)
     refused = [item for item in selection.refused if item.package in chosen]
@@ -314,10 +319,19 @@ def fetch_music(
             for problem in found:
                 note(f"left out: {problem}")
         write_tables(output, selection.pieces, progress, settings)
+    shutil.rmtree(output / WORK_FOLDER, ignore_errors=True)
     rows = write_tables(output, selection.pieces, progress, settings)
     limited = sum(done.peak_limited for done in progress.done.values() if _is_done(done, output))
     note(f"{len(refused)} files refused, {len(problems)} left out, {limited} held back by peaks")
     return rows
+
+
+def clean_up(output: Path) -> None:
+    """Remove what a killed run may have left, and make the folder for unpacked files."""
+    for left in output.rglob(f".*{PARTIAL_SUFFIX}"):
+        left.unlink()
+    shutil.rmtree(output / WORK_FOLDER, ignore_errors=True)
+    (output / WORK_FOLDER).mkdir()
 
 
 def write_tables(
@@ -347,12 +361,23 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--cache", type=Path, help="folder of .deb files (default: a folder beside the output)"
     )
     parser.add_argument("--format", choices=FORMATS, default=Settings.format)
-    parser.add_argument("--sampling-rate", type=int, default=Settings.sampling_rate, metavar="HZ")
+    parser.add_argument(
+        "--sampling-rate",
+        type=int,
+        default=Settings.sampling_rate,
+        metavar="HZ",
+        help="%(default)s",
+    )
     parser.add_argument("--stereo", action="store_true", help="keep two channels")
     parser.add_argument(
         "--loudness", type=float, default=Settings.loudness, metavar="LUFS", help="%(default)s"
     )
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if not 8000 <= given.sampling_rate <= 192_000:
+        parser.error(f"--sampling-rate is from 8000 to 192000 Hz, got {given.sampling_rate}")
+    if not -60 <= given.loudness <= 0:
+        parser.error(f"--loudness is from -60 to 0 LUFS, got {given.loudness:g}")
+    return given
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

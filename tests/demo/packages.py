@@ -85,14 +85,16 @@ class Fetcher:
 
 
 @contextmanager
-def extracted(deb: Path, package: str, paths: Collection[str]) -> Iterator[Extracted]:
+def extracted(
+    deb: Path, package: str, paths: Collection[str], *, work: Path | None = None
+) -> Iterator[Extracted]:
     """The wanted files of a package, in a temporary folder as long as the context lasts.
 
-    Paths that the package does not hold are missing from the result. Raises `PackageError` for a
-    file that is no package.
+    The folder is made in `work`, or where the system keeps temporary files. Paths that the package
+    does not hold are missing from the result. Raises `PackageError` for a file that is no package.
     """
     version = _run("dpkg-deb", "--field", str(deb), "Version").strip()
-    with tempfile.TemporaryDirectory(prefix=f"{package}-") as name:
+    with tempfile.TemporaryDirectory(prefix=f"{package}-", dir=work) as name:
         folder = Path(name)
         outer = {path.partition(ARCHIVE_MARK)[0] for path in paths}
         documents = re.compile(re.escape(f"{DOCUMENTS}{package}/") + r"(copyright|README[^/]*)")

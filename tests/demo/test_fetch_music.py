@@ -107,9 +107,15 @@ def test_a_second_run_converts_only_what_is_missing(
     # A kill may cut the last line short.
     progress = tmp_path / "music/progress.jsonl"
     progress.write_text(progress.read_text() + '{"key": "abc", "ro')
+    half = tmp_path / "music/game-data/.b.flac.0123abcd.partial"
+    half.write_text("half a file")
+    (tmp_path / "music/.unpacked").mkdir()
+    (tmp_path / "music/.unpacked/left").write_text("by the kill")
     capsys.readouterr()
     assert run(tmp_path, monkeypatch, rows) == first
     assert "3 pieces, 1 to do" in capsys.readouterr().err
+    assert not half.exists()
+    assert not (tmp_path / "music/.unpacked").exists()
     run(tmp_path, monkeypatch, rows)
     assert "3 pieces, 0 to do" in capsys.readouterr().err
 
@@ -160,6 +166,23 @@ def test_unknown_packages_are_refused_before_anything_is_fetched(
     assert fetch_music.main(arguments) == 1
     assert "lists no usable music of wesnoth-1.16-music" in capsys.readouterr().err
     assert not (tmp_path / "music").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sampling-rate", "-5"], "from 8000 to 192000 Hz, got -5"),
+        (["--loudness", "3"], "from -60 to 0 LUFS, got 3"),
+        (["--loudness", "nan"], "from -60 to 0 LUFS, got nan"),
+        (["--format", "mp3"], "invalid choice: 'mp3'"),
+    ],
+)
+def test_wrong_settings_are_usage_errors(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        fetch_music.main(["--output", "x", *arguments])
+    assert message in capsys.readouterr().err
 
 
 def test_tables_survive_awkward_titles() -> None:
