@@ -31,6 +31,11 @@ COMMANDS: dict[str, CommandEntry] = {
     ),
     "resume": CommandEntry("resume", "resume", "Go on with an interrupted session."),
     "sessions": CommandEntry("sessions", "sessions", "List, show and export sessions; keep takes."),
+    "encode": CommandEntry("encode", "encode", "Turn audio into codes."),
+    "decode": CommandEntry("decode", "decode", "Turn codes back into audio."),
+    "train": CommandEntry("train", "train", "Train a codec or a prior."),
+    "finetune": CommandEntry("finetune", "finetune", "Teach a model your songs."),
+    "evaluate": CommandEntry("evaluate", "evaluate", "Measure a codec or priors on songs."),
     "convert": CommandEntry("convert", "convert", "Bring older checkpoints into this layout."),
     "labels": CommandEntry("labels", "labels", "List or search the artists and genres of a model."),
 }

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from jukebox_hf.files import write_atomically
+from jukebox_hf.files import check_writable_target, write_atomically
 
 FORMAT_VERSION = 1
 LARGEST_CODE = 32767  # of int16; released codebooks have 2048 codes
@@ -76,10 +76,11 @@ class Codes:
         object.__setattr__(self, "origin", dict(self.origin))
         _check_lengths(levels, self.hop_lengths)
 
-    def check_codec(self, config: "CodecSettings") -> None:
+    def check_codec(self, config: "CodecSettings", *, fingerprint: str | None = None) -> None:
         """Raise `ValueError` unless these codes are ones of the codec with this config.
 
-        Fingerprints are compared where both sides have one.
+        Fingerprints are compared where both sides have one; `fingerprint` is that of the codebooks
+        themselves once they are loaded, since a config may lack it.
         """
         if (self.hop_lengths, self.sampling_rate) != (config.hop_lengths, config.sampling_rate):
             raise ValueError(
@@ -87,7 +88,7 @@ class Codes:
                 f"Hz, but this model has {config.hop_lengths} at {config.sampling_rate} Hz; "
                 "use the model that made them"
             )
-        theirs = config.codebook_fingerprint
+        theirs = fingerprint or config.codebook_fingerprint
         if self.fingerprint and theirs and self.fingerprint != theirs:
             raise ValueError(
                 "the codes were made with another codec: their codebooks' fingerprint is "
@@ -155,6 +156,18 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
         assert len(text) <= length, "the same header needs no more room"
         file.seek(8)
         file.write(text.ljust(length))
+
+
+def check_codes_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Say before the work what would stop `save_codes`, or what it would overwrite.
+
+    Raises `FileExistsError` for an existing file unless `overwrite`, other `OSError`s for a place
+    that cannot be written to.
+    """
+    if check_writable_target(path).exists() and not overwrite:
+        raise FileExistsError(
+            f"{path} exists; choose another name, or say overwrite=True (--overwrite)"
+        )
 
 
 def load_codes(path: str | os.PathLike[str]) -> Codes:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from jukebox_hf.codes import Codes, load_codes, save_codes
+from jukebox_hf.codes import Codes, check_codes_path, load_codes, save_codes
 
 HOPS = (8, 32, 128)
 
@@ -120,6 +121,40 @@ def test_impossible_codes_are_refused(changes: dict[str, Any], message: str) -> 
         make_codes(**changes)
 
 
+def codec(**changes: Any) -> Any:
+    settings = {
+        "hop_lengths": HOPS,
+        "sampling_rate": 44100,
+        "codebook_size": 2048,
+        "codebook_fingerprint": "sha256:abc",
+    }
+    return SimpleNamespace(**{**settings, **changes})
+
+
+def test_codes_know_their_codec() -> None:
+    codes = make_codes()
+    codes.check_codec(codec())
+    codes.check_codec(codec(codebook_fingerprint=None))
+    make_codes(fingerprint=None).check_codec(codec(), fingerprint="sha256:other")
+
+
+@pytest.mark.parametrize(
+    ("changes", "loaded", "message"),
+    [
+        ({"hop_lengths": (8, 32)}, None, r"hop lengths \(8, 32, 128\) .* this model has \(8, 32\)"),
+        ({"sampling_rate": 22050}, None, "at 44100 Hz, but this model has .* at 22050 Hz"),
+        ({"codebook_size": 100}, None, "this model's codebooks have 100 codes"),
+        ({"codebook_fingerprint": "sha256:x"}, None, "made with another codec"),
+        ({"codebook_fingerprint": None}, "sha256:x", r"sha256:abc\.\.\., this model's is sha256:x"),
+    ],
+)
+def test_codes_of_another_codec_are_refused(
+    changes: dict[str, Any], loaded: str | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_codes().check_codec(codec(**changes), fingerprint=loaded)
+
+
 def test_codes_do_not_share_what_the_caller_passed() -> None:
     levels, origin = {2: torch.tensor([[1]])}, {"a": "b"}
     codes = make_codes(levels=levels, origin=origin)
@@ -127,6 +162,17 @@ def test_codes_do_not_share_what_the_caller_passed() -> None:
     origin.clear()
     assert list(codes.levels) == [2]
     assert codes.origin == {"a": "b"}
+
+
+def test_the_place_is_checked_before_the_work(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    check_codes_path(path)
+    path.write_text("precious")
+    with pytest.raises(FileExistsError, match="exists; choose another name"):
+        check_codes_path(path)
+    check_codes_path(path, overwrite=True)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        check_codes_path(tmp_path / "missing" / "x")
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:

@@ -97,17 +97,8 @@ def load_audio(
     Raises `OSError` for a file that is not there, `ValueError` for one that is not audio, holds no
     samples, or ends before `start_seconds`.
     """
-    _check_times(start_seconds, end_seconds)
     with AudioReader(path, sampling_rate, mono=mono) as reader:
-        offset = round(start_seconds * sampling_rate)
-        if offset >= reader.num_samples:
-            raise ValueError(
-                f"{path} lasts {reader.num_samples / sampling_rate:.2f} seconds, but its part from "
-                f"{start_seconds:g} seconds on was asked for"
-            )
-        stop = reader.num_samples
-        if end_seconds is not None:
-            stop = min(stop, round(end_seconds * sampling_rate))
+        offset, stop = reader.part(start_seconds, end_seconds)
         audio = reader.read_available(offset, stop - offset)
         if audio.shape[1] < stop - offset:
             logger.warning(
@@ -163,6 +154,24 @@ class AudioReader:
         if self.num_samples <= 0:
             self.close()
             raise ValueError(f"{path} holds no samples, expected audio")
+
+    def part(self, start_seconds: float = 0.0, end_seconds: float | None = None) -> tuple[int, int]:
+        """First sample, and the one after the last, of the part between two times.
+
+        None, and a time past the end, mean the end of the file as its header says it. Raises
+        `ValueError` for times in the wrong order, or a part that begins after the end.
+        """
+        _check_times(start_seconds, end_seconds)
+        start = round(start_seconds * self.sampling_rate)
+        if start >= self.num_samples:
+            raise ValueError(
+                f"{self.path} lasts {self.num_samples / self.sampling_rate:.2f} seconds, but its "
+                f"part from {start_seconds:g} seconds on was asked for"
+            )
+        stop = self.num_samples
+        if end_seconds is not None:
+            stop = min(stop, max(round(end_seconds * self.sampling_rate), start + 1))
+        return start, stop
 
     def read(self, offset: int, num_samples: int) -> AudioWindow:
         """The samples [offset, offset + num_samples) of the resampled file.
