@@ -1,4 +1,4 @@
-"""Jukebox on the Hugging Face stack: music as raw audio, with singing, from genre, artist and lyrics.
+"""Jukebox on the Hugging Face stack: music as raw audio, with singing, from words.
 
 Importing this registers the models with transformers' Auto classes, and does nothing else.
 """
@@ -6,6 +6,9 @@ Importing this registers the models with transformers' Auto classes, and does no
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from jukebox_hf.codes import Codes, load_codes, save_codes
+from jukebox_hf.generation.pipeline import JukeboxPipeline, Music
+from jukebox_hf.generation.session import Session
+from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.labels import JukeboxLabels, JukeboxProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior, JukeboxPriorOutput
@@ -23,6 +26,7 @@ AutoProcessor.register(  # type: ignore[no-untyped-call]
 __all__ = [
     "Codes",
     "JukeboxLabels",
+    "JukeboxPipeline",
     "JukeboxPrior",
     "JukeboxPriorConfig",
     "JukeboxPriorOutput",
@@ -30,6 +34,9 @@ __all__ = [
     "JukeboxVQVAE",
     "JukeboxVQVAEConfig",
     "JukeboxVQVAEOutput",
+    "Music",
+    "Prompt",
+    "Session",
     "load_codes",
     "save_codes",
 ]

@@ -27,7 +27,7 @@ from jukebox_hf.generation.devices import (
 from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
 from jukebox_hf.generation.run import Generation, WindowReport
 from jukebox_hf.generation.settings import PerLevel, Prompt, new_seed
-from jukebox_hf.hub.manifest import OPENAI_LICENCE
+from jukebox_hf.hub.manifest import MANIFEST_NAME, OPENAI_LICENCE
 from jukebox_hf.hub.system import System
 from jukebox_hf.labels import TimedLyrics
 
@@ -195,7 +195,7 @@ class JukeboxPipeline:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | os.PathLike[str],
+        model: str | os.PathLike[str] | None = None,
         *,
         revision: str | None = None,
         device: str | torch.device = "auto",
@@ -207,7 +207,8 @@ class JukeboxPipeline:
         """Open a model without reading weights: they are loaded level by level when music is made.
 
         Args:
-            model: a folder, or a repository on the Hub, that holds a whole model.
+            model: a folder, or a repository on the Hub, that holds a whole model; None: the one
+                that comes with the package.
             revision: commit, tag or branch of a repository.
             device: "auto", "cpu", "cuda", "mps" or a torch device.
             precision: of the priors: "float32", "float16", "bfloat16", or "int8" and "int4", which
@@ -221,7 +222,10 @@ class JukeboxPipeline:
             ValueError: if it is not a model, or the device is not there.
         """
         system = System.open(
-            model, revision=revision, local_files_only=local_files_only, cache_dir=cache_dir
+            built_in_model() if model is None else model,
+            revision=revision,
+            local_files_only=local_files_only,
+            cache_dir=cache_dir,
         )
         return cls(system, device=device, precision=precision, backend=backend)
 
@@ -299,6 +303,17 @@ class JukeboxPipeline:
             codes_only=codes_only,
         )
         return MusicRun(self, plan)
+
+
+def built_in_model() -> Path:
+    """The folder of the model that comes with the package; `FileNotFoundError` if it has none."""
+    folder = Path(__file__).resolve().parent.parent / "demo"
+    if not (folder / MANIFEST_NAME).is_file():
+        raise FileNotFoundError(
+            "this version comes without a model; name one: a folder, or a repository on the Hub "
+            "such as openai/jukebox-1b-lyrics"
+        )
+    return folder
 
 
 def take_file_name(number: int, prompt: Prompt, seed: int) -> str:
