@@ -13,7 +13,8 @@ not. Fetching and converting them is `fetch_music`'s work. Columns:
   classifier's, which is often wrong about single songs.
 - `title`, `credit`: as the file or the package's copyright file names them.
 - `licence`: of the music, with ` or ` between licences to choose from. `licence_scope`: whether the
-  package's copyright file names the file (`file`) or only licenses everything (`package`).
+  package's copyright file names the file (`file`) or only licenses everything (`package`). Where
+  "some files" are under one licence and some under another, the one that asks more is listed.
 """
 
 import csv
