@@ -9,18 +9,39 @@ from jukebox_hf.hub.manifest import (
     load_manifest,
     save_manifest,
 )
+from jukebox_hf.hub.pulling import Pull, PulledPart, copy_system, pull
 from jukebox_hf.hub.saving import save_system
+from jukebox_hf.hub.sharing import Push, push, push_system
 from jukebox_hf.hub.system import System
+from jukebox_hf.hub.training_facts import (
+    Figure,
+    TrainingData,
+    TrainingFacts,
+    load_training_facts,
+    save_training_facts,
+)
 
 __all__ = [
     "OPENAI_LICENCE",
     "AdapterReference",
     "ComponentReference",
     "Conversion",
+    "Figure",
     "Manifest",
+    "Pull",
+    "PulledPart",
+    "Push",
     "System",
+    "TrainingData",
+    "TrainingFacts",
     "convert",
+    "copy_system",
     "load_manifest",
+    "load_training_facts",
+    "pull",
+    "push",
+    "push_system",
     "save_manifest",
     "save_system",
+    "save_training_facts",
 ]

@@ -141,7 +141,7 @@ def describe(system: System) -> SystemFacts:
     notes = list(system.notes)
     components = {}
     for name in sorted(system.manifest.components, key=lambda name: (name != VQVAE, name)):
-        components[name] = _component(system, name, notes)
+        components[name] = describe_component(system, name, notes)
     location = system.location
     return SystemFacts(
         source=system.source,
@@ -154,7 +154,8 @@ def describe(system: System) -> SystemFacts:
     )
 
 
-def _component(system: System, name: str, notes: list[str]) -> ComponentFacts:
+def describe_component(system: System, name: str, notes: list[str]) -> ComponentFacts:
+    """One component of a model; what could not be found out is added to `notes`."""
     location, subfolder = system.place(name)
     folder = system.settings_path(name)
     stored: JukeboxVQVAEConfig | JukeboxPriorConfig

@@ -123,9 +123,7 @@ def _exists(location: Location, folder: Path, subfolder: str | None, name: str) 
         return False
     with clear_hub_errors(location.repo_id, location.commit):
         return bool(
-            HfApi().file_exists(
-                location.repo_id, _join(subfolder, name), revision=location.commit
-            )
+            HfApi().file_exists(location.repo_id, _join(subfolder, name), revision=location.commit)
         )
 
 

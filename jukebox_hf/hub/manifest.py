@@ -156,12 +156,17 @@ def save_manifest(folder: Path | str, manifest: Manifest) -> Path:
     Raises:
         ValueError: if the manifest would not be accepted on reading.
     """
-    content = manifest.to_dict()
-    Manifest.from_dict(content, "the manifest to be written")
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    text = manifest_text(manifest)
     path = Path(folder) / MANIFEST_NAME
     write_atomically(path, lambda temporary: _write_text(temporary, text))
     return path
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """What `jukebox.json` holds; `ValueError` if it would not be accepted on reading."""
+    content = manifest.to_dict()
+    Manifest.from_dict(content, "the manifest to be written")
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ not, where the tensors are the ones of a released model: the port's published co
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from jukebox_hf.hub.architecture import (
     check_levels,
@@ -29,6 +29,13 @@ from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 RELEASED = ("5b", "5b_lyrics", "1b_lyrics", "upsampler_level_0", "upsampler_level_1")
 # Genres that the release's lists know, by dialect.
 GENRE_COUNTS: dict[int, Dialect] = {120: "v2", 604: "v3"}
+
+
+class Plan(NamedTuple):
+    """A component on disk and the config that it gets."""
+
+    component: Component
+    config: JukeboxVQVAEConfig | JukeboxPriorConfig
 
 
 def is_released(component: Component) -> bool:

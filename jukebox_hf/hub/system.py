@@ -15,6 +15,7 @@ from jukebox_hf.hub.adapters import check_weights_fit, merge_adapter, read_adapt
 from jukebox_hf.hub.architecture import check_levels
 from jukebox_hf.hub.convert_openai import find_files
 from jukebox_hf.hub.folders import read_json
+from jukebox_hf.hub.licences import stated_licence
 from jukebox_hf.hub.loading import load_model, read_config
 from jukebox_hf.hub.locations import (
     ALL_FILES,
@@ -143,17 +144,13 @@ class System:
     def licence(self) -> str | None:
         """The manifest's licence; OpenAI's, if a repository that this one refers to has that one.
 
-        Asks the Hub for the manifests of these other repositories, unless they are in the cache.
+        A bare component's is the one in its card. Asks the Hub for manifests or cards of the other
+        repositories, unless they are in the cache.
         """
-        if self.manifest.licence == OPENAI_LICENCE:
-            return OPENAI_LICENCE
-        places = [self.place(name)[0] for name in self.manifest.components]
+        places = [self.location, *(self.place(name)[0] for name in self.manifest.components)]
         places += [self._place_of("an adapter", each)[0] for each in self.manifest.adapters]
-        for place in dict.fromkeys(places):
-            path = place.file(MANIFEST_NAME) if place != self.location else None
-            if path is not None and load_manifest(path).licence == OPENAI_LICENCE:
-                return OPENAI_LICENCE
-        return self.manifest.licence
+        found = [stated_licence(place) for place in dict.fromkeys(places)]
+        return OPENAI_LICENCE if OPENAI_LICENCE in found else self.manifest.licence or found[0]
 
     def component_path(self, name: str) -> Path:
         """A folder with the config, the weights and, for priors, the processor of a component.
@@ -257,6 +254,10 @@ class System:
             self._prior_configs[level] = config
         return self._prior_configs[level]
 
+    def base_config(self, level: int) -> JukeboxPriorConfig:
+        """The config of a level's prior as it is without an adapter."""
+        return read_config(self.settings_path(f"prior_{level}"), JukeboxPriorConfig)
+
     def processor(self, level: int) -> JukeboxProcessor:
         """The processor of a level's prior, which fits the prior's tables.
 
@@ -313,7 +314,7 @@ class System:
         adapter = self._adapter_folder(name, ALL_FILES)
         if adapter is None:
             return load_model(JukeboxPrior, folder, config, device=device, dtype=dtype)
-        base = read_config(folder, JukeboxPriorConfig)
+        base = self.base_config(level)
         prior = load_model(JukeboxPrior, folder, base, device=device, dtype=dtype)
         merge_adapter(prior, read_adapter(adapter), f"{self.source}, the adapter of {name}")
         check_weights_fit(prior, config, f"{self.source}, the adapter of {name}")

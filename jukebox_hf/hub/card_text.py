@@ -1,0 +1,519 @@
+"""The words of a card: facts about a model in, what the templates show out.
+
+Text that comes from files may be a stranger's: `prose` and `code` take from it what would be
+anything but text in Markdown.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jukebox_hf.hub.facts import AdapterFacts, ComponentFacts, LabelFacts, SystemFacts
+from jukebox_hf.hub.manifest import OPENAI_LICENCE
+from jukebox_hf.hub.training_facts import TrainingFacts
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+
+DEMO_NAME = "demo"  # in the manifest of the model that comes with the package
+REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+NONCOMMERCIAL = (
+    "These weights are, or derive from, those that OpenAI released in 2020 under its Noncommercial "
+    "Use License, which also covers the music made with them: no commercial use."
+)
+LOSSY = "Codes do not hold everything: what the VQ-VAE loses no prior brings back."
+SLOW = "Music is sampled code after code, which takes much longer than it lasts on most machines."
+NAMES = "Names of artists steer the style; they do not mean that anybody took part or agreed."
+LEARNT = "It knows the kinds of music that it was trained on, and their gaps."
+
+
+@dataclass(frozen=True)
+class CardText:
+    """What a card says.
+
+    Attributes:
+        kind: the template: system, demo, vqvae, prior, upsampler, adapter or codes.
+        values: for the template.
+        licence: SPDX identifier, "openai-noncommercial", or other words.
+        tags: beside those that every card has.
+        base_models: repositories that it derives from, or refers to.
+        base_model_relation: "finetune" or "adapter", if that is known.
+        datasets: repositories of the music.
+    """
+
+    kind: str
+    values: dict[str, Any]
+    licence: str | None = None
+    tags: tuple[str, ...] = ()
+    base_models: tuple[str, ...] = ()
+    base_model_relation: str | None = None
+    datasets: tuple[str, ...] = field(default_factory=tuple)
+
+
+def system_text(facts: SystemFacts, repo_id: str, *, in_subfolder: bool = True) -> CardText:
+    """The words for a model: whole, a single component, or an adapter with what it belongs to.
+
+    `in_subfolder` says whether a single component has a folder of its own name in the repository.
+    """
+    parts = list(facts.components.values())
+    adapted = [part for part in parts if part.adapter is not None]
+    if len(parts) == 1 and not adapted:
+        return _component_text(facts, parts[0], repo_id, in_subfolder=in_subfolder)
+    values = {
+        **_common(facts, repo_id),
+        **_examples(facts),
+        "components": [_row(part) for part in parts],
+        "details": _system_details(facts),
+        "limitations": _limitations(facts.top),
+    }
+    kind = DEMO_NAME if facts.name == DEMO_NAME else "system"
+    if adapted and all(part.repo_id is not None for part in parts):
+        kind = "adapter"
+        part = adapted[-1]
+        assert part.adapter is not None
+        assert isinstance(part.config, JukeboxPriorConfig)
+        values |= {
+            "is_system": True,
+            "level": part.config.level,
+            "base_model": code(part.repo_id or ""),
+            "details": [*adapter_details(part.adapter), *_prior_details(part)],
+        }
+    return CardText(
+        kind,
+        values,
+        licence=facts.licence,
+        tags=("lora",) if adapted else (),
+        base_models=_base_models(parts),
+        base_model_relation=_relation(parts),
+        datasets=_datasets(parts),
+    )
+
+
+def adapter_text(
+    adapter: AdapterFacts,
+    config: JukeboxPriorConfig,
+    repo_id: str,
+    *,
+    training: TrainingFacts | None = None,
+    licence: str | None = None,
+) -> CardText:
+    """The words for an adapter in a repository of its own."""
+    base = adapter.base_model
+    part = ComponentFacts(f"prior_{config.level}", config, training=training, adapter=adapter)
+    facts = SystemFacts(repo_id, None, None, licence, {part.name: part}, {})
+    values = {
+        **_common(facts, repo_id),
+        "is_system": False,
+        "level": config.level,
+        "base_model": code(base) if base and REPO_ID.fullmatch(base) else None,
+        "components": [],
+        "details": [*adapter_details(adapter), *_prior_details(part)],
+        "limitations": _limitations(part),
+    }
+    return CardText(
+        "adapter",
+        values,
+        licence=licence,
+        tags=("lora",),
+        base_models=(base,) if base and REPO_ID.fullmatch(base) else (),
+        base_model_relation="adapter",
+        datasets=_datasets([part]),
+    )
+
+
+def codes_text(info: Mapping[str, Any], repo_id: str, *, songs: int | None = None) -> CardText:
+    """The words for a dataset of codes, from its `jukebox_codes.json`."""
+    levels = [level for level in info.get("levels", []) if isinstance(level, int)]
+    hops, rate = info.get("hop_lengths", []), info.get("sampling_rate")
+    details = []
+    if songs is not None:
+        details.append(f"{songs:,} songs")
+    if isinstance(rate, int) and rate > 0:
+        for level in levels:
+            details.append(
+                f"Level {level}: {rate / hops[level]:,.1f} codes per second of {rate:,} Hz audio"
+            )
+    if isinstance(info.get("codebook_size"), int):
+        details.append(f"{info['codebook_size']:,} different codes per level")
+    if isinstance(info.get("model"), str):
+        details.append(f"Made by the VQ-VAE of `{code(info['model'])}`")
+    if isinstance(info.get("fingerprint"), str):
+        details.append(f"Codebooks `{code(info['fingerprint'])}`")
+    values = {
+        "title": prose(repo_id.split("/")[-1]),
+        "repo_id": repo_id,
+        "example_level": levels[-1] if levels else 0,
+        "levels": levels,
+        "details": details,
+        "limitations": [
+            LOSSY,
+            "The music's own licence covers its codes too; this card does not know it unless it "
+            "stands in its metadata.",
+        ],
+        "rights": [],
+        "citation": True,
+    }
+    return CardText("codes", values, tags=("vq-vae",))
+
+
+def _component_text(
+    facts: SystemFacts, part: ComponentFacts, repo_id: str, *, in_subfolder: bool
+) -> CardText:
+    values: dict[str, Any] = {
+        **_common(facts, repo_id),
+        "subfolder_argument": f', subfolder="{part.name}"' if in_subfolder else "",
+        "limitations": _limitations(part),
+    }
+    config = part.config
+    if isinstance(config, JukeboxVQVAEConfig):
+        rate = config.sampling_rate
+        values |= {
+            "num_levels": config.num_levels,
+            "example_samples": config.hop_lengths[-1] * max(rate // config.hop_lengths[-1], 1),
+            "levels": [
+                {"number": level, "hop_length": hop, "codes_per_second": f"{rate / hop:,.1f}"}
+                for level, hop in enumerate(config.hop_lengths)
+            ],
+            "details": _vqvae_details(part),
+        }
+    else:
+        values |= {
+            "level": config.level,
+            "has_processor": part.labels is not None,
+            "details": _prior_details(part),
+        }
+    return CardText(
+        part.kind,
+        values,
+        licence=facts.licence,
+        base_models=_base_models([part]),
+        base_model_relation=_relation([part]),
+        datasets=_datasets([part]),
+    )
+
+
+# --- what every card of a model says ------------------------------------------------------------
+
+
+def _common(facts: SystemFacts, repo_id: str) -> dict[str, Any]:
+    parts = list(facts.components.values())
+    rights = []
+    if facts.licence == OPENAI_LICENCE:
+        rights.append(NONCOMMERCIAL)
+    elif facts.licence is not None:
+        rights.append(f"Licence of the weights: {prose(facts.licence)}.")
+    figures = [
+        {
+            "name": cell(figure.name),
+            "value": f"{figure.value:.6g}",
+            "dataset": cell(figure.dataset or ""),
+            "command": cell(code(figure.command)),
+        }
+        for part in parts
+        if part.training is not None
+        for figure in part.training.figures
+    ]
+    return {
+        "title": prose(facts.name or repo_id.split("/")[-1]),
+        "repo_id": repo_id,
+        "noncommercial": NONCOMMERCIAL if facts.is_noncommercial else None,
+        "prompt": _prompt(facts.top.labels if facts.top else None),
+        "training": [_training(p.name, p.training) for p in parts if p.training is not None],
+        "figures": figures,
+        "rights": rights,
+        "citation": True,
+    }
+
+
+def _prompt(labels: LabelFacts | None) -> str:
+    """What music is asked for by."""
+    if labels is None:
+        return "nothing but a seed, or the beginning of a piece"
+    words = [
+        word for word, count in (("artist", labels.artists), ("genre", labels.genres)) if count
+    ]
+    if labels.lyric_length:
+        words.append("lyrics")
+    return enumerate_words(words) or "nothing but a seed, or the beginning of a piece"
+
+
+def _examples(facts: SystemFacts) -> dict[str, Any]:
+    labels = facts.top.labels if facts.top else None
+    options, arguments = [], []
+    if labels is not None and labels.genre_names:
+        genre = code(labels.genre_names[0])
+        options.append(f" --genre {shlex.quote(genre)}")
+        arguments.append(f"genre={genre!r}")
+    if labels is not None and labels.lyric_length:
+        options.append(" --lyrics song.txt")
+        arguments.append('lyrics="La la la"')
+    return {
+        "example_options": "".join(options),
+        "example_arguments": ", ".join(arguments),
+        "sings": labels is not None and labels.lyric_length > 0,
+    }
+
+
+def _row(part: ComponentFacts) -> dict[str, Any]:
+    config = part.config
+    if isinstance(config, JukeboxVQVAEConfig):
+        what = f"VQ-VAE, {config.num_levels} levels, hops {enumerate_words(config.hop_lengths)}"
+    else:
+        kind = "upsampler" if config.is_upsampler else "prior"
+        what = f"{kind} of level {config.level}, hears {window_seconds(config):.3g} s at once"
+    weights = part.weights
+    where = "here"
+    if part.repo_id is not None:
+        commit = f" at `{part.revision[:12]}`" if part.revision else ""
+        where = f"[{part.repo_id}](https://huggingface.co/{part.repo_id}){commit}"
+    if part.adapter is not None:
+        where += ", with the adapter here"
+    return {
+        "name": part.name,
+        "what": what,
+        "parameters": count_words(weights.num_parameters) if weights else None,
+        "dtypes": ", ".join(weights.parameters_by_dtype) if weights else None,
+        "where": where,
+    }
+
+
+def _system_details(facts: SystemFacts) -> list[str]:
+    lines = []
+    codec = facts.codec
+    if codec is not None:
+        lines.append(f"Sampling rate {codec.sampling_rate:,} Hz, mono")
+    if facts.top is not None:
+        lines += _label_details(facts.top)
+    seconds, total = (facts.generation.get(key) for key in ("seconds", "total_seconds"))
+    if seconds is not None:
+        whole = "" if total is None else f", as part of a piece of {total:g} s,"
+        lines.append(f"Makes {seconds:g} s{whole} unless asked for something else")
+    return lines
+
+
+def _vqvae_details(part: ComponentFacts) -> list[str]:
+    config = part.config
+    assert isinstance(config, JukeboxVQVAEConfig)
+    lines = [f"Sampling rate {config.sampling_rate:,} Hz, mono"]
+    if config.use_codebook:
+        lines.append(
+            f"{config.codebook_size:,} codes of {config.codebook_dim} dimensions per level, in "
+            "float32 whatever the rest is loaded in"
+        )
+    lines += _weight_details(part)
+    if config.codebook_fingerprint:
+        lines.append(
+            f"Codebooks `{config.codebook_fingerprint}`: priors trained on its codes carry the same"
+        )
+    return lines
+
+
+def _prior_details(part: ComponentFacts) -> list[str]:
+    config = part.config
+    assert isinstance(config, JukeboxPriorConfig)
+    lines = [
+        f"Window of {config.context_length:,} codes: {window_seconds(config):.3g} s of "
+        f"{config.sampling_rate:,} Hz audio",
+        f"Transformer of {config.depth} layers, width {config.width:,}, {config.heads} "
+        f"head{'s' if config.heads > 1 else ''}, attention `{code(config.attention_pattern)}`",
+        *_weight_details(part),
+        *_label_details(part),
+    ]
+    if config.codebook_fingerprint:
+        lines.append(f"Trained on codes of the codebooks `{config.codebook_fingerprint}`")
+    return lines
+
+
+def _label_details(part: ComponentFacts) -> list[str]:
+    config, labels = part.config, part.labels
+    lines = []
+    if isinstance(config, JukeboxPriorConfig) and config.has_timing:
+        lines.append(
+            f"Pieces of {config.min_total_seconds:.3g} to {config.max_total_seconds:.3g} s"
+        )
+    if labels is not None and (labels.artists or labels.genres):
+        names = ", ".join(prose(name) for name in labels.genre_names)
+        lines.append(
+            f"{labels.artists:,} artists and {labels.genres:,} genres"
+            + (f", such as {names}" if names else "")
+        )
+    if labels is not None and labels.lyric_length:
+        lines.append(f"Sees {labels.lyric_length} symbols of lyrics at once")
+    return lines
+
+
+def _weight_details(part: ComponentFacts) -> list[str]:
+    weights = part.weights
+    if weights is None:
+        return []
+    return [
+        f"{count_words(weights.num_parameters)} parameters in "
+        f"{enumerate_words(weights.parameters_by_dtype)}, {size_words(weights.num_bytes)}"
+    ]
+
+
+def adapter_details(adapter: AdapterFacts) -> list[str]:
+    """What makes an adapter."""
+    lines = []
+    if adapter.rank is not None:
+        alpha = "" if adapter.alpha is None else f", alpha {adapter.alpha:g}"
+        lines.append(f"LoRA of rank {adapter.rank}{alpha}")
+    if adapter.weights is not None:
+        lines.append(
+            f"{count_words(adapter.weights.num_parameters)} parameters of its own, "
+            f"{size_words(adapter.weights.num_bytes)}"
+        )
+    for count, what in ((adapter.new_artists, "artist"), (adapter.new_genres, "genre")):
+        if count:
+            lines.append(f"Adds {count} {what}{'s' if count > 1 else ''}")
+    return lines
+
+
+def _training(name: str, facts: TrainingFacts) -> dict[str, Any]:
+    lines = []
+    if facts.steps is not None:
+        lines.append(f"{facts.steps:,} steps")
+    if facts.hardware is not None:
+        lines.append(f"On {prose(facts.hardware)}")
+    if facts.duration_seconds is not None:
+        lines.append(f"{facts.duration_seconds / 3600:.3g} hours")
+    if facts.date is not None:
+        lines.append(f"Finished {prose(facts.date)}")
+    if facts.versions:
+        lines.append(", ".join(f"{prose(k)} {prose(str(v))}" for k, v in facts.versions.items()))
+    base = facts.base_model
+    return {
+        "component": name,
+        "base_model": None if base is None else f"`{code(base)}`",
+        "data": [
+            {
+                "name": _data_name(data.name, data.repo_id, data.link),
+                "songs": None if data.songs is None else f"{data.songs:,}",
+                "hours": None if data.hours is None else f"{data.hours:.3g}",
+                "licence": cell(data.licence or ""),
+            }
+            for data in facts.data
+        ],
+        "lines": lines,
+        "settings": [f"`{code(k)}` {prose(str(v))}" for k, v in facts.settings.items()],
+        "command": None if facts.command is None else code(facts.command),
+    }
+
+
+def _data_name(name: str, repo_id: str | None, link: str | None) -> str:
+    if repo_id and REPO_ID.fullmatch(repo_id):
+        link = f"https://huggingface.co/datasets/{repo_id}"
+    if link and re.fullmatch(r"https://[\w./:%~?&=#+@-]+", link):
+        return f"[{cell(name)}]({link})"
+    return cell(name)
+
+
+def _limitations(part: ComponentFacts | None) -> list[str]:
+    lines = []
+    config = part.config if part is not None else None
+    if isinstance(config, JukeboxVQVAEConfig):
+        return [LOSSY, f"Mono, {config.sampling_rate:,} Hz; other audio is converted first."]
+    if isinstance(config, JukeboxPriorConfig):
+        lines.append(
+            f"It hears {window_seconds(config):.3g} s at once: what was longer ago is forgotten."
+        )
+    lines += [LEARNT, SLOW, LOSSY]
+    if part is not None and part.labels is not None and part.labels.artists:
+        lines.append(NAMES)
+    return lines
+
+
+def _base_models(parts: Sequence[ComponentFacts]) -> tuple[str, ...]:
+    """Repositories that a model derives from, those of its adapted and trained parts first."""
+    found = [part.repo_id for part in parts if part.adapter is not None]
+    found += [part.training.base_model for part in parts if part.training is not None]
+    found += [part.repo_id for part in parts]
+    known = [name for name in found if name is not None and REPO_ID.fullmatch(name)]
+    return tuple(dict.fromkeys(known))
+
+
+def _relation(parts: Sequence[ComponentFacts]) -> str | None:
+    if any(part.adapter is not None for part in parts):
+        return "adapter"
+    trained = [part.training for part in parts if part.training is not None]
+    return "finetune" if any(training.base_model for training in trained) else None
+
+
+def _datasets(parts: Sequence[ComponentFacts]) -> tuple[str, ...]:
+    found = [
+        data.repo_id for part in parts if part.training is not None for data in part.training.data
+    ]
+    return tuple(dict.fromkeys(name for name in found if name and REPO_ID.fullmatch(name)))
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def window_seconds(config: JukeboxPriorConfig) -> float:
+    """Audio that a prior sees at once."""
+    return config.window_samples / config.sampling_rate
+
+
+def count_words(count: int) -> str:
+    """A large number for reading.
+
+    >>> count_words(2_035_000), count_words(970), count_words(1_123_456_789)
+    ('2.04 million', '970', '1.12 billion')
+    """
+    for size, word in ((10**9, "billion"), (10**6, "million")):
+        if count >= size:
+            return f"{count / size:.3g} {word}"
+    return f"{count:,}"
+
+
+def size_words(num_bytes: float) -> str:
+    """Bytes for reading.
+
+    >>> size_words(7_020_000_000), size_words(1_500)
+    ('7.02 GB', '1.5 kB')
+    """
+    for size, word in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.3g} {word}"
+    return f"{num_bytes:.0f} B"
+
+
+def enumerate_words(words: Iterable[object]) -> str:
+    """Words with commas, and "and" before the last.
+
+    >>> enumerate_words([8, 32, 128]), enumerate_words(["rock"]), enumerate_words([])
+    ('8, 32 and 128', 'rock', '')
+    """
+    texts = [str(word) for word in words]
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
+def code(text: str) -> str:
+    """Text that stands between backticks, on one line: a command may have been several.
+
+    >>> code("jukebox train \\\\\\n  --steps `5`")
+    "jukebox train --steps '5'"
+    """
+    text = re.sub(r"\\\s*\n", " ", text)
+    text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.replace("`", "'").replace("<!--", "< !--").replace("-->", "-- >").split())
+
+
+def prose(text: str) -> str:
+    """Text that stands in a sentence, with nothing in it that Markdown or HTML would obey.
+
+    >>> prose("a <b>*name*</b>")
+    'a &lt;b&gt;\\\\*name\\\\*&lt;/b&gt;'
+    """
+    text = code(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\*_\[\]#|~])", r"\\\1", text)
+
+
+def cell(text: str) -> str:
+    """Text that stands in a table and is clean already, or is a name.
+
+    >>> cell("a | b")
+    'a \\\\| b'
+    """
+    return code(text).replace("<", "&lt;").replace("|", "\\|")

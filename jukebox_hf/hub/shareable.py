@@ -1,0 +1,123 @@
+"""What of a folder is shared: the files that make up a component, an adapter or a dataset of codes.
+
+Only files that the layout knows are ever uploaded or copied: no checkpoints of a run, no code, no
+pickles. Each is checked before.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from jukebox_hf.hub.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, NEW_ROWS, read_adapter
+from jukebox_hf.hub.folders import read_json
+from jukebox_hf.hub.loading import INDEX, check_weights, read_config, weight_files
+from jukebox_hf.hub.manifest import MANIFEST_NAME
+from jukebox_hf.hub.training_facts import TRAINING_FILE, load_training_facts
+from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.labels.storage import CONFIG_FILE, VOCABULARY_FILE
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+
+Kind = Literal["system", "component", "adapter", "codes"]
+CODES_FILE, CODES_STATE = "jukebox_codes.json", "state.json"
+CODES_PATTERNS = (CODES_FILE, CODES_STATE, "dataset_info.json", "codes-*.arrow")
+PROCESSOR_FILES = (CONFIG_FILE, VOCABULARY_FILE)
+SETTINGS = ("config.json", *PROCESSOR_FILES, TRAINING_FILE)
+
+
+def kind_of(folder: Path) -> Kind:
+    """What a folder holds.
+
+    Raises:
+        FileNotFoundError: if it is no folder.
+        ValueError: if it is none of the kinds that can be shared.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: expected the folder of a model or of codes")
+    if (folder / MANIFEST_NAME).is_file():
+        return "system"
+    if (folder / CODES_FILE).is_file():
+        return "codes"
+    if (folder / ADAPTER_CONFIG).is_file():
+        return "adapter"
+    if (folder / "config.json").is_file():
+        return "component"
+    if (folder / "final" / MANIFEST_NAME).is_file():
+        raise ValueError(f"{folder}: is a training run; share its model, {folder / 'final'}")
+    raise ValueError(
+        f"{folder}: expected the {MANIFEST_NAME} of a model, the config.json of a component or the "
+        f"{CODES_FILE} of a dataset of codes, found neither"
+    )
+
+
+def component_files(folder: Path) -> list[Path]:
+    """The files of a VQ-VAE or prior whose config, weights and processor fit together.
+
+    Raises:
+        ValueError: if they do not, or are damaged.
+        FileNotFoundError: if config or weights are missing.
+    """
+    config = _any_config(folder)
+    check_weights(folder, config)
+    if isinstance(config, JukeboxPriorConfig):
+        _check_processor(folder, config)
+    load_training_facts(folder)
+    weights = weight_files(folder)
+    index = [folder / INDEX] if weights[0].name != "model.safetensors" else []
+    return [*_settings(folder), *index, *weights]
+
+
+def adapter_files(folder: Path) -> list[Path]:
+    """The files of an adapter that can be applied; raises as `component_files`."""
+    read_adapter(folder)
+    _check_processor(folder, read_config(folder, JukeboxPriorConfig))
+    load_training_facts(folder)
+    weights = [folder / name for name in (ADAPTER_WEIGHTS, NEW_ROWS) if (folder / name).is_file()]
+    return [*_settings(folder), folder / ADAPTER_CONFIG, *weights]
+
+
+def codes_files(folder: Path) -> list[Path]:
+    """The files of a dataset of codes that is complete; raises `ValueError` otherwise."""
+    if not (folder / CODES_STATE).is_file():
+        raise ValueError(
+            f"{folder}: is not complete; run the same `jukebox encode --dataset` again, and all of "
+            "its shards"
+        )
+    read_json(folder / CODES_FILE)
+    found = {path for pattern in CODES_PATTERNS for path in folder.glob(pattern)}
+    listed = read_json(folder / CODES_STATE).get("_data_files")
+    names = [part.get("filename") for part in listed] if isinstance(listed, list) else []
+    missing = [name for name in names if not (folder / str(name)).is_file()]
+    if missing or not names:
+        raise ValueError(f"{folder}: lacks {', '.join(map(str, missing)) or 'its tables'}")
+    return sorted(found)
+
+
+def is_known_file(name: str) -> bool:
+    """Whether a file of that name may be part of a component or adapter."""
+    return name in (*SETTINGS, INDEX, ADAPTER_CONFIG) or name.endswith(".safetensors")
+
+
+def inherited_from_parent(folder: Path) -> Path | None:
+    """The folder of the model that a component's folder is part of, if it is."""
+    parent = Path(os.path.abspath(folder)).parent
+    return parent if (parent / MANIFEST_NAME).is_file() else None
+
+
+def _any_config(folder: Path) -> JukeboxVQVAEConfig | JukeboxPriorConfig:
+    path = folder / "config.json"
+    if path.is_file() and read_json(path).get("model_type") == JukeboxVQVAEConfig.model_type:
+        return read_config(folder, JukeboxVQVAEConfig)
+    return read_config(folder, JukeboxPriorConfig)
+
+
+def _check_processor(folder: Path, config: JukeboxPriorConfig) -> None:
+    if (folder / CONFIG_FILE).is_file():
+        try:
+            JukeboxProcessor.from_pretrained(folder).check(config)
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}") from error
+
+
+def _settings(folder: Path) -> list[Path]:
+    return [folder / name for name in SETTINGS if (folder / name).is_file()]

@@ -1,0 +1,409 @@
+"""Models and datasets of codes to the Hub: a folder goes in, one commit comes out.
+
+A whole model, one component of it, an adapter or a dataset of codes; always with a card. What a
+model refers to in other repositories is not uploaded but referred to, at the commit it now has.
+`pulling` is the way back.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jukebox_hf.hub.architecture import check_levels
+from jukebox_hf.hub.card_text import CardText, adapter_text, codes_text, system_text
+from jukebox_hf.hub.cards import NewCard, make_card, text_outside
+from jukebox_hf.hub.facts import ComponentFacts, SystemFacts, describe_adapter, describe_component
+from jukebox_hf.hub.folders import read_json
+from jukebox_hf.hub.loading import read_config
+from jukebox_hf.hub.locations import HubRepository, LocalFolder
+from jukebox_hf.hub.manifest import (
+    MANIFEST_NAME,
+    OPENAI_LICENCE,
+    AdapterReference,
+    ComponentReference,
+    Manifest,
+    manifest_text,
+)
+from jukebox_hf.hub.names import VQVAE
+from jukebox_hf.hub.sameness import same_elsewhere
+from jukebox_hf.hub.shareable import (
+    CODES_FILE,
+    adapter_files,
+    codes_files,
+    component_files,
+    inherited_from_parent,
+    is_known_file,
+    kind_of,
+)
+from jukebox_hf.hub.system import System
+from jukebox_hf.hub.training_facts import load_training_facts
+from jukebox_hf.hub.uploading import Content, Target, open_target
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Push:
+    """What `push` did.
+
+    Attributes:
+        repo_id: the repository, with its owner.
+        repo_type: "model" or "dataset".
+        url: its page.
+        commit: that it is in.
+        files: their paths in the repository.
+        notes: what the user should know.
+    """
+
+    repo_id: str
+    repo_type: str
+    url: str
+    commit: str
+    files: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Plan:
+    """What is going to be committed.
+
+    Attributes:
+        files: by path in the repository.
+        folders: of the repository that belong to what is pushed ("" is its root): files there that
+            an earlier push left, and this one does not have, are removed.
+        card: the new one.
+        readme: a card in the folder that is pushed.
+        notes: for the user.
+    """
+
+    files: dict[str, Content]
+    folders: list[str]
+    card: NewCard
+    readme: Path
+    notes: list[str] = field(default_factory=list)
+
+
+def push(
+    path: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    components: Sequence[str] | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    refer_to: str | None = None,
+    replace_card: bool = False,
+    message: str | None = None,
+) -> Push:
+    """Upload a model, a part of one, an adapter or a dataset of codes, as one commit.
+
+    Nothing is uploaded that could not be loaded again: configs, headers of weights, processors and
+    what belongs together are checked first. A repository that has a card keeps what somebody wrote
+    there.
+
+    Args:
+        path: the folder of a model, a bare component, an adapter or a dataset of codes.
+        repo_id: "owner/name", or a name alone for a repository of one's own; made if needed.
+        components: only these of a model ("vqvae", "prior_0", ...); what the repository has
+            already stays, and its manifest then names both.
+        private: whether a new repository is; `None` is the account's default.
+        revision: branch to commit to, made if needed; "main" if not given.
+        refer_to: a model on the Hub: components that are the same there are not uploaded but
+            referred to.
+        replace_card: take the card in `path` instead of the one in the repository.
+        message: of the commit.
+
+    Raises:
+        ValueError: if the folder holds nothing that can be shared, or it is damaged.
+        OSError: if nobody is logged in, or the Hub refuses or cannot be reached.
+    """
+    folder = Path(path)
+    kind = kind_of(folder)
+    if kind != "system" and (components or refer_to):
+        raise ValueError(f"{folder}: is not a whole model; components of it cannot be chosen")
+    source: _Part | _Source
+    if kind == "system":
+        source = _read_system(System.open(folder), components, refer_to)
+    else:
+        source = _read_part(folder, kind)
+    target = open_target(
+        repo_id,
+        repo_type="dataset" if kind == "codes" else "model",
+        private=private,
+        branch=revision,
+    )
+    if isinstance(source, _Part):
+        plan = _plan_part(source, target)
+    else:
+        plan = _plan_system(source, target, is_whole=components is None)
+    return _commit(plan, target, message or f"Upload {kind} with jukebox_hf", replace_card)
+
+
+def push_system(system: System, repo_id: str, **options: Any) -> Push:
+    """Push a model that is open: its folder, or references to where it is on the Hub.
+
+    `options` are those of `push`, except `components` and `refer_to` for a model on the Hub.
+    """
+    if isinstance(system.location, LocalFolder) and system.location.origin is None:
+        return push(system.location.root, repo_id, **options)
+    target = open_target(
+        repo_id,
+        repo_type="model",
+        private=options.get("private"),
+        branch=options.get("revision"),
+    )
+    plan = _plan_system(_read_system(system, None, None), target, is_whole=True)
+    message = options.get("message") or "Upload a model with jukebox_hf"
+    return _commit(plan, target, message, options.get("replace_card", False))
+
+
+def _commit(plan: _Plan, target: Target, message: str, replace_card: bool) -> Push:
+    """Add the card, find what is left over from earlier, and upload."""
+    local = plan.readme.read_text(encoding="utf-8-sig") if plan.readme.is_file() else None
+    remote = target.read(CARD)
+    existing = local if remote is None or (replace_card and local is not None) else remote
+    notes = list(plan.notes)
+    if None not in (local, remote) and existing is remote:
+        assert local is not None
+        assert remote is not None
+        if text_outside(local) != text_outside(remote):
+            notes.append(
+                f"the card of {target.repo_id} was kept; {plan.readme} says something else (push "
+                "with --replace-card to take that one)"
+            )
+    files = {**plan.files, CARD: plan.card.merged_with(existing).encode()}
+    stale = {
+        name
+        for name in target.files - set(files)
+        if os.path.dirname(name) in plan.folders and is_known_file(os.path.basename(name))
+    }
+    commit = target.upload(files, stale, message)
+    return Push(
+        target.repo_id, target.repo_type, target.url, commit, tuple(sorted(files)), tuple(notes)
+    )
+
+
+# --- bare components, adapters, codes -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A folder that goes to the root of a repository."""
+
+    folder: Path
+    kind: str
+    files: list[Path]
+
+
+def _read_part(folder: Path, kind: str) -> _Part:
+    files = {"codes": codes_files, "adapter": adapter_files, "component": component_files}
+    return _Part(folder, kind, files[kind](folder))
+
+
+def _plan_part(part: _Part, target: Target) -> _Plan:
+    if MANIFEST_NAME in target.files:
+        raise ValueError(
+            f"{target.repo_id} holds a whole model; push {part.folder} to another repository, or "
+            "the folder above it with --component"
+        )
+    is_codes = part.kind == "codes"
+    return _Plan(
+        files={path.name: path for path in part.files},
+        folders=[] if is_codes else [""],
+        card=make_card(_part_text(part, target.repo_id)),
+        readme=part.folder / CARD,
+    )
+
+
+def _part_text(part: _Part, repo_id: str) -> CardText:
+    if part.kind == "codes":
+        return codes_text(read_json(part.folder / CODES_FILE), repo_id)
+    parent = inherited_from_parent(part.folder)
+    licence = System.open(parent).licence if parent is not None else None
+    if part.kind == "adapter":
+        return adapter_text(
+            describe_adapter(LocalFolder(part.folder), None),
+            read_config(part.folder, JukeboxPriorConfig),
+            repo_id,
+            training=load_training_facts(part.folder),
+            licence=licence,
+        )
+    system = System.open(part.folder)
+    (name,) = system.manifest.components
+    found = describe_component(system, name, [])
+    facts = SystemFacts(str(part.folder), None, None, licence or system.licence, {name: found}, {})
+    return system_text(facts, repo_id, in_subfolder=False)
+
+
+# --- models -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A model that has been read and checked.
+
+    Attributes:
+        system: it.
+        wanted: components that are pushed.
+        references: where components are in the pushed manifest, by name.
+        adapters: likewise.
+        files: those of its own, by path in the repository.
+        notes: for the user.
+    """
+
+    system: System
+    wanted: tuple[str, ...]
+    references: dict[str, ComponentReference]
+    adapters: tuple[AdapterReference, ...]
+    files: dict[str, Path]
+    notes: tuple[str, ...]
+
+
+def _read_system(system: System, components: Sequence[str] | None, refer_to: str | None) -> _Source:
+    for name in components or ():
+        system.place(name)  # raises for one that is not there
+    wanted = tuple(components or system.manifest.components)
+    other = System.open(refer_to) if refer_to is not None else None
+    if other is not None and isinstance(other.location, LocalFolder):
+        raise ValueError(f"{refer_to} is a folder; only what is on the Hub can be referred to")
+    references: dict[str, ComponentReference] = {}
+    files: dict[str, Path] = {}
+    notes = list(system.notes)
+    for name in system.manifest.components:
+        reference = system.reference(name)
+        if reference is None and name in wanted and other is not None:
+            reference = same_elsewhere(system, other, name)
+            if reference is not None:
+                notes.append(f"{name} is the one of {refer_to}, which the model refers to")
+        if reference is not None:
+            references[name] = reference
+        elif name in wanted:
+            references[name] = ComponentReference(subfolder=name)
+            for path in component_files(system.component_path(name)):
+                files[f"{name}/{path.name}"] = path
+    adapters = []
+    for adapter in system.manifest.adapters:
+        place = system.adapter_place(adapter.component)
+        assert place is not None
+        location, subfolder = place
+        if isinstance(location, HubRepository):
+            elsewhere = AdapterReference(
+                subfolder, location.repo_id, location.commit, component=adapter.component
+            )
+            adapters.append(elsewhere)
+        elif adapter.component in wanted:
+            own = f"adapter_{adapter.component}"
+            adapters.append(AdapterReference(own, component=adapter.component))
+            for path in adapter_files(location.folder(subfolder, ())):
+                files[f"{own}/{path.name}"] = path
+    for level in system.prior_levels:
+        if f"prior_{level}" in references:
+            system.prior_config(level)  # belongs to the VQ-VAE, and is of this level
+    return _Source(system, wanted, references, tuple(adapters), files, tuple(notes))
+
+
+def _plan_system(source: _Source, target: Target, *, is_whole: bool) -> _Plan:
+    if MANIFEST_NAME not in target.files and "config.json" in target.files:
+        raise ValueError(
+            f"{target.repo_id} holds a bare component at its root; push a model to another one"
+        )
+    remote = None
+    if not is_whole and MANIFEST_NAME in target.files:
+        remote = System.open(target.repo_id, revision=target.commit)
+    manifest = _merged_manifest(source, remote)
+    notes = list(source.notes)
+    facts = _merged_facts(source, remote, manifest, notes)
+    _check_together(facts)
+    files: dict[str, Content] = {MANIFEST_NAME: manifest_text(manifest).encode(), **source.files}
+    if manifest.licence == OPENAI_LICENCE and source.system.manifest.licence != OPENAI_LICENCE:
+        notes.append("part of it is under OpenAI's non-commercial licence, and so is the whole")
+    for name, reference in manifest.components.items():
+        stated = source.system.manifest.components.get(name)
+        if stated is not None and stated.repo_id is not None and stated.revision is None:
+            notes.append(f"{name} refers to {reference.repo_id} at {reference.revision}")
+    readme = Path(source.system.source) / CARD
+    return _Plan(
+        files=files,
+        folders=sorted({os.path.dirname(name) for name in source.files}),
+        card=make_card(system_text(facts, target.repo_id)),
+        readme=readme,
+        notes=notes,
+    )
+
+
+def _merged_manifest(source: _Source, remote: System | None) -> Manifest:
+    """The manifest of what is pushed, together with what the repository has already."""
+    local = source.system.manifest
+    licence = source.system.licence
+    if remote is None:
+        return Manifest(
+            _ordered(source.references),
+            generation=local.generation,
+            licence=licence,
+            adapters=list(source.adapters),
+            name=local.name,
+        )
+    kept = remote.manifest
+    wanted = {name: source.references[name] for name in source.wanted}
+    adapters = [each for each in kept.adapters if each.component not in source.wanted]
+    adapters += [each for each in source.adapters if each.component in source.wanted]
+    levels = [name.removeprefix("prior_") for name in source.wanted]
+    return Manifest(
+        _ordered({**source.references, **kept.components, **wanted}),
+        generation=_merged_generation(kept.generation, local.generation, levels),
+        licence=licence if licence == OPENAI_LICENCE else remote.licence or licence,
+        adapters=adapters,
+        name=kept.name or local.name,
+    )
+
+
+def _ordered(references: Mapping[str, ComponentReference]) -> dict[str, ComponentReference]:
+    return dict(sorted(references.items(), key=lambda item: (item[0] != VQVAE, item[0])))
+
+
+def _merged_generation(
+    kept: Mapping[str, Any], new: Mapping[str, Any], levels: Sequence[str]
+) -> dict[str, Any]:
+    """Sampling defaults: those of the pushed levels are new, all others stay.
+
+    >>> _merged_generation({"temperature": {"0": 0.9}}, {"temperature": {"0": 1, "2": 1}}, ["2"])
+    {'temperature': {'0': 0.9, '2': 1}}
+    """
+    merged = {**new, **kept}
+    for name, values in new.items():
+        if isinstance(values, Mapping):
+            chosen = {level: values[level] for level in levels if level in values}
+            merged[name] = {**kept.get(name, {}), **chosen}
+    return merged
+
+
+def _merged_facts(
+    source: _Source, remote: System | None, manifest: Manifest, notes: list[str]
+) -> SystemFacts:
+    """What the card tells: each component from where it will be."""
+    components: dict[str, ComponentFacts] = {}
+    for name, reference in manifest.components.items():
+        is_local = name in source.references and (
+            remote is None or reference == source.references[name]
+        )
+        system = source.system if is_local or remote is None else remote
+        found = describe_component(system, name, notes)
+        revision = reference.revision if reference.repo_id is not None else None
+        components[name] = replace(found, repo_id=reference.repo_id, revision=revision)
+    return SystemFacts(
+        source=source.system.source,
+        name=manifest.name,
+        commit=None,
+        licence=manifest.licence,
+        components=components,
+        generation=manifest.generation,
+    )
+
+
+def _check_together(facts: SystemFacts) -> None:
+    """Raise `ValueError` if a prior was not made for the codes of the VQ-VAE beside it."""
+    for name, part in facts.components.items():
+        if facts.codec is not None and isinstance(part.config, JukeboxPriorConfig):
+            check_levels(part.config, facts.codec, name)
