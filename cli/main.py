@@ -37,6 +37,8 @@ COMMANDS: dict[str, CommandEntry] = {
     "finetune": CommandEntry("finetune", "finetune", "Teach a model your songs."),
     "evaluate": CommandEntry("evaluate", "evaluate", "Measure a codec or priors on songs."),
     "convert": CommandEntry("convert", "convert", "Bring older checkpoints into this layout."),
+    "push": CommandEntry("push", "push", "Upload a model, a part of one or codes to the Hub."),
+    "pull": CommandEntry("pull", "pull", "Fetch a model with all its parts from the Hub."),
     "labels": CommandEntry("labels", "labels", "List or search the artists and genres of a model."),
 }
 

@@ -56,7 +56,7 @@ def pull(
     from jukebox_hf.hub import pull as pull_repository
 
     if quiet:
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
         disable_progress_bars()
     found = pull_repository(

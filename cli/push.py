@@ -62,7 +62,7 @@ def push(
     from jukebox_hf.hub import push as push_folder
 
     if quiet:
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
         disable_progress_bars()
     done = push_folder(
