@@ -28,6 +28,8 @@ from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
 from jukebox_hf.generation.run import Generation, WindowReport
 from jukebox_hf.generation.settings import PerLevel, Prompt, new_seed
 from jukebox_hf.hub.manifest import MANIFEST_NAME, OPENAI_LICENCE
+from jukebox_hf.hub.pulling import copy_system
+from jukebox_hf.hub.sharing import Push, push_system
 from jukebox_hf.hub.system import System
 from jukebox_hf.labels import TimedLyrics
 
@@ -228,6 +230,29 @@ class JukeboxPipeline:
             cache_dir=cache_dir,
         )
         return cls(system, device=device, precision=precision, backend=backend)
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Make a folder that holds the model with all its parts, also those in other repositories.
+
+        Raises `FileExistsError` if it exists, and what loading would if a part is damaged.
+        """
+        return copy_system(self.system, folder, overwrite=overwrite)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+    ) -> Push:
+        """Upload the model to the Hub, with a card: see `jukebox_hf.hub.push`.
+
+        A model that came from the Hub is not uploaded again: the new repository refers to it.
+        """
+        return push_system(
+            self.system, repo_id, private=private, revision=revision, message=commit_message
+        )
 
     def generate(self, **request: Any) -> Music:
         """Make music; the arguments are those of `start`."""
