@@ -1,12 +1,15 @@
-"""`jukebox encode`: audio to a file of codes."""
+"""`jukebox encode`: audio to a file of codes, or a dataset of songs to a dataset of codes."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
+from .dataset_encoding import encode_songs, encoding_options, refuse_dataset_options
+from .dataset_options import song_options
 from .generation_options import BUILT_IN_MODEL, model_or_built_in
 from .options import (
     DURATION,
@@ -25,7 +28,7 @@ from .options import (
 
 
 @click.command()
-@click.argument("audio", type=click.Path(path_type=Path))
+@click.argument("audio", required=False, type=click.Path(path_type=Path))
 @model_option(
     default_text=BUILT_IN_MODEL,
     help="Model, or a bare VQ-VAE: a folder, or a repository on the Hub.",
@@ -34,16 +37,19 @@ from .options import (
 @click.option("--start", type=DURATION, default=0.0, help="Leave out the audio before this.")
 @click.option("--end", type=DURATION, help="Leave out the audio after this.")
 @output_option(
-    kind="file", help="File to write.", default_text="AUDIO's name with .codes.safetensors"
+    help="File to write, or folder for the codes of a dataset.",
+    default_text="AUDIO's name with .codes.safetensors",
 )
 @overwrite_option
+@song_options()
+@encoding_options
 @device_option
 @precision_option
 @json_option
 @quiet_option
 @clean_errors
 def encode(
-    audio: Path,
+    audio: Path | None,
     model: str | None,
     levels: tuple[int, ...] | None,
     start: float,
@@ -54,13 +60,38 @@ def encode(
     precision: str | None,
     as_json: bool,
     quiet: bool,
+    **dataset_options: Any,
 ) -> None:
-    """Turn an audio file into codes.
+    """Turn an audio file, or every song of a dataset, into codes.
 
     AUDIO may have any format, sampling rate and number of channels; channels are mixed down. The
     codes of all levels go into one file, which `jukebox decode`, `continue` and `upsample` read.
-    Prints its path.
+
+    With --dataset, -o names a folder, which gets the codes, labels and lyrics of all songs, for
+    `jukebox train prior` and `finetune`. The same command goes on with what is there already.
+
+    Prints the path of the file or folder.
     """
+    if dataset_options["dataset"] is not None:
+        if audio is not None or start or end is not None or overwrite:
+            raise click.UsageError(
+                "--dataset goes without AUDIO, --start, --end and --overwrite; what is in the "
+                "folder already is kept"
+            )
+        encode_songs(
+            model=model_or_built_in(model),
+            output=output,
+            levels=levels,
+            device=device,
+            precision=precision,
+            as_json=as_json,
+            quiet=quiet,
+            **dataset_options,
+        )
+        return
+    refuse_dataset_options(dataset_options)
+    if audio is None:
+        raise click.UsageError("give an audio file, or --dataset DIR_OR_REPO")
     if end is not None and end <= start:
         raise click.UsageError(f"--end {end:g} must be after --start {start:g}")
     model = model_or_built_in(model)

@@ -15,7 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jukebox_hf.data.code_files import CODES_FILE, STATE_FILE, CodesInfo, timed_lyrics_from_cells
+from jukebox_hf.data.code_files import (
+    CODES_FILE,
+    INFO_FILE,
+    PART_PREFIX,
+    PART_SUFFIX,
+    STATE_FILE,
+    CodesInfo,
+    timed_lyrics_from_cells,
+)
 from jukebox_hf.data.regions import encodable_samples
 from jukebox_hf.data.songs import split_songs
 from jukebox_hf.labels import UNKNOWN, TimedLyrics
@@ -124,24 +132,6 @@ class CodeSongs:
                 "songs again with the codec that belongs to the prior"
             )
 
-    def push_to_hub(self, repo_id: str, *, private: bool | None = None) -> str:
-        """Upload everything to a dataset repository, and return its address.
-
-        `open_codes(repo_id)` and `datasets.load_dataset(repo_id)` read it. Raises what the Hub
-        raises.
-        """
-        from huggingface_hub import HfApi
-
-        self._table.push_to_hub(repo_id, private=private)
-        commit = HfApi().upload_file(
-            path_or_fileobj=self.info.to_json().encode(),
-            path_in_repo=CODES_FILE,
-            repo_id=repo_id,
-            repo_type="dataset",
-            commit_message="Say which codec made the codes",
-        )
-        return str(commit.repo_url)
-
     def _check_level(self, level: int) -> None:
         if level not in self.info.levels:
             raise ValueError(
@@ -185,7 +175,7 @@ def open_codes(path_or_repo: str | os.PathLike[str], *, revision: str | None = N
     """Open a dataset of codes that `encode_dataset` wrote.
 
     Args:
-        path_or_repo: its folder, or a repository on the Hub that it was pushed to.
+        path_or_repo: its folder, or a repository on the Hub that it was pushed to (`jukebox push`).
         revision: branch, tag or commit of the repository.
 
     Raises:
@@ -242,15 +232,21 @@ def _open_folder(folder: Path) -> tuple[CodesInfo, Any]:
 
 def _open_repository(repo_id: str, revision: str | None) -> tuple[CodesInfo, Any]:
     from datasets import load_dataset
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
 
+    patterns = [CODES_FILE, STATE_FILE, INFO_FILE, f"{PART_PREFIX}*{PART_SUFFIX}"]
     try:
-        path = hf_hub_download(repo_id, CODES_FILE, repo_type="dataset", revision=revision)
+        fetched = snapshot_download(
+            repo_id, repo_type="dataset", revision=revision, allow_patterns=patterns
+        )
     except HFValidationError:
         raise FileNotFoundError(f"there is no folder {repo_id!r} with codes") from None
-    except EntryNotFoundError as error:
-        if isinstance(error, OSError) and "offline" in str(error).lower():
-            raise
-        raise ValueError(f"{repo_id} holds no codes (there is no {CODES_FILE} in it)") from None
-    return CodesInfo.load(Path(path)), load_dataset(repo_id, split="train", revision=revision)
+    folder = Path(fetched)
+    if (folder / STATE_FILE).is_file():
+        return _open_folder(folder)
+    if not (folder / CODES_FILE).is_file():
+        raise ValueError(f"{repo_id} holds no codes (there is no {CODES_FILE} in it)")
+    # Somebody has pushed the table by itself, as parquet.
+    table = load_dataset(repo_id, split="train", revision=revision)
+    return CodesInfo.load(folder / CODES_FILE), table

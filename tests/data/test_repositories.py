@@ -80,36 +80,39 @@ def test_names_that_can_only_be_folders_are_not_looked_for_on_the_hub(
     assert not hub.fetched
 
 
+@pytest.mark.parametrize("layout", ["arrow", "parquet"])
 def test_codes_are_opened_from_a_repository(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, layout: str
 ) -> None:
-    """As `push_to_hub` leaves it: a parquet file and the description of the codec."""
+    """As `jukebox push` leaves them, or as `Dataset.push_to_hub` would."""
     import datasets
 
     songs = open_songs(write_songs(tmp_path / "music", [1.0, 0.5])).songs
     encode_dataset(songs, tiny_codec(), tmp_path / "codes")
     local = open_codes(tmp_path / "codes")
-    repository = tmp_path / "hub" / "me" / "codes"
-    (repository / "data").mkdir(parents=True)
-    table = datasets.load_from_disk(tmp_path / "codes")
-    table.to_parquet(repository / "data" / "train-00000-of-00001.parquet")
-    shutil.copy(tmp_path / "codes" / "jukebox_codes.json", repository)
-
-    def fetch(repo_id: str, name: str, **_: Any) -> str:
-        return str(tmp_path / "hub" / repo_id / name)
-
+    repository = hub.root / "me" / "codes"
+    if layout == "arrow":
+        shutil.copytree(tmp_path / "codes", repository)
+    else:
+        (repository / "data").mkdir(parents=True)
+        table = datasets.load_from_disk(tmp_path / "codes")
+        table.to_parquet(repository / "data" / "train-00000-of-00001.parquet")
+        shutil.copy(tmp_path / "codes" / "jukebox_codes.json", repository)
     load = datasets.load_dataset
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
     monkeypatch.setattr(
-        datasets, "load_dataset", lambda name, **kw: load(str(tmp_path / "hub" / name), **kw)
+        datasets, "load_dataset", lambda name, **kw: load(str(hub.root / name), **kw)
     )
-    remote = open_codes("me/codes")
+    remote = open_codes("me/codes", revision="v2")
+    assert hub.fetched[0]["revision"] == "v2"
     assert remote.info == local.info
+    assert remote.songs == local.songs
     for number, level in [(0, 0), (1, 2)]:
         assert remote.codes(number, level).equal(local.codes(number, level))
-    assert remote.songs == tuple(
-        song._replace(row=remote.songs[number].row) for number, song in enumerate(local.songs)
-    )
+    (repository / "jukebox_codes.json").unlink()
+    with pytest.raises(
+        ValueError, match=r"holds no codes \(there is no jukebox_codes.json in it\)"
+    ):
+        open_codes("me/codes")
 
 
 def test_missing_folder_of_codes_is_one_sentence() -> None:

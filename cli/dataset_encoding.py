@@ -1,0 +1,212 @@
+"""`jukebox encode --dataset`: every song of a dataset to codes, for training priors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from .dataset_options import SHARD, launched_device, launched_shard
+from .options import note, print_result
+
+if TYPE_CHECKING:
+    from jukebox_hf.data import EncodingProgress, SkippedSong, Song
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def encoding_options(function: Function) -> Function:
+    """The options of `encode --dataset` beside those that name the songs."""
+    options = [
+        click.option(
+            "--shard",
+            type=SHARD,
+            show_default="all; a process of `accelerate launch` or torchrun takes its own",
+            help="With --dataset: encode this part of the songs only, one of several processes "
+            "that write into the same folder. The last to finish completes it.",
+        ),
+        click.option(
+            "--streaming",
+            is_flag=True,
+            help="With --dataset: read songs from the Hub one by one, keeping none on disk.",
+        ),
+        click.option(
+            "--push-to-hub",
+            metavar="REPO",
+            help="With --dataset: upload the codes when all are there.",
+        ),
+        click.option(
+            "--private", is_flag=True, help="Make the repository of --push-to-hub private."
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def refuse_dataset_options(options: dict[str, Any]) -> None:
+    """Raise a usage error for an option that means nothing without --dataset."""
+    ctx = click.get_current_context()
+    for name in options:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{option} says something about a dataset; give --dataset, too")
+
+
+def encode_songs(
+    *,
+    dataset: str,
+    model: str,
+    output: Path | None,
+    levels: Sequence[int] | None,
+    shard: tuple[int, int] | None,
+    streaming: bool,
+    push_to_hub: str | None,
+    private: bool,
+    device: str,
+    precision: str | None,
+    as_json: bool,
+    quiet: bool,
+    **columns: Any,
+) -> None:
+    """Carry out the command: songs to a folder of codes, whose path is printed.
+
+    `columns` are the remaining keyword arguments of `open_songs`.
+    """
+    if output is None:
+        raise click.UsageError("--dataset needs -o FOLDER, where the codes go")
+    number, num_shards = shard or launched_shard()
+
+    import transformers.utils.logging as transformers_logging
+
+    from jukebox_hf.data import encode_dataset, open_songs, stream_songs
+    from jukebox_hf.generation.devices import resolve_device
+    from jukebox_hf.hub.system import System
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    target = resolve_device(launched_device() if device in ("auto", "cuda") else device)
+    system = System.open(model)
+    for text in system.notes:
+        note(text, quiet=quiet)
+    check_levels(levels, system.vqvae_config().num_levels)
+    bar = ProgressBar(quiet=quiet)
+    songs: Iterable[Song | SkippedSong]
+    skipped: list[SkippedSong] = []
+    if streaming:
+        songs = stream_songs(dataset, **columns)
+    else:
+        found = open_songs(dataset, **columns, progress=bar.look_into)
+        songs, skipped = found.songs, list(found.skipped)
+        for text in found.notes:
+            note(text, quiet=quiet)
+    try:
+        report = encode_dataset(
+            songs,
+            system.load_vqvae(device=target, dtype=precision or "float32"),
+            output,
+            levels=levels,
+            shard=number,
+            num_shards=num_shards,
+            model=model,
+            progress=bar.encode,
+        )
+    except KeyboardInterrupt:
+        bar.close()
+        note("The songs that are done are kept; the same command goes on from there.", quiet=quiet)
+        raise
+    bar.close()
+    skipped += report.skipped
+    list_skipped(skipped, quiet=quiet)
+    note(f"Encoded {count(report.encoded, 'song')}; {output} holds {report.present}.", quiet=quiet)
+    pushed = None
+    if not report.complete:
+        note(f"This was part {number + 1} of {num_shards}; others have not finished.", quiet=quiet)
+    elif push_to_hub is not None:
+        from jukebox_hf.hub.sharing import push
+
+        pushed = push(output, push_to_hub, private=private or None).url
+        note(f"Pushed to {pushed}.", quiet=quiet)
+    record = {
+        "codes": output,
+        "model": system.source,
+        "encoded": report.encoded,
+        "songs": report.present,
+        "complete": report.complete,
+        "skipped": [song._asdict() for song in skipped],
+        "pushed": pushed,
+    }
+    print_result(output, record, as_json=as_json)
+
+
+def check_levels(levels: Sequence[int] | None, num_levels: int) -> None:
+    """Raise `ValueError` for levels that the codec lacks, before anything is loaded."""
+    for level in levels or ():
+        if level >= num_levels:
+            raise ValueError(
+                f"the model's levels are 0 (finest) to {num_levels - 1}, but --levels has {level}"
+            )
+
+
+def list_skipped(skipped: Sequence[SkippedSong], *, quiet: bool) -> None:
+    """Say which songs are left out, and why."""
+    if skipped:
+        note(f"Skipped {count(len(skipped), 'song')}:", quiet=quiet)
+        for name, reason in skipped:
+            note(f"  {name}: {reason}", quiet=quiet)
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> count(1, "song"), count(2, "song")
+    ('1 song', '2 songs')
+    """
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+class ProgressBar:
+    """One bar for looking into the songs, then one for encoding them, on a terminal only."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.bar: Any = None
+        self.stage = ""
+
+    def look_into(self, done: int, total: int) -> None:
+        """So many songs have been looked into."""
+        self._show("Looking into songs", done, total, "song", "")
+
+    def encode(self, progress: EncodingProgress) -> None:
+        """So much audio has been encoded."""
+        total = None if progress.seconds is None else round(progress.seconds)
+        of = f"/{progress.songs}" if progress.songs is not None else ""
+        name = progress.song.rsplit("/", 1)[-1][:30]
+        detail = f"song {progress.songs_done + 1}{of} {name}"
+        self._show("Encoding", round(progress.seconds_done), total, "s of audio", detail)
+
+    def close(self) -> None:
+        """Leave the last bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def _show(self, stage: str, done: int, total: int | None, unit: str, detail: str) -> None:
+        from tqdm import tqdm
+
+        if stage != self.stage:
+            self.close()
+            self.stage = stage
+            self.bar = tqdm(
+                desc=stage,
+                total=total,
+                unit=unit,
+                file=sys.stderr,
+                disable=True if self.quiet else None,  # None: off unless on a terminal
+                dynamic_ncols=True,
+            )
+        self.bar.set_postfix_str(detail, refresh=False)
+        self.bar.update(done - self.bar.n)
