@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-# Loudness of training music in LUFS. Masters of the last decades lie between -16 and -8; at -18
-# nearly all of this music gets there without the peaks that the limit below would hold back.
-TARGET_LOUDNESS = -18.0
+# Loudness of training music in LUFS. Of 173 pieces of the manifest's music the peak limit below held
+# back 78 at -18, 35 at -20 and 15 at -22; those end up quieter. Pop masters lie near -10.
+TARGET_LOUDNESS = -20.0
 # Highest sample after normalising: 1 dB under full scale, so that lossy formats do not clip.
 PEAK_LIMIT = 10 ** (-1 / 20)
 # A sample this small is digital silence: under half a step of 12 bits, -78 dB of full scale.

@@ -16,6 +16,9 @@ the others have quiet plucked chords under the voice. Written are
 Song n is the same in every run with the same seed; songs that are there are not made again, so the
 same command goes on where it was stopped, and a larger `--seconds` adds songs.
 
+Whisper base (English, single lines) recognised 79 of 137 words of the first songs, and 5 of them
+when it was asked about another line instead: intelligible, but not easy to follow.
+
 One second of singing takes about 0.1 s of one core once each word has been said (0.7 s a word).
 pyworld 0.3.5 needs setuptools older than 81.
 """
