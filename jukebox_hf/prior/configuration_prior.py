@@ -12,6 +12,9 @@ from jukebox_hf.prior.presets import PRIOR_PRESETS
 
 LayerKind = Literal["row", "column", "previous_row", "dense", "cross", "prime"]
 
+# Far more layers than any model has: what a damaged config may not exceed.
+MAX_REPEATS = 4096
+
 _CYCLE: tuple[LayerKind, ...] = ("row", "column", "previous_row")
 _LONG = _CYCLE * 16
 # Every pattern repeats its layers until the transformer is deep enough.
@@ -236,6 +239,9 @@ class JukeboxPriorConfig(JukeboxConfig):  # type: ignore[no-untyped-call]
             "level artist_count genre_count genre_slots timing_bins upper_downsamplings "
             "lyric_length lyric_vocab_size lyric_loss_fraction init_scale min_total_seconds"
         )
+        for name in ("depth", "lyric_encoder_depth", "upper_downsamplings", "conditioner_depth"):
+            if getattr(self, name) > MAX_REPEATS:
+                raise ValueError(f"{name} must be at most {MAX_REPEATS}, got {getattr(self, name)}")
         for name in ("embedding_dropout", "attention_dropout", "residual_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")

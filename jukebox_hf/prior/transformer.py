@@ -128,7 +128,7 @@ class TransformerLayer(GradientCheckpointingLayer):  # type: ignore[no-untyped-c
         return hidden + self.residual_scale * (attended + transformed)
 
     def _drop(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.residual_dropout, self.training)
+        return functional.dropout(x, self.residual_dropout) if self.training else x
 
 
 class Transformer(nn.Module):

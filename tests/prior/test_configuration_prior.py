@@ -63,6 +63,7 @@ def test_the_released_layouts() -> None:
     [
         ({"num_rows": 5}, "num_rows must divide the sequence of 24 positions, got 5"),
         ({"heads": 3}, "heads must divide attention_width"),
+        ({"depth": 10**12}, "depth must be at most 4096"),
         ({"width": 0}, "width must be at least 1, got 0"),
         ({"attention_pattern": "rows"}, "unknown attention pattern 'rows'; known: dense"),
         ({"attention_pattern": "factored_cross_4"}, "cross-attention layers, which need lyrics"),
