@@ -99,13 +99,14 @@ class LevelSampler:
         seed: int,
         pieces: Mapping[int, Piece],
         batch_size: int,
+        backend: str = "eager",
     ) -> None:
         """`pieces` by number of the take. Allocates buffers for `batch_size` windows at once."""
         self.prior = prior
         self.processor = processor
         self.seed = seed
         self.pieces = pieces
-        self.sampler = WindowSampler(prior, settings, batch_size)
+        self.sampler = WindowSampler(prior, settings, batch_size, backend=backend)
 
     def sample(
         self, batch: Sequence[RowWindow], on_codes: Callable[[int], None] | None = None

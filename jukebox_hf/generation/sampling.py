@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from jukebox_hf.generation.backends import Step, StepState, make_backend
 from jukebox_hf.prior.attention import LayerCache, PriorCache
 from jukebox_hf.prior.conditioning import Conditioning
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
@@ -104,22 +105,34 @@ class WindowSampler:
     lives on the device and advances in place, so nothing in the loop waits for a result.
     """
 
-    def __init__(self, prior: JukeboxPrior, settings: SamplingSettings, batch_size: int) -> None:
-        """`batch_size`: rows of the buffers. Raises what the device raises when it has no room."""
+    def __init__(
+        self,
+        prior: JukeboxPrior,
+        settings: SamplingSettings,
+        batch_size: int,
+        *,
+        backend: str = "eager",
+    ) -> None:
+        """`batch_size`: rows of the buffers. `backend`: how steps run, see `devices.BACKENDS`.
+
+        Raises what the device raises when it has no room.
+        """
         config = prior.config
         device = prior.device
         self.prior = prior
         self.settings = settings
         self.batch_size = batch_size
-        self.cache = prior.new_cache(batch_size)
-        self.tokens = torch.zeros(
-            batch_size, config.context_length, dtype=torch.int64, device=device
+        self.buffers = StepState(
+            tokens=torch.zeros(batch_size, config.context_length, dtype=torch.int64, device=device),
+            uniform=torch.zeros(batch_size, config.context_length, device=device),
+            logits=torch.zeros(batch_size, config.vocabulary_size, device=device),
+            healthy=torch.ones(batch_size, dtype=torch.bool, device=device),
+            position=torch.zeros(1, dtype=torch.int64, device=device),
+            positions=None,
+            cache=prior.new_cache(batch_size),
         )
-        self.uniform = torch.zeros(batch_size, config.context_length, device=device)
-        self.logits = torch.zeros(batch_size, config.vocabulary_size, device=device)
-        self.healthy = torch.ones(batch_size, dtype=torch.bool, device=device)
-        self.position = torch.zeros(1, dtype=torch.int64, device=device)
         self.lyric_symbols = _lyric_symbols(prior).to(device) if settings.codes_only else None
+        self.backend = make_backend(backend, self._make_step(), device)
 
     @torch.inference_mode()
     def sample(
@@ -146,25 +159,24 @@ class WindowSampler:
         """
         batch, first = given.shape
         new = uniform.shape[1]
-        if not (0 < batch <= self.batch_size and 0 < new <= self.tokens.shape[1] - first):
+        length = self.buffers.tokens.shape[1]
+        if not (0 < batch <= self.batch_size and 0 < new <= length - first):
             raise ValueError(
-                f"a window of {self.tokens.shape[1]} codes and buffers for {self.batch_size} takes "
+                f"a window of {length} codes and buffers for {self.batch_size} takes "
                 f"cannot hold {batch} takes with {first} given and {new} new codes"
             )
-        state = self._narrow(batch)
+        state = self.backend.prepare(self._narrow(batch, conditioning))
         tokens = self.prior.to_tokens(given.to(state.tokens.device))
         state.healthy.fill_(True)
         state.tokens[:, :first] = tokens
         state.uniform[:, first : first + new] = uniform.to(state.uniform.device)
         state.position.fill_(first)
         state.logits.copy_(self.prior.prefill(tokens, conditioning, state.cache))
-        for count in range(1, new):
-            self._choose(state)
-            state.position.add_(1)
-            self._step(state, conditioning)
-            if on_codes is not None and count % CODES_PER_REPORT == 0:
-                on_codes(count)
-        self._choose(state)
+        for done in range(0, new - 1, CODES_PER_REPORT):
+            if done and on_codes is not None:
+                on_codes(done)
+            self.backend.run(state, min(CODES_PER_REPORT, new - 1 - done))
+        choose_at_position(state, self.settings, self.lyric_symbols)
         if not bool(state.healthy.all()):
             raise ValueError(
                 f"the prior of level {self.prior.config.level} yields logits that are not numbers "
@@ -172,46 +184,49 @@ class WindowSampler:
             )
         return self.prior.to_codes(state.tokens[:, first : first + new])
 
-    def _choose(self, state: "_Buffers") -> None:
-        """Write the token at `position`, chosen from the logits with the noise of that position."""
-        logits = state.logits / self.settings.temperature
-        if self.lyric_symbols is not None:
-            logits = logits.masked_fill(self.lyric_symbols, -torch.inf)
-        logits = filter_logits(logits, top_k=self.settings.top_k, top_p=self.settings.top_p)
-        uniform = state.uniform.index_select(1, state.position).squeeze(1)
-        tokens, healthy = choose_tokens(logits, uniform)
-        state.tokens.index_copy_(1, state.position, tokens.unsqueeze(1))
-        state.healthy.logical_and_(healthy)
+    def _make_step(self) -> Step:
+        """What happens for one code, as a function of nothing but the state."""
+        prior, settings, lyric_symbols = self.prior, self.settings, self.lyric_symbols
 
-    def _step(self, state: "_Buffers", conditioning: Conditioning) -> None:
-        """Logits of the code at `position`, from the token before it."""
-        last = state.tokens.index_select(1, state.position - 1).squeeze(1)
-        state.logits.copy_(self.prior.step(last, state.position, conditioning, state.cache))
+        def step(state: StepState) -> None:
+            choose_at_position(state, settings, lyric_symbols)
+            last = state.tokens.index_select(1, state.position).squeeze(1)
+            state.position.add_(1)
+            given = Conditioning(None, state.positions, None, None)
+            state.logits.copy_(prior.step(last, state.position, given, state.cache))
 
-    def _narrow(self, batch: int) -> "_Buffers":
+        return step
+
+    def _narrow(self, batch: int, conditioning: Conditioning) -> StepState:
         """The first `batch` rows of every buffer; views, so nothing is allocated."""
-        layers = [LayerCache(keys[:batch], values[:batch]) for keys, values in self.cache.layers]
-        return _Buffers(
-            tokens=self.tokens[:batch],
-            uniform=self.uniform[:batch],
-            logits=self.logits[:batch],
-            healthy=self.healthy[:batch],
-            position=self.position,
+        whole = self.buffers
+        layers = [LayerCache(keys[:batch], values[:batch]) for keys, values in whole.cache.layers]
+        return StepState(
+            tokens=whole.tokens[:batch],
+            uniform=whole.uniform[:batch],
+            logits=whole.logits[:batch],
+            healthy=whole.healthy[:batch],
+            position=whole.position,
+            positions=conditioning.positions,
             cache=PriorCache(layers),
         )
 
 
-@dataclass(frozen=True)
-class _Buffers:
-    """What a step reads and writes: `tokens`, `uniform` (batch, context_length), `logits` (batch,
-    vocabulary), `healthy` (batch,), `position` (1,), and the keys and values."""
+def choose_at_position(
+    state: StepState, settings: SamplingSettings, lyric_symbols: Tensor | None
+) -> None:
+    """Write the token at `position`, chosen from the logits with the noise of that position.
 
-    tokens: Tensor
-    uniform: Tensor
-    logits: Tensor
-    healthy: Tensor
-    position: Tensor
-    cache: PriorCache
+    `lyric_symbols`: (vocabulary_size,) bool, tokens that must not be chosen.
+    """
+    logits = state.logits / settings.temperature
+    if lyric_symbols is not None:
+        logits = logits.masked_fill(lyric_symbols, -torch.inf)
+    logits = filter_logits(logits, top_k=settings.top_k, top_p=settings.top_p)
+    uniform = state.uniform.index_select(1, state.position).squeeze(1)
+    tokens, healthy = choose_tokens(logits, uniform)
+    state.tokens.index_copy_(1, state.position, tokens.unsqueeze(1))
+    state.healthy.logical_and_(healthy)
 
 
 def _lyric_symbols(prior: JukeboxPrior) -> Tensor:

@@ -26,20 +26,22 @@ def loading_dtype(precision: str) -> torch.dtype:
 
 
 def load_for_sampling(
-    system: System, level: int, *, precision: str, device: torch.device
+    system: System, level: int, *, precision: str, device: torch.device, packed: bool = True
 ) -> JukeboxPrior:
     """The prior of a level in a precision of `devices.PRECISIONS`, ready to sample on a device.
 
     The host holds the prior once, in `loading_dtype`, and one layer more; a device gets quantized
-    layers only.
+    layers only. `packed`: lay bfloat16 weights out for a CPU, which suits the eager backend only.
     """
     place = torch.device("cpu") if precision in QUANTIZED else device
     prior = system.load_prior(level, device=place, dtype=loading_dtype(precision))
-    return prepare(prior, precision, device)
+    return prepare(prior, precision, device, packed=packed)
 
 
-def prepare(prior: JukeboxPrior, precision: str, device: torch.device) -> JukeboxPrior:
+def prepare(
+    prior: JukeboxPrior, precision: str, device: torch.device, *, packed: bool = True
+) -> JukeboxPrior:
     """Quantize a prior in `loading_dtype`, or lay its weights out for the device, in place."""
     if precision in QUANTIZED:
         return quantize(prior, cast("QuantizedPrecision", precision), device)
-    return pack(prior)
+    return pack(prior) if packed else prior

@@ -1,0 +1,125 @@
+"""However steps run, they choose the same codes, and nothing is compiled twice."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from jukebox_hf.generation.backends import STEPS_PER_GRAPH, CompiledBackend, make_backend
+from jukebox_hf.generation.noise import uniform_noise
+from jukebox_hf.generation.sampling import SamplingSettings, WindowSampler
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from tests.prior.tiny_priors import inputs, tiny_prior
+
+# torch 2.13 warns of itself when its compiler is first imported (torch/utils/mkldnn.py).
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning")
+
+WINDOWS = 2
+HALF = 12  # of the context of these priors
+
+
+def sample_windows(sampler: WindowSampler, batch: int = 2, windows: int = WINDOWS) -> Tensor:
+    """Codes (batch, time) of a window from nothing, and of others that each begin with half."""
+    prior, length = sampler.prior, sampler.prior.config.context_length
+    _, given = inputs(prior, batch)
+    given = {name: value.to(prior.device) for name, value in given.items()}
+    with torch.inference_mode():
+        conditioning = prior.condition(**given)
+    codes = torch.zeros(batch, 0, dtype=torch.int64, device=prior.device)
+    for _ in range(windows):
+        primer = codes[:, -HALF:]
+        noise = torch.stack(
+            [
+                uniform_noise(
+                    seed=3, take=take, level=0, start=codes.shape[1], count=length - primer.shape[1]
+                )
+                for take in range(batch)
+            ]
+        )
+        codes = torch.cat([codes, sampler.sample(primer, noise, conditioning)], dim=1)
+    return codes
+
+
+def sampler_of(prior: JukeboxPrior, backend: str, batch: int = 2, **settings: Any) -> WindowSampler:
+    return WindowSampler(prior, SamplingSettings(**settings), batch, backend=backend)
+
+
+def test_a_window_is_what_the_whole_pass_predicts() -> None:
+    """Greedy codes are the likeliest of `forward`, each given the ones before it."""
+    prior = tiny_prior("upsampler")
+    codes = sample_windows(sampler_of(prior, "eager", top_k=1), windows=1)
+    _, given = inputs(prior, 2)
+    with torch.inference_mode():
+        assert torch.equal(prior(codes, **given).logits.argmax(-1), codes)
+
+
+@pytest.mark.parametrize("name", ["upsampler", "lyrics_encoder", "lyrics_sequence"])
+def test_a_step_is_one_graph_and_is_recorded_once(name: str) -> None:
+    """No graph breaks (`fullgraph`), no second recording for other positions and windows."""
+    prior = tiny_prior(name)
+    expected = sample_windows(sampler_of(prior, "eager"))
+    sampler = sampler_of(prior, "eager")
+    sampler.backend = CompiledBackend(sampler._make_step(), compiler="eager")
+    assert torch.equal(sample_windows(sampler), expected)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        assert torch.equal(sample_windows(sampler), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["upsampler", "lyrics_encoder", "lyrics_sequence"])
+def test_compiled_steps_choose_the_same_codes(name: str) -> None:
+    prior = tiny_prior(name)
+    for settings in ({}, {"top_k": 5}, {"top_p": 0.9, "temperature": 0.8}):
+        expected = sample_windows(sampler_of(prior, "eager", **settings))
+        assert torch.equal(sample_windows(sampler_of(prior, "compiled", **settings)), expected)
+
+
+def test_more_batch_sizes_than_torch_compiles_by_default() -> None:
+    """Over two priors, ten compilations of what is one function in the source."""
+    for seed in (0, 1):
+        prior = tiny_prior("plain", depth=1, seed=seed)
+        eager, compiled = (sampler_of(prior, "eager", 5) for _ in range(2))
+        compiled.backend = CompiledBackend(compiled._make_step(), compiler="eager")
+        for batch in range(1, 6):
+            expected = sample_windows(eager, batch, windows=1)
+            assert torch.equal(sample_windows(compiled, batch, windows=1), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["upsampler", "lyrics_encoder", "lyrics_sequence"])
+@pytest.mark.parametrize("backend", ["compiled", "graph"])
+def test_backends_on_a_gpu_choose_the_same_codes(name: str, backend: str) -> None:
+    prior = tiny_prior(name).to("cuda")
+    expected = sample_windows(sampler_of(prior, "eager"))
+    sampler = sampler_of(prior, backend)
+    assert torch.equal(sample_windows(sampler), expected)
+    assert torch.equal(sample_windows(sampler), expected)
+    assert torch.equal(sample_windows(sampler, 1), expected[:1])  # another graph, other windows
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_graphs_in_16_bit_stay_close(dtype: torch.dtype) -> None:
+    prior = tiny_prior("upsampler").to("cuda", dtype)
+    codes, given = inputs(prior, 2)
+    given = {name: value.to("cuda") for name, value in given.items()}
+    logits = []
+    for backend in ("eager", "graph"):
+        sampler = sampler_of(prior, backend)
+        with torch.inference_mode():
+            conditioning = prior.condition(**given)
+            sampler.sample(codes[:, :HALF].to("cuda"), torch.rand(2, 1), conditioning)
+            state = sampler.backend.prepare(sampler._narrow(2, conditioning))
+            state.position.fill_(HALF)
+            state.uniform.fill_(0.5)
+            sampler.backend.run(state, STEPS_PER_GRAPH)
+        logits.append(state.logits.float().clone())
+    spread = (logits[0] - logits[0].mean()).norm()
+    assert (logits[0] - logits[1]).norm() < 0.05 * spread
+
+
+def test_backends_that_cannot_run_are_refused() -> None:
+    for name, message in (("graph", "needs a CUDA device"), ("none", "backend must be one of")):
+        with pytest.raises(ValueError, match=message):
+            make_backend(name, lambda state: None, torch.device("cpu"))
