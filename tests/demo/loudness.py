@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-# Loudness of training music in LUFS. Of 173 pieces of the manifest's music the peak limit below held
-# back 78 at -18, 35 at -20 and 15 at -22; those end up quieter. Pop masters lie near -10.
+# Loudness of training music in LUFS. Of 173 pieces of this music the peak limit below held back 78
+# at -18, 35 at -20 and 15 at -22; those end up quieter. Masters of pop music lie near -10.
 TARGET_LOUDNESS = -20.0
 # Highest sample after normalising: 1 dB under full scale, so that lossy formats do not clip.
 PEAK_LIMIT = 10 ** (-1 / 20)

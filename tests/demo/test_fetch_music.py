@@ -14,7 +14,7 @@ from tests.demo import fetch_music
 from tests.demo.fetch_music import Done, Progress, Settings, attribution, metadata_table, totals
 from tests.demo.manifest import Row
 from tests.demo.packages import Fetcher, PackageError, extracted
-from tests.demo.test_manifest import make_row
+from tests.demo.test_music_manifest import make_row
 
 needs_dpkg = pytest.mark.skipif(
     shutil.which("dpkg-deb") is None, reason="dpkg-deb is not installed"
