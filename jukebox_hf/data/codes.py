@@ -24,6 +24,7 @@ from jukebox_hf.data.code_files import (
     CodesInfo,
     timed_lyrics_from_cells,
 )
+from jukebox_hf.data.errors import hub_errors, table_errors
 from jukebox_hf.data.regions import encodable_samples
 from jukebox_hf.data.songs import split_songs
 from jukebox_hf.labels import UNKNOWN, TimedLyrics
@@ -232,21 +233,24 @@ def _open_folder(folder: Path) -> tuple[CodesInfo, Any]:
 
 def _open_repository(repo_id: str, revision: str | None) -> tuple[CodesInfo, Any]:
     from datasets import load_dataset
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     patterns = [CODES_FILE, STATE_FILE, INFO_FILE, f"{PART_PREFIX}*{PART_SUFFIX}"]
-    try:
-        fetched = snapshot_download(
-            repo_id, repo_type="dataset", revision=revision, allow_patterns=patterns
+    with hub_errors(repo_id), table_errors(repo_id):
+        try:
+            hf_hub_download(repo_id, CODES_FILE, repo_type="dataset", revision=revision)
+        except LocalEntryNotFoundError:
+            raise  # no connection, and it has not been fetched before
+        except EntryNotFoundError:
+            raise ValueError(f"{repo_id} holds no codes (there is no {CODES_FILE} in it)") from None
+        folder = Path(
+            snapshot_download(
+                repo_id, repo_type="dataset", revision=revision, allow_patterns=patterns
+            )
         )
-    except HFValidationError:
-        raise FileNotFoundError(f"there is no folder {repo_id!r} with codes") from None
-    folder = Path(fetched)
-    if (folder / STATE_FILE).is_file():
-        return _open_folder(folder)
-    if not (folder / CODES_FILE).is_file():
-        raise ValueError(f"{repo_id} holds no codes (there is no {CODES_FILE} in it)")
-    # Somebody has pushed the table by itself, as parquet.
-    table = load_dataset(repo_id, split="train", revision=revision)
-    return CodesInfo.load(folder / CODES_FILE), table
+        if (folder / STATE_FILE).is_file():
+            return _open_folder(folder)
+        # Somebody has pushed the table by itself, as parquet.
+        table = load_dataset(repo_id, split="train", revision=revision)
+        return CodesInfo.load(folder / CODES_FILE), table

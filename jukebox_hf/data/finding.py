@@ -5,11 +5,11 @@ A name goes in; `Found` comes out. Nothing is fetched that is on this machine al
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jukebox_hf.data.candidates import ColumnNames, Found
+from jukebox_hf.data.errors import hub_errors, table_errors
 from jukebox_hf.data.folders import (
     AUDIO_SUFFIXES,
     METADATA_NAMES,
@@ -46,7 +46,8 @@ def find_songs(
     folder = path if path.is_dir() else None
     if folder is None:
         _check_repository_name(name)
-        folder = _fetch_audio_folder(name, revision)
+        with hub_errors(name):
+            folder = _fetch_audio_folder(name, revision)
     elif (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return find_in_table(
             _saved_table(folder, split), columns=columns, source=name, folder=folder
@@ -128,7 +129,7 @@ def _saved_table(folder: Path, split: str | None) -> Any:
     """A table that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
     from datasets import Dataset, load_from_disk
 
-    with readable_errors(os.fspath(folder)):
+    with table_errors(os.fspath(folder)):
         saved = load_from_disk(os.fspath(folder))
     if isinstance(saved, Dataset):
         if split not in (None, str(saved.split)):
@@ -145,26 +146,7 @@ def _load_table(
 ) -> Any:
     from datasets import load_dataset
 
-    with readable_errors(name):
+    with table_errors(name):
         return load_dataset(
             name, name=subset, split=split or "train", revision=revision, streaming=streaming
         )
-
-
-@contextmanager
-def readable_errors(name: str) -> Iterator[None]:
-    """Errors of `datasets` as `ValueError` or `OSError` that say what to do."""
-    from datasets.exceptions import DatasetsError
-
-    try:
-        yield
-    except (ImportError, DatasetsError) as error:
-        cause = error.__cause__ or error
-        if isinstance(error, OSError):
-            raise
-        if "torchcodec" in f"{error} {cause}":
-            raise ValueError(
-                f"{name} can be read by `datasets` through torchcodec only; unpack it into a "
-                "folder of audio files and give that"
-            ) from None
-        raise ValueError(f"{name} cannot be read: {cause}") from None

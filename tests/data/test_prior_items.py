@@ -35,7 +35,10 @@ class Music(NamedTuple):
 
 @pytest.fixture(scope="module")
 def music(tmp_path_factory: pytest.TempPathFactory) -> Music:
-    """Songs of all lengths and rates; some barely longer than a window and the codec's margin."""
+    """Songs of all lengths and rates; some barely longer than a window and the codec's margin.
+
+    The codec computes in double precision, so that rounding decides between no two codes.
+    """
     folder = tmp_path_factory.mktemp("music")
     write_song(folder / "a.wav", 3.0, rate=RATE, seed=1)
     write_song(folder / "b.flac", 4.003, rate=11025, channels=2, seed=2)
@@ -47,7 +50,7 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Music:
         f"a.wav,Anna,rock,{LYRICS}\nb.flac,Nobody,jazz,\nc.ogg,,,\nd.wav,,unheard of,\ne.wav,,,\n"
     )
     (folder / "b.lrc").write_text("[00:01.00]one\n[00:02.00]two two two\n[00:03.00]three\n")
-    codec = tiny_codec()
+    codec = tiny_codec().double()
     songs = open_songs(folder)
     encode_dataset(songs.songs, codec, folder / "codes")
     return Music(songs, codec, open_codes(folder / "codes"))
@@ -65,7 +68,7 @@ def processor(window_samples: int, **changes: Any) -> JukeboxProcessor:
     return JukeboxProcessor(**{**settings, **changes})
 
 
-LEVELS = [(2, 32, None), (1, 64, 2), (0, 64, 2), (1, 8, None)]
+LEVELS = [(2, 32, None), (1, 64, 2), (0, 64, 2), (1, 24, None)]
 
 
 @pytest.mark.parametrize(("level", "length", "ratio"), LEVELS)
@@ -97,6 +100,18 @@ def test_codes_from_cache_are_codes_on_the_fly(
         for mine, theirs in zip(found["labels"], expected["labels"], strict=True):
             assert torch.equal(mine, theirs)
         assert found["codes"].unique().numel() > 8
+
+
+def test_in_single_precision_hardly_a_code_differs(music: Music, tmp_path: Path) -> None:
+    codec = tiny_codec()
+    encode_dataset(music.songs.songs, codec, tmp_path / "codes")
+    settings: dict[str, Any] = {"level": 0, "context_length": 64, "upper_ratio": 2}
+    cached = CodeDataset(open_codes(tmp_path / "codes"), **settings)
+    direct = AudioPriorDataset(music.songs.songs, codec, **settings)
+    expected = default_collate([cached[item] for item in range(len(cached))])
+    found = direct.encode(codec, default_collate([direct[item] for item in range(len(direct))]))
+    for name in ("codes", "upper_codes"):
+        assert (found[name] == expected[name]).double().mean() > 0.999
 
 
 @pytest.mark.parametrize(("level", "length", "ratio"), LEVELS)

@@ -6,7 +6,12 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+)
 
 from jukebox_hf.data import encode_dataset, open_codes, open_songs
 from tests.data.song_files import tiny_codec, write_song, write_songs
@@ -33,6 +38,13 @@ class FakeHub:
             raise LocalEntryNotFoundError("not in the cache")
         return str(self.root / repo_id)
 
+    def hf_hub_download(self, repo_id: str, name: str, **options: Any) -> str:
+        if "/" not in repo_id[1:] or repo_id.count("/") > 1:
+            raise HFValidationError(repo_id)
+        if not (self.root / repo_id / name).is_file():
+            raise EntryNotFoundError(name)
+        return str(self.root / repo_id / name)
+
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
@@ -43,6 +55,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
         lambda _, *args, **kw: hub.list_repo_files(*args, **kw),
     )
     monkeypatch.setattr(huggingface_hub, "snapshot_download", hub.snapshot_download)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub.hf_hub_download)
     return hub
 
 
@@ -116,5 +129,5 @@ def test_codes_are_opened_from_a_repository(
 
 
 def test_missing_folder_of_codes_is_one_sentence() -> None:
-    with pytest.raises(FileNotFoundError, match="there is no folder '/no/such/folder' with codes"):
+    with pytest.raises(FileNotFoundError, match="there is no folder '/no/such/folder'"):
         open_codes("/no/such/folder")
