@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from jukebox_hf.training.checkpoints import find_checkpoints
 from jukebox_hf.training.reports import read_log
-from tests.training import in_two_processes
+from tests.training import in_two_processes, in_two_shards
 from tests.training.tiny_runs import assert_same_bits
 
 ROOT = Path(__file__).parents[2]
@@ -25,10 +25,8 @@ def free_port() -> int:
     return port
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes leave behind."""
-    folder = tmp_path_factory.mktemp("two")
+def run_in_two_processes(module: str, *arguments: str) -> None:
+    """Run a module twice, as a launcher would; its output is shown if it fails."""
     environment = {
         **os.environ,
         "MASTER_ADDR": "127.0.0.1",
@@ -39,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", in_two_processes.__name__, str(folder), str(rank), "2"],
+            [sys.executable, "-m", module, *(text.format(rank=rank) for text in arguments)],
             cwd=ROOT,
             env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
@@ -50,6 +48,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for process in running:
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output.decode()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes leave behind."""
+    folder = tmp_path_factory.mktemp("two")
+    run_in_two_processes(in_two_processes.__name__, str(folder), "{rank}", "2")
     return folder
 
 
@@ -81,3 +86,22 @@ def test_one_process_writes(folder: Path) -> None:
         "step_00000004",
     ]
     assert len(read_log(folder / "codec", "end")) == 1
+
+
+@pytest.mark.slow
+def test_divided_parameters_train_save_and_resume_like_whole_ones(tmp_path: Path) -> None:
+    """What FSDP does to parameters; Accelerate's own FSDP runs on GPUs only."""
+    run_in_two_processes(in_two_shards.__name__, str(tmp_path))
+    alone = in_two_shards.Run(sharded=False)
+    for _ in range(3):
+        alone.step()
+    together = load_file(tmp_path / "sharded.safetensors")
+    expected = alone.weights()
+    assert set(together) == set(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(together[name], value, rtol=1e-4, atol=1e-6, msg=name)
+    resumed = in_two_shards.Run(sharded=False)
+    resumed.load(tmp_path / "step_00000002")  # also on one process
+    resumed.step()
+    for name, value in resumed.weights().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6, msg=name)
