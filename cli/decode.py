@@ -99,7 +99,7 @@ def decode(
             path,
             audio[0],
             codes.sampling_rate,
-            tags=tags_of(codes, system.manifest.licence, path),
+            tags=tags_of(codes, system.licence, path),
             overwrite=overwrite,
         )
         if report.clipped_samples:

@@ -167,7 +167,7 @@ class MusicRun:
             sampling_rate=plan.sampling_rate,
             seed=plan.settings.seed,
             notes=run_notes(self.pipeline.system, plan),
-            licence=self.pipeline.system.manifest.licence,
+            licence=self.pipeline.system.licence,
         )
 
 
@@ -358,11 +358,11 @@ def take_tags(system: System, plan: Plan, take: TakePlan) -> AudioTags:
         generated=True,
         model=system.manifest.name or system.source,
         seed=plan.settings.seed,
-        licence=system.manifest.licence,
+        licence=system.licence,
     )
 
 
 def run_notes(system: System, plan: Plan) -> tuple[str, ...]:
     """What somebody who asked for a plan should know."""
-    licence = (LICENCE_NOTE,) if system.manifest.licence == OPENAI_LICENCE else ()
+    licence = (LICENCE_NOTE,) if system.licence == OPENAI_LICENCE else ()
     return (*system.notes, *plan.notes, *licence)

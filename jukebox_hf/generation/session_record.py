@@ -8,6 +8,7 @@ import hashlib
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def model_record(system: System, names: list[str]) -> dict[str, Any]:
     return {
         "source": str(local.resolve()) if local.exists() else system.source,
         "name": system.manifest.name,
-        "licence": system.manifest.licence,
+        "licence": system.licence,
         "components": {
             name: {
                 "revision": revisions[name],
@@ -166,6 +167,41 @@ def window_record(report: WindowReport) -> dict[str, Any]:
             for window in report.windows
         ],
     }
+
+
+def chain_entry(
+    record: dict[str, Any], number: int, level: int, runs: list[list[int]] | None = None
+) -> dict[str, Any]:
+    """What a record says about the chains of a take's level; begun with `runs` if there is none."""
+    for entry in record["chains"]:
+        if (entry["take"], entry["level"]) == (number, level):
+            return entry  # type: ignore[no-any-return]
+    assert runs is not None, "chains are recorded before their seams"
+    entry = {
+        "take": number,
+        "level": level,
+        "runs": runs,
+        "codes": [None] * len(runs),
+        "seams": None,
+    }
+    record["chains"].append(entry)
+    return entry
+
+
+def merge_part(record: dict[str, Any], part: Mapping[str, Any]) -> None:
+    """Bring what another process has made into the record."""
+    for take in record["takes"]:
+        take["codes"] = part["takes"].get(str(take["number"]), take["codes"])
+    for own in part["chains"]:
+        entry = chain_entry(record, own["take"], own["level"], own["runs"])
+        entry["codes"][own["chain"]] = own["codes"]
+    record["windows"] += part["windows"]
+    record["batch_sizes"] |= part["batch_sizes"]
+
+
+def now() -> str:
+    """The time, for the record."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def restore_measures(take: Mapping[str, Any]) -> Measures:

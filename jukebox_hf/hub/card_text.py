@@ -12,6 +12,7 @@ from typing import Any
 
 from jukebox_hf.hub.facts import AdapterFacts, ComponentFacts, LabelFacts, SystemFacts
 from jukebox_hf.hub.manifest import OPENAI_LICENCE
+from jukebox_hf.hub.names import VQVAE
 from jukebox_hf.hub.training_facts import TrainingFacts
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
@@ -122,13 +123,11 @@ def adapter_text(
     )
 
 
-def codes_text(info: Mapping[str, Any], repo_id: str, *, songs: int | None = None) -> CardText:
+def codes_text(info: Mapping[str, Any], repo_id: str, *, licence: str | None = None) -> CardText:
     """The words for a dataset of codes, from its `jukebox_codes.json`."""
     levels = [level for level in info.get("levels", []) if isinstance(level, int)]
     hops, rate = info.get("hop_lengths", []), info.get("sampling_rate")
     details = []
-    if songs is not None:
-        details.append(f"{songs:,} songs")
     if isinstance(rate, int) and rate > 0:
         for level in levels:
             details.append(
@@ -146,15 +145,11 @@ def codes_text(info: Mapping[str, Any], repo_id: str, *, songs: int | None = Non
         "example_level": levels[-1] if levels else 0,
         "levels": levels,
         "details": details,
-        "limitations": [
-            LOSSY,
-            "The music's own licence covers its codes too; this card does not know it unless it "
-            "stands in its metadata.",
-        ],
-        "rights": [],
+        "limitations": [LOSSY],
+        "rights": ["The licence of the music covers its codes too."],
         "citation": True,
     }
-    return CardText("codes", values, tags=("vq-vae",))
+    return CardText("codes", values, licence=licence, tags=("vq-vae",))
 
 
 def _component_text(
@@ -252,6 +247,7 @@ def _examples(facts: SystemFacts) -> dict[str, Any]:
         "example_options": "".join(options),
         "example_arguments": ", ".join(arguments),
         "sings": labels is not None and labels.lyric_length > 0,
+        "is_playable": facts.top is not None and facts.codec is not None,
     }
 
 
@@ -271,6 +267,7 @@ def _row(part: ComponentFacts) -> dict[str, Any]:
         where += ", with the adapter here"
     return {
         "name": part.name,
+        "class_name": "JukeboxVQVAE" if part.name == VQVAE else "JukeboxPrior",
         "what": what,
         "parameters": count_words(weights.num_parameters) if weights else None,
         "dtypes": ", ".join(weights.parameters_by_dtype) if weights else None,

@@ -48,7 +48,16 @@ def stated_licence(location: Location) -> str | None:
     card = location.file(CARD)
     if card is None or card.stat().st_size > MAX_CARD_BYTES:
         return None
-    match = REGEX_YAML_BLOCK.search(card.read_text(encoding="utf-8", errors="replace"))
+    return licence_in_card(card.read_text(encoding="utf-8", errors="replace"))
+
+
+def licence_in_card(content: str) -> str | None:
+    """The licence that the metadata of a card names; `None` if it names none.
+
+    >>> licence_in_card("---\\nlicense: other\\nlicense_name: ask me\\n---\\n# Model")
+    'ask me'
+    """
+    match = REGEX_YAML_BLOCK.search(content)
     try:
         metadata = yaml.safe_load(match.group(2)) if match else None
     except (yaml.YAMLError, RecursionError):

@@ -16,6 +16,7 @@ from jukebox_hf.hub.card_text import CardText, adapter_text, codes_text, system_
 from jukebox_hf.hub.cards import NewCard, make_card, text_outside
 from jukebox_hf.hub.facts import ComponentFacts, SystemFacts, describe_adapter, describe_component
 from jukebox_hf.hub.folders import read_json
+from jukebox_hf.hub.licences import CARD, licence_in_card
 from jukebox_hf.hub.loading import read_config
 from jukebox_hf.hub.locations import HubRepository, LocalFolder
 from jukebox_hf.hub.manifest import (
@@ -41,8 +42,6 @@ from jukebox_hf.hub.system import System
 from jukebox_hf.hub.training_facts import load_training_facts
 from jukebox_hf.hub.uploading import Content, Target, open_target
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-
-CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -212,21 +211,23 @@ def _plan_part(part: _Part, target: Target) -> _Plan:
     return _Plan(
         files={path.name: path for path in part.files},
         folders=[] if is_codes else [""],
-        card=make_card(_part_text(part, target.repo_id)),
+        card=make_card(_part_text(part, target)),
         readme=part.folder / CARD,
     )
 
 
-def _part_text(part: _Part, repo_id: str) -> CardText:
+def _part_text(part: _Part, target: Target) -> CardText:
+    known = _card_licence(target)
     if part.kind == "codes":
-        return codes_text(read_json(part.folder / CODES_FILE), repo_id)
+        info = read_json(part.folder / CODES_FILE)
+        return codes_text(info, target.repo_id, licence=known)
     parent = inherited_from_parent(part.folder)
-    licence = System.open(parent).licence if parent is not None else None
+    licence = (System.open(parent).licence if parent is not None else None) or known
     if part.kind == "adapter":
         return adapter_text(
             describe_adapter(LocalFolder(part.folder), None),
             read_config(part.folder, JukeboxPriorConfig),
-            repo_id,
+            target.repo_id,
             training=load_training_facts(part.folder),
             licence=licence,
         )
@@ -234,7 +235,13 @@ def _part_text(part: _Part, repo_id: str) -> CardText:
     (name,) = system.manifest.components
     found = describe_component(system, name, [])
     facts = SystemFacts(str(part.folder), None, None, licence or system.licence, {name: found}, {})
-    return system_text(facts, repo_id, in_subfolder=False)
+    return system_text(facts, target.repo_id, in_subfolder=False)
+
+
+def _card_licence(target: Target) -> str | None:
+    """The licence that the card in the repository names, which only somebody can have written."""
+    card = target.read(CARD)
+    return licence_in_card(card) if card is not None else None
 
 
 # --- models -------------------------------------------------------------------------------------
@@ -313,6 +320,8 @@ def _plan_system(source: _Source, target: Target, *, is_whole: bool) -> _Plan:
     if not is_whole and MANIFEST_NAME in target.files:
         remote = System.open(target.repo_id, revision=target.commit)
     manifest = _merged_manifest(source, remote)
+    if manifest.licence is None:
+        manifest = replace(manifest, licence=_card_licence(target))
     notes = list(source.notes)
     facts = _merged_facts(source, remote, manifest, notes)
     _check_together(facts)

@@ -69,7 +69,7 @@ class SystemExport:
             Manifest(
                 dict(sorted(components.items(), key=lambda item: (item[0] != "vqvae", item[0]))),
                 generation=self._generation(),
-                licence=None if self.base is None else self.base.manifest.licence,
+                licence=None if self.base is None else self.base.licence,
                 adapters=adapters,
             ),
         )

@@ -65,8 +65,13 @@ class HubServer:
 
     def uploads(self, entries: list[dict[str, Any]]) -> list[int]:
         """Bytes of each large file that was uploaded."""
-        return [entry["received"] for entry in entries if entry["path"].startswith("/_lfs/")
-                and entry["method"] == "PUT" and entry["status"] == 200]
+        return [
+            entry["received"]
+            for entry in entries
+            if entry["path"].startswith("/_lfs/")
+            and entry["method"] == "PUT"
+            and entry["status"] == 200
+        ]
 
     def environment(self, home: Path, user: str | None, **changes: str) -> dict[str, str]:
         names = ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_HOME")

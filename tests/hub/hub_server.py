@@ -91,7 +91,7 @@ class Hub:
         self.log: list[dict[str, Any]] = []
 
 
-class Answer(Exception):  # noqa: N818  (an early answer, not always an error)
+class Answer(Exception):
     """Ends the handling of a request."""
 
     def __init__(self, status: int, body: Any = b"", headers: dict[str, str] | None = None) -> None:
