@@ -151,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print records instead of a table")
     given = parser.parse_args(arguments)
     try:
+        if not (given.model / "config.json").is_file():
+            raise ValueError(f"{given.model} is not the folder of a codec: it has no config.json")
         songs = open_songs(given.dataset).songs
         if given.validation_fraction:
             songs = split_songs(songs, given.validation_fraction, given.split_seed)[1]

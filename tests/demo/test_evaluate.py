@@ -93,6 +93,13 @@ def test_codec_metrics_of_every_level(
     assert len(capsys.readouterr().out.splitlines()) == 4
 
 
+def test_a_folder_without_a_codec_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate_codec.main(["--model", str(tmp_path), "--dataset", "music"]) == 1
+    assert "is not the folder of a codec: it has no config.json" in capsys.readouterr().err
+
+
 def test_entropy_of_every_level(codes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["entropy", "--codes", str(codes), "--validation-fraction", "0.25"]
     assert evaluate_codes.main([*arguments, "--json"]) == 0
