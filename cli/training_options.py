@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .dataset_options import song_arguments, song_options
+from .dataset_options import song_options
 from .options import (
     PRECISIONS,
     clean_errors,
@@ -28,7 +28,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Options that are settings of the same name; the others are read by `run`.
 SETTINGS = (
-    *("dataset", "validation_dataset", "validation_fraction", "steps", "max_minutes", "batch_size"),
+    *("dataset", "split", "subset", "revision"),
+    *("audio_column", "artist_column", "genre_column", "lyrics_column"),
+    *("validation_dataset", "validation_fraction", "steps", "max_minutes", "batch_size"),
     *("accumulation_steps", "learning_rate", "seed", "num_workers", "precision", "device"),
 )
 
@@ -124,7 +126,6 @@ def training_options(function: Function) -> Function:
 def collect(options: dict[str, Any], **more: Any) -> dict[str, Any]:
     """The settings that were given as options, and `more`; what is None was not given."""
     given = {name: options[name] for name in SETTINGS if options.get(name) is not None}
-    given |= {name: value for name, value in song_arguments(options).items() if value is not None}
     for name, default in (("device", "auto"), ("audio_column", "audio")):
         if given.get(name) == default:
             del given[name]  # a preset may say otherwise

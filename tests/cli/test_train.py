@@ -1,0 +1,290 @@
+"""`jukebox train`, `finetune` and `evaluate`: options, results, errors, exit codes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from jukebox_cli.main import main
+from jukebox_hf.hub import System
+from jukebox_hf.training.reports import read_log
+from tests.training.song_runs import (
+    CODEC_MODEL,
+    PRIOR_MODEL,
+    TIMING,
+    encoded,
+    labelled_songs,
+    song_settings,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def jukebox(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return labelled_songs(tmp_path_factory.mktemp("songs"))
+
+
+@pytest.fixture(scope="module")
+def codec_preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A YAML file for a tiny codec."""
+    path = tmp_path_factory.mktemp("settings") / "codec.yaml"
+    settings = song_settings("vqvae", Path("unused"), Path("unused")).to_dict()
+    for name in ("output", "dataset"):
+        settings.pop(name)
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+@pytest.fixture(scope="module")
+def codec(songs: Path, codec_preset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("codec") / "run"
+    result = jukebox("train", "vqvae", "--config", codec_preset, "--dataset", songs, "-o", output)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(output / "final")
+    return output / "final"
+
+
+@pytest.fixture(scope="module")
+def codes(songs: Path, codec: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encoded(songs, codec, tmp_path_factory.mktemp("codes"))
+
+
+def prior_arguments(codes: Path, codec: Path, output: Path) -> list[object]:
+    model = yaml.safe_dump({**PRIOR_MODEL, **TIMING}, default_flow_style=True).replace("\n", " ")
+    return [
+        *("train", "prior", "--dataset", codes, "--model", codec, "--level", 2, "-o", output),
+        *("--steps", 2, "--batch-size", 2, "--set", f"model={model}", "--set", "labels=true"),
+        *("--set", "evaluation_items=4", "--device", "cpu", "--validation-fraction", 0.3),
+    ]
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def test_training_says_what_it_does_on_stderr_only(
+    songs: Path, codec_preset: Path, tmp_path: Path
+) -> None:
+    result = jukebox(
+        *("train", "vqvae", "--config", codec_preset, "--dataset", songs, "-o", tmp_path / "run"),
+        *("--steps", 2, "--json"),
+    )
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert record["steps"] == 2
+    assert record["final"] == str(tmp_path / "run" / "final")
+    for text in ("parameters", "memory about", "6 songs:", "step 2: loss"):
+        assert text in result.stderr
+    quiet = jukebox(
+        *("train", "vqvae", "--config", codec_preset, "--dataset", songs, "-o", tmp_path / "q"),
+        *("--steps", 1, "-q"),
+    )
+    assert quiet.exit_code == 0
+    assert quiet.stderr == ""
+
+
+def test_a_prior_trains_from_options_alone(codes: Path, codec: Path, tmp_path: Path) -> None:
+    result = jukebox(*prior_arguments(codes, codec, tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    system = System.open(result.stdout.strip())
+    assert list(system.manifest.components) == ["vqvae", "prior_2"]
+    assert system.processor(2).artists["björk"] > 0
+
+
+def test_a_dry_run_plans_and_makes_nothing(songs: Path, codec_preset: Path, tmp_path: Path) -> None:
+    result = jukebox(
+        *("train", "vqvae", "--config", codec_preset, "--dataset", songs, "-o", tmp_path / "run"),
+        *("--dry-run", "--json"),
+    )
+    assert result.exit_code == 0, result.output
+    plan = json.loads(result.stdout)
+    assert plan["steps"] == 3
+    assert plan["weight_bytes"] > 0
+    assert plan["activation_bytes"] > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_resuming_needs_only_the_folder(songs: Path, codec_preset: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    first = jukebox(
+        *("train", "vqvae", "--config", codec_preset, "--dataset", songs, "-o", output),
+        *("--steps", 2),
+    )
+    assert first.exit_code == 0, first.output
+    again = jukebox("train", "vqvae", "--dataset", songs, "--config", codec_preset, "-o", output)
+    assert again.exit_code == 1
+    assert "holds a run with checkpoints up to step_00000002; go on with it" in again.stderr
+    longer = jukebox("train", "vqvae", "-o", output, "--resume", "--steps", 4)
+    assert longer.exit_code == 0, longer.output
+    assert [event["step"] for event in read_log(output, "train")] == [1, 2, 3, 4]
+    other = jukebox("train", "vqvae", "-o", output, "--resume", "--batch-size", 2)
+    assert other.exit_code == 1
+    assert (
+        "started with batch_size=4, and going on with 2 would make it another run" in other.stderr
+    )
+    wrong = jukebox("train", "prior", "-o", output, "--resume")
+    assert wrong.exit_code == 2
+    assert "trains a vqvae" in wrong.stderr
+
+
+INTERRUPTED = """
+import signal, sys
+from jukebox_hf.training.trainer import JukeboxTrainer
+honest = JukeboxTrainer._set_learning_rate
+def interrupt(self):
+    if self.state.step == 1:
+        signal.raise_signal(signal.SIGINT)
+    honest(self)
+JukeboxTrainer._set_learning_rate = interrupt
+from jukebox_cli.main import main
+main(prog_name="jukebox")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
+    songs: Path, codec_preset: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    arguments = ["train", "vqvae", "--config", codec_preset, "--dataset", songs, "-o", output]
+    stopped = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert stopped.returncode == 130, stopped.stderr
+    assert f"Go on with: jukebox train vqvae -o {output} --resume" in stopped.stderr
+    resumed = jukebox("train", "vqvae", "-o", output, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+
+
+@pytest.mark.slow
+def test_two_processes_are_launched_and_agree_with_one(
+    songs: Path, codec_preset: Path, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    common = ["train", "vqvae", "--config", codec_preset, "--dataset", songs, "--set",
+              "epsilon=1e-2"]  # fmt: skip
+    for name, more in (("one", []), ("two", ["--num-processes", "2"])):
+        done = subprocess.run(
+            [sys.executable, "-m", "jukebox_hf", *map(str, common), "-o", tmp_path / name, *more],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == str(tmp_path / name / "final")
+    losses = [[event["loss"] for event in read_log(tmp_path / n, "train")] for n in ("one", "two")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "vqvae", "--dataset", "x"], "--output says where the run goes"),
+        (["train", "vqvae", "-o", "x"], "--dataset says what to learn from"),
+        (["train", "vqvae", "-o", "x", "--resume"], "holds no run to resume"),
+        (["train", "vqvae", "-o", "x", "--steps", "0"], "0 is not in the range x>=1"),
+        (["train", "prior", "--dataset", "x", "-o", "y", "--preset", "toy_vqvae"],
+         "these settings train a vqvae, not a prior"),
+        (["finetune", "--dataset", "x", "-o", "y"], "--model says what to teach"),
+        (["evaluate", "x"], "Missing option '--dataset'"),
+    ],
+)  # fmt: skip
+def test_usage_errors(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = jukebox(*arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "toy_vqva"], "no preset is called 'toy_vqva'; did you mean 'toy_vqvae'?"),
+        (["--set", "stepps=3"], "unknown setting 'stepps'. Did you mean 'steps'?"),
+        (["--set", "steps"], "expected SETTING=VALUE, got 'steps'"),
+        (["--set", "schedule=cosin"], "schedule"),
+        (["--report-to", "tensorbord"], "Did you mean 'tensorboard'?"),
+        (["--artist-column", "band"], "no column 'band'"),
+        (["--set", "model.codebok_size=8"], "Did you mean 'codebook_size'?"),
+    ],
+)
+def test_mistakes_are_one_line(
+    songs: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = jukebox("train", "vqvae", "--dataset", songs, "-o", tmp_path / "run", *arguments)
+    assert result.exit_code == 1, result.output
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_presets_are_listed() -> None:
+    result = jukebox("train", "presets")
+    assert result.exit_code == 0
+    assert re.search(r"^toy_vqvae +A codec to see everything work", result.output, re.MULTILINE)
+
+
+# --- fine-tuning and evaluation -------------------------------------------------------------------
+
+
+def test_finetuning_prints_its_memory_and_makes_a_whole_model(
+    songs: Path, codes: Path, codec: Path, tmp_path: Path
+) -> None:
+    top = jukebox(*prior_arguments(codes, codec, tmp_path / "top")).stdout.strip()
+    result = jukebox(
+        *("finetune", "--model", top, "--dataset", songs, "-o", tmp_path / "mine", "--lora"),
+        *("--steps", 2, "--batch-size", 2, "--device", "cpu", "--set", "lora_rank=2"),
+        *("--set", "evaluation_items=4", "--lora-rank", 3),
+    )
+    assert result.exit_code == 0, result.output
+    assert "memory about" in result.stderr
+    system = System.open(result.stdout.strip())
+    assert system.manifest.adapters[0].component == "prior_2"
+    config = json.loads((tmp_path / "mine/final/adapter_prior_2/adapter_config.json").read_text())
+    assert config["r"] == 3
+    measured = jukebox(
+        "evaluate", result.stdout.strip(), "--dataset", codes, "--items", 4, "--json"
+    )
+    assert measured.exit_code == 0, measured.output
+    assert json.loads(measured.stdout)["prior_2"]["bits_per_code"] > 0
+
+
+def test_a_codec_is_evaluated_in_words_and_numbers(songs: Path, codec: Path) -> None:
+    arguments = ["evaluate", codec, "--dataset", songs, "--items", 4, "--clip-seconds", 0.5]
+    words = jukebox(*arguments)
+    assert words.exit_code == 0, words.output
+    assert re.search(r"level 2: spectral convergence -?\d+\.\d\d dB", words.stdout)
+    numbers = json.loads(jukebox(*arguments, "--json").stdout)
+    assert "level_0/spectral_convergence_db" in numbers["vqvae"]
+
+
+def test_evaluating_what_is_not_there_says_so(songs: Path, codec: Path) -> None:
+    result = jukebox("evaluate", codec, "--dataset", songs, "--component", "prior_1")
+    assert result.exit_code == 1
+    assert "has no prior_1; it has vqvae" in result.stderr
+
+
+def test_the_tiny_codec_is_what_the_settings_say(codec: Path) -> None:
+    config = System.open(codec).vqvae_config()
+    assert config.codebook_size == CODEC_MODEL["codebook_size"]
