@@ -39,6 +39,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "convert": CommandEntry("convert", "convert", "Bring older checkpoints into this layout."),
     "push": CommandEntry("push", "push", "Upload a model, a part of one or codes to the Hub."),
     "pull": CommandEntry("pull", "pull", "Fetch a model with all its parts from the Hub."),
+    "info": CommandEntry("info", "info", "Tell what a model is and what it needs."),
     "labels": CommandEntry("labels", "labels", "List or search the artists and genres of a model."),
 }
 

@@ -1,0 +1,55 @@
+"""`jukebox info`: what a model is and what it needs, without fetching its weights."""
+
+from __future__ import annotations
+
+import click
+
+from .options import clean_errors, json_option, note, print_result, quiet_option
+
+
+@click.command()
+@click.argument("model", metavar="REPO|DIR")
+@click.option("--revision", metavar="REVISION", show_default="main", help="Of a repository.")
+@json_option
+@quiet_option
+@clean_errors
+def info(model: str, revision: str | None, as_json: bool, quiet: bool) -> None:
+    """Tell what a model is: its parts, what it can be asked for, its licence, the memory it needs.
+
+    Reads configs and the headers of weights; of a repository on the Hub these few kilobytes are all
+    that is fetched. Memory is what one take needs on a GPU: the largest prior beside the VQ-VAE.
+    """
+    from jukebox_hf.generation.devices import resolve_device
+    from jukebox_hf.generation.fitting import memory_needs
+    from jukebox_hf.generation.memory import available_memory
+    from jukebox_hf.hub import System
+    from jukebox_hf.hub.card_text import size_words
+    from jukebox_hf.hub.facts import describe
+    from jukebox_hf.hub.info import info_lines, info_record
+    from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+
+    facts = describe(System.open(model, revision=revision))
+    for text in facts.notes:
+        note(f"Note: {text}", quiet=quiet)
+    configs = [part.config for part in facts.components.values()]
+    priors = [config for config in configs if isinstance(config, JukeboxPriorConfig)]
+    needs = memory_needs(facts.codec, priors)
+    device = resolve_device("auto")
+    available = available_memory(device)
+    record = info_record(facts) | {
+        "memory": [need._asdict() for need in needs],
+        "device": str(device),
+        "available_bytes": available,
+    }
+    lines = info_lines(facts)
+    for need in needs:
+        gpu = f"a GPU with {need.gpu_gibibytes} GB" if need.gpu_gibibytes else "no single GPU"
+        here = "" if need.num_bytes <= available else f"; more than is free here ({device})"
+        lines.append(f"  {need.precision:<10} {size_words(need.num_bytes)}: fits {gpu}{here}")
+    shown = "\n".join(printable(line) for line in lines)
+    print_result(shown, record, as_json=as_json)
+
+
+def printable(text: str) -> str:
+    """A stranger's text without anything that a terminal would obey."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
