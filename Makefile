@@ -3,24 +3,29 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+PORT_VENV ?= .venv-port
 CONSTRAINTS ?= constraints.txt
 TEST_PROCESSES ?= 2
 PYTEST_ARGS ?=
 
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
+PORT_BIN := $(PORT_VENV)/Scripts
 else
 BIN := $(VENV)/bin
+PORT_BIN := $(PORT_VENV)/bin
 endif
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
 
-.PHONY: help demo test check test-oldest
+.PHONY: help demo test check test-oldest bench bench-full bench-port
 
 help:
 	@echo "make demo         install into $(VENV) and make a song with the built-in model"
 	@echo "make test         install into $(VENV) and run the tests"
 	@echo "make check        formatting, lint and types"
 	@echo "make test-oldest  the tests with the oldest supported versions of everything"
+	@echo "make bench        benchmarks that fit in ten CPU minutes; bench-full: all of them"
+	@echo "make bench-port   the same models here and in transformers 4.57.6, side by side"
 
 demo: $(VENV)/installed
 	$(BIN)/jukebox generate
@@ -35,6 +40,23 @@ check: $(VENV)/installed-dev
 
 test-oldest:
 	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+
+# One thread, as the targets are meant. Results go to bench-*.json beside what is printed.
+bench: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench --json bench.json
+
+bench-full: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench --full --json bench-full.json
+
+bench-port: $(VENV)/installed-dev $(PORT_VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.port --compiled --json bench-port.json \
+		--port-python $(abspath $(PORT_BIN))/python
+
+$(PORT_VENV)/installed:
+	$(PYTHON) -m venv $(PORT_VENV)
+	$(PORT_BIN)/python -m pip install --quiet --disable-pip-version-check torch \
+		transformers==4.57.6
+	@touch $@
 
 # Stamp files: an environment is brought up to date when what it was made from has changed.
 # torch comes first and by itself, so that nothing else decides which build of it is taken.

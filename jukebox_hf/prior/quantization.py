@@ -194,6 +194,8 @@ class PackedLinear(nn.Module):
 
     def __init__(self, linear: Linear) -> None:
         super().__init__()
+        self.in_features = linear.in_features
+        self.out_features = linear.out_features
         self.compute_dtype = torch.bfloat16
         self.register_buffer("bias", linear.bias.detach())
         # A plain attribute: its layout is opaque, and it must neither be saved nor moved.

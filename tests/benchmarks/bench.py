@@ -1,0 +1,63 @@
+"""The benchmark matrix: `make bench` for a fixed subset, `make bench-full` for all of it.
+
+`python -m tests.benchmarks.bench [SECTION ...] [--full] [--device cuda] [--tiny] [--json FILE]`.
+Every section yields rows (dicts); the ceilings of the machine are measured in the same run.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.benchmarks import sections
+from tests.benchmarks.measuring import environment
+
+Row = dict[str, Any]
+SECTIONS: dict[str, Callable[[sections.Scope], Iterator[Row]]] = {
+    "machine": sections.machine,
+    "decode": sections.decode,
+    "prefill": sections.prefill,
+    "sample": sections.sample,
+    "chains": sections.chains,
+    "codec": sections.codec,
+    "train": sections.train,
+    "load": sections.load,  # with memory: one process per precision, its peak and the formula's
+}
+SUBSET = ("machine", "decode", "codec", "sample", "load")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
+    parser.add_argument("--full", action="store_true", help="every section, size and precision")
+    parser.add_argument("--tiny", action="store_true", help="smallest sizes: a rehearsal")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    names = given.sections or [*SECTIONS] if given.full or given.tiny else given.sections or SUBSET
+    unknown = set(names) - set(SECTIONS)
+    if unknown:
+        parser.error(f"unknown section {', '.join(sorted(unknown))}; known: {', '.join(SECTIONS)}")
+    device = torch.device(given.device)
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    result: dict[str, Any] = {"environment": environment(device), "rows": []}
+    with tempfile.TemporaryDirectory() as temporary:
+        scope = sections.Scope(device, given.full, given.tiny, given.rounds, Path(temporary))
+        for name in names:
+            for row in SECTIONS[name](scope):
+                result["rows"].append({"section": name, **row})
+                print(json.dumps(result["rows"][-1]), flush=True)
+    result["environment"]["load_after"] = environment(device)["load"]
+    print(json.dumps(result["environment"]))
+    if given.json:
+        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""What the sections of the matrix measure. Each yields rows as soon as it has them."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from jukebox_hf.generation.devices import PRECISIONS
+from jukebox_hf.generation.memory import prior_memory
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+from tests.benchmarks.measuring import ROOT, alternate, ratio, seconds_of, summary
+from tests.benchmarks.models import config_of, random_prior, step_bytes, steps_at
+
+Row = dict[str, Any]
+STEPS = 4  # codes per timed run
+CEILING_BYTES = 256 * 2**20
+
+
+class Scope(NamedTuple):
+    """Where and how much to measure."""
+
+    device: torch.device
+    full: bool
+    tiny: bool
+    rounds: int
+    folder: Path
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def sizes(self) -> list[str]:
+        if self.tiny:
+            return ["4x256"]
+        if self.on_gpu:
+            return ["released_upsampler", "released_5b"]
+        return ["4x256", "12x512", "24x1024"] if self.full else ["24x1024"]
+
+    def time(self, run: Callable[[], object], warm_up: int = 1) -> list[tuple[float, float]]:
+        """(wall, CPU) seconds of every round of one thing."""
+        return alternate({"it": run}, self.device, rounds=self.rounds, warm_up=warm_up)["it"]
+
+
+def machine(scope: Scope) -> Iterator[Row]:
+    """Ceilings: copying, reading, and multiplying matrices."""
+    count = (2**22 if scope.tiny else CEILING_BYTES) // 4
+    source = torch.ones(count, device=scope.device)
+    target = torch.empty_like(source)
+    best = summary(scope.time(lambda: target.copy_(source)))["best_ms"] / 1e3
+    yield {"what": "copy", "GB/s": round(2 * source.nbytes / best / 1e9, 2)}
+    best = summary(scope.time(source.sum))["best_ms"] / 1e3
+    yield {"what": "read", "GB/s": round(source.nbytes / best / 1e9, 2)}
+    size = 256 if scope.tiny else 8192 if scope.on_gpu else 1024
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        factor = torch.randn(size, size, device=scope.device).to(dtype)
+        best = summary(scope.time(lambda factor=factor: factor @ factor))["best_ms"] / 1e3
+        yield {"what": f"GEMM {str(dtype)[6:]}", "GFLOP/s": round(2 * size**3 / best / 1e9, 1)}
+
+
+def decode(scope: Scope) -> Iterator[Row]:
+    """One step with sampling: all precisions of one size and batch take turns."""
+    for size in scope.sizes:
+        for batch in [1, 4, 16, 32] if scope.full else [1, 41, 16] if scope.on_gpu else [1, 16]:
+            for place in ("middle", "end") if scope.full or scope.on_gpu else ("middle",):
+                yield from _decode(scope, size, batch, place)
+
+
+def _decode(scope: Scope, size: str, batch: int, place: str) -> Iterator[Row]:
+    runs, weights = {}, {}
+    for precision, backend in _variants(scope, batch):
+        prior = random_prior(size, precision, scope.device, packed=backend == "eager")
+        name = f"{precision} {backend}"
+        steps = 16 if scope.on_gpu else STEPS
+        run = steps_at(prior, place, batch=batch, backend=backend, steps=steps)
+        weights[name] = step_bytes(prior)
+        first, _ = seconds_of(run, scope.device)
+        runs[name] = run
+        if backend != "eager":
+            yield {"size": size, "what": name, "batch": batch, "first_call_s": round(first, 1)}
+    times = alternate(runs, scope.device, rounds=scope.rounds, warm_up=1)
+    reference = next(iter(runs))
+    for name, one in times.items():
+        row = {"size": size, "batch": batch, "place": place, "what": name}
+        per = 16 if scope.on_gpu else STEPS
+        row |= summary(one, per=per)
+        row["weight_GB/s"] = round(weights[name] / row["ms"] / 1e6, 2)
+        yield row | {"against": reference, **ratio(times[reference], one)}
+
+
+def _variants(scope: Scope, batch: int) -> list[tuple[str, str]]:
+    """Precision and backend; on a GPU in 16 bit and less only, where the released weights fit."""
+    if scope.on_gpu:
+        return [
+            (precision, backend)
+            for precision in ("float16", "bfloat16")
+            for backend in ("eager", "compiled", "graph")
+        ] + [("int8", "graph"), ("int4", "graph")]
+    if scope.full:
+        backends = ("eager", "compiled") if batch in (1, 16) else ("eager",)
+        return [(precision, backend) for backend in backends for precision in PRECISIONS]
+    chosen = [("float32", "eager"), ("bfloat16", "eager"), ("int4", "eager")]
+    return chosen + ([("int4", "compiled")] if batch == 1 else [])
+
+
+def prefill(scope: Scope) -> Iterator[Row]:
+    """Half a window in one pass, and in pieces of 32 codes as the original read it."""
+    for size in scope.sizes[:2]:
+        precision = "float16" if scope.on_gpu else "float32"
+        prior = random_prior(size, precision, scope.device)
+        count = prior.config.context_length // (8 if scope.tiny else 2)
+        codes = torch.zeros(1, count, dtype=torch.int64, device=scope.device)
+        with torch.inference_mode():
+            conditioning, cache = prior.condition(), prior.new_cache(1)
+
+        def read(piece: int, prior=prior, codes=codes, given=conditioning, cache=cache) -> None:
+            with torch.inference_mode():
+                for start in range(0, codes.shape[1], piece):
+                    part = codes[:, start : start + piece]
+                    prior.prefill(part, given, cache, start=start)
+
+        times = alternate(
+            {"whole": partial(read, count), "pieces of 32": partial(read, 32)},
+            scope.device,
+            rounds=min(scope.rounds, 3),
+            warm_up=0,
+        )
+        for name, one in times.items():
+            faster = ratio(times["pieces of 32"], one)
+            yield {"size": size, "codes": count, "what": name, **summary(one), **faster}
+
+
+def sample(scope: Scope) -> Iterator[Row]:
+    """Three levels of a small system: twice and four times the audio, in time and peak memory."""
+    times = {}
+    for factor in (1, 2, 4):
+        found = _in_process("sample", {"seconds": 2.0 * factor, "chains": 1}, scope)
+        times[factor] = found
+        row = {"what": f"{factor}x length", **found}
+        if factor > 1:
+            row["time_ratio"] = round(found["wall_s"] / times[1]["wall_s"], 3)
+            row["peak_ratio"] = round(found["peak_bytes"] / times[1]["peak_bytes"], 3)
+        yield row
+
+
+def chains(scope: Scope) -> Iterator[Row]:
+    """The same piece in one chain per level, and in more."""
+    alone = 0.0
+    for count in (1, 2, 4, 8, 16):
+        found = _in_process("sample", {"seconds": 8.0, "chains": count}, scope)
+        alone = alone or found["wall_s"]
+        yield {"what": f"{count} chains", **found, "faster": round(alone / found["wall_s"], 2)}
+
+
+def codec(scope: Scope) -> Iterator[Row]:
+    """The released architecture with random weights: times real time, whole and in pieces."""
+    config = JukeboxVQVAEConfig()
+    vqvae = JukeboxVQVAE(config).eval().to(scope.device)
+    vqvae.restore_codebooks()
+    seconds = 0.5 if scope.tiny else 4.0
+    samples = round(seconds * config.sampling_rate) // 128 * 128
+    audio = torch.rand(1, 1, samples, device=scope.device) - 0.5
+    with torch.inference_mode():
+        codes = vqvae.encode(audio)
+    for level, some in enumerate(codes):
+        for name, pieces in (("whole", None), ("pieces of 1 s", 1.0)):
+            runs = {
+                "encode": partial(vqvae.encode, audio, [level], chunk_seconds=pieces),
+                "decode": partial(vqvae.decode, some, level, chunk_seconds=pieces),
+            }
+            with torch.inference_mode():
+                times = alternate(runs, scope.device, rounds=min(scope.rounds, 3), warm_up=1)
+            for what, one in times.items():
+                row = {"what": f"{what} {name}", "level": level, **summary(one)}
+                yield row | {"times_real_time": round(1e3 * seconds / row["ms"], 2)}
+
+
+def train(scope: Scope) -> Iterator[Row]:
+    """Forward and backward of a window: share of the matrix product rate of this run."""
+    rates = {
+        row["what"]: row["GFLOP/s"] for row in machine(scope) if row["what"].startswith("GEMM")
+    }
+    size = scope.sizes[0]
+    prior = random_prior(size, "float32", scope.device).train()
+    context = prior.config.context_length
+    codes = torch.zeros(1, context, dtype=torch.int64, device=scope.device)
+    weights = sum(one.numel() for one in prior.decoder.layers.parameters())
+    weights += prior.config.vocabulary_size * prior.config.width
+    flop = 6 * weights * context
+    for precision in ("float32", "bfloat16"):
+
+        def step(precision: str = precision) -> None:
+            prior.zero_grad()
+            with torch.autocast(scope.device.type, torch.bfloat16, enabled=precision != "float32"):
+                loss = prior(codes).loss
+            loss.backward()
+
+        one = summary(alternate({"it": step}, scope.device, rounds=2, warm_up=1)["it"])
+        rate = flop / one["ms"] / 1e6
+        yield {
+            "size": size,
+            "what": f"training step {precision}",
+            **one,
+            "GFLOP/s": round(rate, 1),
+            "share_of_GEMM": round(rate / rates[f"GEMM {precision}"], 3),
+        }
+
+
+def load(scope: Scope) -> Iterator[Row]:
+    """Loading a prior of a folder and sampling from it: seconds, and peak over the formula."""
+    if scope.on_gpu:
+        return
+    for size in scope.sizes[-1:]:
+        for precision in PRECISIONS if scope.full else ("float32", "bfloat16", "int4"):
+            found = _in_process("load", {"size": size, "precision": precision}, scope)
+            formula = prior_memory(config_of(size), precision, "cpu")
+            yield {
+                "size": size,
+                "what": precision,
+                **found,
+                "seconds_per_GB": round(found["load_s"] / found["stored_bytes"] * 1e9, 2),
+                "formula_bytes": formula.total(1),
+                "peak_less_formula": found["peak_bytes"] - formula.total(1),
+                "peak_over_weights": round(found["load_peak_bytes"] / formula.weights, 2),
+            }
+
+
+def _in_process(task: str, options: dict[str, Any], scope: Scope) -> dict[str, Any]:
+    """What a task measures in a fresh process, whose peak memory is its own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.task", task, str(scope.folder)],
+        input=json.dumps(options | {"device": str(scope.device), "tiny": scope.tiny}),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{task} {options} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
