@@ -27,6 +27,7 @@ from jukebox_hf.data.code_files import (
     write_part,
     write_text,
 )
+from jukebox_hf.files import PARTIAL_SUFFIX
 
 SHARD_PREFIX = "shard-"
 
@@ -109,6 +110,8 @@ class CodeFolder:
             "_split": "train",
         }
         _write_json(self.path / STATE_FILE, state)
+        for leftover in self.path.glob(f".{PART_PREFIX}*{PARTIAL_SUFFIX}"):
+            leftover.unlink(missing_ok=True)  # of a process that was killed while it wrote
 
     def _drop_repeated_songs(self) -> None:
         seen: set[str] = set()

@@ -175,12 +175,15 @@ def test_killed_encoding_loses_only_the_song_at_hand(
     songs: Songs, codec: JukeboxVQVAE, tmp_path: Path
 ) -> None:
     encode_dataset(songs.songs, codec, tmp_path / "whole")
+    (tmp_path / "codes").mkdir()
+    (tmp_path / "codes" / ".codes-00000-of-00001-x.arrow.abcd.partial").write_bytes(b"half")
     for sections in (1, 4):
         arguments = [str(tmp_path / "music"), str(tmp_path / "codes"), str(ROOT), str(sections)]
         killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
         assert killed.returncode == -signal.SIGKILL
     report = encode_dataset(songs.songs, codec, tmp_path / "codes")
     assert (report.encoded, report.present) == (2, 5)
+    assert not list((tmp_path / "codes").glob(".*"))
     assert same(
         all_codes(open_codes(tmp_path / "whole")), all_codes(open_codes(tmp_path / "codes"))
     )
@@ -198,6 +201,7 @@ def test_shards_are_disjoint_and_together_everything(
     report = encode_dataset(songs.songs, codec, tmp_path / "codes", shard=1, num_shards=3)
     assert report.complete
     assert (report.encoded, report.present) == (2, 5)
+    assert not list((tmp_path / "codes").glob(".*"))
     assert same(
         all_codes(open_codes(tmp_path / "whole")), all_codes(open_codes(tmp_path / "codes"))
     )
