@@ -6,6 +6,7 @@ order follows from the step (`batches`), and the rest is in the checkpoint.
 """
 
 import contextlib
+import importlib.util
 import logging
 import math
 import signal
@@ -599,7 +600,11 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
 
     Raises:
         ValueError: for a device that is not there.
+        ImportError: for a tracker that is not installed.
     """
+    for name in settings.report_to:
+        if importlib.util.find_spec(name) is None:
+            raise ImportError(f"report_to {name} needs a package; `pip install {name}`")
     missing = (settings.device == "cuda" and not torch.cuda.is_available()) or (
         settings.device == "mps" and not torch.backends.mps.is_available()
     )
