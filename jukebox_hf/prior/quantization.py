@@ -8,7 +8,8 @@ bits are not exact; what they cost in bits per code, a benchmark measures.
 layer is held twice.
 """
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -69,16 +70,21 @@ def pack(prior: JukeboxPrior) -> JukeboxPrior:
     return prior
 
 
-def _layer_linears(prior: JukeboxPrior) -> list[tuple[nn.Module, str, Linear]]:
-    """The linear layers of every transformer layer, with the modules that hold them."""
-    return [
-        (module, name, child)
+def _layer_linears(prior: JukeboxPrior) -> Iterator[tuple[nn.Module, str, Linear]]:
+    """The linear layers of every transformer layer, with the modules that hold them.
+
+    Each is let go before the next one comes: replaced layers must not stay in memory.
+    """
+    places = [
+        (module, name)
         for transformer in prior.modules()
         if isinstance(transformer, Transformer)
         for module in transformer.layers.modules()
         for name, child in module.named_children()
         if isinstance(child, Linear)
     ]
+    for module, name in places:
+        yield module, name, cast("Linear", getattr(module, name))
 
 
 class _FrozenLinear(nn.Module):
@@ -128,10 +134,11 @@ class Int8Linear(_FrozenLinear):
 
     def __init__(self, linear: Linear) -> None:
         super().__init__(linear, _compute_dtype(linear))
-        exact = linear.weight.detach().float()
+        exact = linear.weight.detach().to(torch.float32, copy=True)  # changed in place: one copy
+        low, high = exact.aminmax(dim=1)
         # rounded first, so that the weights are rounded to what they will be multiplied with
-        scale = (exact.abs().amax(dim=1) / 127).clamp(min=1e-12).to(self.compute_dtype)
-        steps = (exact / scale.float().unsqueeze(1)).round().clamp(-128, 127)
+        scale = (torch.maximum(-low, high) / 127).clamp(min=1e-12).to(self.compute_dtype)
+        steps = exact.div_(scale.float().unsqueeze(1)).round_().clamp_(-128, 127)
         self.register_buffer("weight", steps.to(torch.int8))
         self.register_buffer("scale", scale)
 
@@ -155,12 +162,13 @@ class Int4Linear(_FrozenLinear):
 
     def __init__(self, linear: Linear) -> None:
         super().__init__(linear, _compute_dtype(linear))
-        groups = linear.weight.detach().float().unflatten(1, (-1, GROUP_SIZE))  # type: ignore[no-untyped-call]
-        low, high = groups.amin(dim=-1), groups.amax(dim=-1)  # (out_features, groups)
+        exact = linear.weight.detach().to(torch.float32, copy=True)  # changed in place: one copy
+        groups = exact.unflatten(1, (-1, GROUP_SIZE))  # type: ignore[no-untyped-call]
+        low, high = groups.aminmax(dim=-1)  # (out_features, groups)
         scale = ((high - low) / 15).clamp(min=1e-12).to(self.compute_dtype)
         middle = (low + 8 * scale.float()).to(self.compute_dtype)
-        steps = (groups - middle.float().unsqueeze(-1)) / scale.float().unsqueeze(-1) + 8
-        quantized = steps.round().clamp(0, 15).to(torch.int32).flatten(1)
+        steps = groups.sub_(middle.float().unsqueeze(-1)).div_(scale.float().unsqueeze(-1)).add_(8)
+        quantized = steps.round_().clamp_(0, 15).to(torch.int32).flatten(1)
         self.register_buffer("scales", torch.stack([scale.T, middle.T], dim=-1).contiguous())
         on_cpu = quantized.device.type == "cpu"
         both = (quantized[:, ::2] * 16 + quantized[:, 1::2]).to(torch.uint8)

@@ -140,7 +140,7 @@ def sample(scope: Scope) -> Iterator[Row]:
     """Three levels of a small system: twice and four times the audio, in time and peak memory."""
     times = {}
     for factor in (1, 2, 4):
-        found = _in_process("sample", {"seconds": 2.0 * factor, "chains": 1}, scope)
+        found = _in_process("sample", {"seconds": 4.1 * factor, "chains": 1}, scope)
         times[factor] = found
         row = {"what": f"{factor}x length", **found}
         if factor > 1:
@@ -153,7 +153,7 @@ def chains(scope: Scope) -> Iterator[Row]:
     """The same piece in one chain per level, and in more."""
     alone = 0.0
     for count in (1, 2, 4, 8, 16):
-        found = _in_process("sample", {"seconds": 8.0, "chains": count}, scope)
+        found = _in_process("sample", {"seconds": 12.3, "chains": count}, scope)
         alone = alone or found["wall_s"]
         yield {"what": f"{count} chains", **found, "faster": round(alone / found["wall_s"], 2)}
 

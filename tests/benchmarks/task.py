@@ -45,7 +45,7 @@ def sample(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     pipeline = JukeboxPipeline.from_pretrained(model, device=device)
     chains = {0: options["chains"], 1: min(options["chains"], 4)} if options["chains"] > 1 else None
     # 256 codes of 128 samples are 4.1 s, the shortest piece: one window of the top
-    seconds = 4.1 + options["seconds"] if not options["tiny"] else 4.1
+    seconds = 4.1 if options["tiny"] else options["seconds"]
     pipeline.generate(seconds=4.1, total_seconds=50, seed=1, to_level=2)  # warm
     wall, cpu = time.perf_counter(), time.process_time()
     pipeline.generate(seconds=seconds, total_seconds=50, seed=1, chains=chains)

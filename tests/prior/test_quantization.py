@@ -1,5 +1,6 @@
 """Fewer bits per weight: close to the exact layers, and the same cached and whole."""
 
+import weakref
 from typing import Any
 
 import pytest
@@ -102,6 +103,23 @@ def test_packed_layers_compute_what_plain_bfloat16_does() -> None:
     assert isinstance(prior.decoder.layers[0].mlp.expand, PackedLinear)
     packed = prior(codes, **given).logits
     assert (packed - plain).norm() / (plain - plain.mean()).norm() < 0.05
+
+
+def test_replaced_layers_are_let_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a prior would be in memory twice while it is quantized."""
+    alive: list[int] = []
+    seen: list[weakref.ref[Linear]] = []
+    build = Int8Linear.__init__
+
+    def counting(self: Int8Linear, linear: Linear) -> None:
+        seen.append(weakref.ref(linear))
+        alive.append(sum(one() is not None for one in seen))
+        build(self, linear)
+
+    monkeypatch.setattr(Int8Linear, "__init__", counting)
+    quantize(tiny_prior("plain"), "int8")
+    assert len(alive) > 10
+    assert max(alive) <= 2
 
 
 def test_packing_leaves_float32_alone() -> None:
