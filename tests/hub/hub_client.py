@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+HEADER_RANGE = "bytes=0-100000"
 SERVER = Path(__file__).with_name("hub_server.py")
 
 
@@ -54,24 +56,34 @@ class HubServer:
         self.put(repo, files, **options)
 
     def weights(self, entries: list[dict[str, Any]]) -> dict[str, int]:
-        """Bytes of weights that were downloaded, by repository and path."""
+        """Bytes of weights and tables that were downloaded, by repository and path.
+
+        Looks at headers (`HfApi.parse_safetensors_file_metadata`) do not count.
+        """
         sent: dict[str, int] = {}
         for entry in entries:
             repo, _, rest = entry["path"].strip("/").partition("/resolve/")
-            if entry["method"] == "GET" and rest.endswith((".safetensors", ".arrow")):
+            is_weights = rest.endswith((".safetensors", ".arrow", ".bin"))
+            if entry["method"] == "GET" and is_weights and entry["range"] != HEADER_RANGE:
                 name = f"{repo}/{rest.partition('/')[2]}"
                 sent[name] = sent.get(name, 0) + entry["sent"]
         return sent
 
-    def uploads(self, entries: list[dict[str, Any]]) -> list[int]:
-        """Bytes of each large file that was uploaded."""
+    def uploads(self, entries: list[dict[str, Any]]) -> list[str]:
+        """Each large file that was uploaded in full, by its hash."""
         return [
-            entry["received"]
+            entry["path"].rpartition("/")[2]
             for entry in entries
-            if entry["path"].startswith("/_lfs/")
-            and entry["method"] == "PUT"
-            and entry["status"] == 200
+            if entry["method"] == "PUT" and entry["status"] == 200
         ]
+
+    def read(self, repo: str, path: str, revision: str = "main") -> str | None:
+        """A file of a public repository; `None` if there is none."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/{repo}/resolve/{revision}/{path}") as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError:
+            return None
 
     def environment(self, home: Path, user: str | None, **changes: str) -> dict[str, str]:
         names = ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_HOME")

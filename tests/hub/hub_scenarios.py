@@ -5,12 +5,14 @@ returns what the tests then look at, one at a time.
 """
 
 import json
+import resource
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from click.testing import CliRunner
+from huggingface_hub import constants, hf_hub_download, list_repo_files, upload_file
 from safetensors.torch import save_file
 
 from jukebox_cli.main import main
@@ -223,11 +225,10 @@ def half_codes(folder: Path) -> Path:
 def fetch(work: str) -> dict[str, Any]:
     """A stranger, with an empty cache and without a token, pulls everything by name."""
     result: dict[str, Any] = {"base": command("pull", "ada/base", "--json")}
-    result["codes"] = music("ada/base")
+    result["top codes"] = top_codes("ada/base")
     result["levels codes"] = music("ada/levels")
     result["lora"] = command("pull", "ada/lora", "--json")
     result["lora codes"] = top_codes("ada/lora")
-    result["lora codes without"] = top_codes("ada/base")
     result["adapter"] = command("pull", "ada/adapter", "--json")
     vqvae = JukeboxVQVAE.from_pretrained("ada/base", subfolder="vqvae")
     result["fingerprint"] = vqvae.fingerprint()
@@ -252,15 +253,18 @@ def fetch(work: str) -> dict[str, Any]:
     result["revision"] = command("pull", "ada/base", "--revision", "v9")
     result["gated"] = command("pull", "mallory/gated")
     result["no token"] = command("push", folder, "--repo-id", "ada/x")
-    result["moved"] = command("pull", "ada/old-name", "--component", "prior_1", "--json")
-    for name in ("missing", "private", "moved"):
+    result["moved"] = command("pull", "ada/again", "--component", "prior_1", "--json")
+    for name in ("missing", "private", "gone"):
         result[f"part {name}"] = command("pull", f"mallory/part-{name}", "--json")
     return result
 
 
 def tune(work: str) -> dict[str, Any]:
     """Somebody pulls the fine-tuned model alone."""
-    result = {"pull": command("pull", "ada/tune", "--json"), "codes": music("ada/tune")}
+    result: dict[str, Any] = {"info": command("info", "ada/tune", "--json")}
+    result["text"] = command("info", "ada/lora")
+    result["pull"] = command("pull", "ada/tune", "--json")
+    result["codes"] = music("ada/tune")
     result["licence"] = System.open("ada/tune").licence
     result["manifest"] = System.open("ada/tune").manifest.to_dict()
     return result
@@ -271,6 +275,7 @@ def offline(work: str) -> dict[str, Any]:
     return {
         "codes": music("ada/tune"),
         "pull": command("pull", "ada/tune", "--json"),
+        "info": command("info", "ada/tune", "--json"),
         "never": command("pull", "ada/base"),
         "push": command("push", Path(work) / "tune", "--repo-id", "ada/tune"),
     }
@@ -280,17 +285,72 @@ def push_once(folder: str, repo: str) -> dict[str, Any]:
     return command("push", folder, "--repo-id", repo, "--json")
 
 
-def make_system(folder: str) -> dict[str, Any]:
-    tiny_system(Path(folder), "encoder")
-    return {"codes": music(folder)}
-
-
 def pull_once(repo: str) -> dict[str, Any]:
     return command("pull", repo, "--json")
 
 
 def pull_and_play(repo: str) -> dict[str, Any]:
     return {"pull": command("pull", repo, "--json"), "codes": music(repo)}
+
+
+def cards(work: str) -> dict[str, Any]:
+    """Ada edits cards by hand, here and there, and pushes again."""
+    folder = tiny_system(Path(work) / "edited", name="first")
+    result = {"first": command("push", folder, "--repo-id", "ada/edited", "--json")}
+    path = Path(hf_hub_download("ada/edited", "README.md"))
+    edited = path.read_text().replace("# first", "# FIRST").replace("tags:\n", "tags:\n- mine\n")
+    edited = edited.replace("---\n\n", "---\n\nWritten by hand, above.\n\n", 1)
+    edited = (
+        edited.replace("pipeline_tag", "widget:\n- text: la\npipeline_tag", 1) + "\nAnd below.\n"
+    )
+    upload_file(path_or_fileobj=edited.encode(), path_in_repo="README.md", repo_id="ada/edited")
+    (folder / "README.md").write_text("# Mine\n\nOn this machine.\n")
+    result["kept"] = command("push", folder, "--repo-id", "ada/edited", "--json")
+    result["again"] = command("push", folder, "--repo-id", "ada/edited", "--json")
+    result["kept card"] = Path(hf_hub_download("ada/edited", "README.md")).read_text()
+    result["replaced"] = command(
+        "push", folder, "--repo-id", "ada/edited", "--replace-card", "--json"
+    )
+    result["replaced card"] = Path(hf_hub_download("ada/edited", "README.md")).read_text()
+    upload_file(path_or_fileobj=b"---\na: [\n---\n", path_in_repo="README.md", repo_id="ada/edited")
+    result["broken"] = command("push", folder, "--repo-id", "ada/edited")
+    result["inherited"] = command(
+        "push", folder / "prior_1", "--repo-id", "ada/inherited", "--json"
+    )
+    JukeboxVQVAE.from_pretrained(folder / "vqvae").save_pretrained(
+        folder / "vqvae", max_shard_size="10kB"
+    )
+    (folder / "vqvae" / "model.safetensors").unlink(missing_ok=True)
+    result["sharded"] = command(
+        "push", folder, "--repo-id", "ada/levels2", "--component", "vqvae", "--json"
+    )
+    whole = tiny_system(Path(work) / "whole_again")
+    result["whole"] = command(
+        "push", whole, "--repo-id", "ada/levels2", "--component", "vqvae", "--json"
+    )
+    result["files"] = list_repo_files("ada/levels2")
+    return result
+
+
+def hostile(repos: list[str], levels: list[int]) -> dict[str, Any]:
+    """Somebody looks at, fetches and loads what strangers have made."""
+    result: dict[str, Any] = {}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for repo in repos:
+        found = {"info": command("info", repo), "pull": command("pull", repo)}
+        try:
+            system = System.open(repo)
+            system.load_vqvae()
+            for level in levels:
+                system.processor(level)
+                system.load_prior(level)
+            found["load"] = {"exit": 0, "err": ""}
+        except (ValueError, OSError) as error:
+            found["load"] = {"exit": 1, "err": str(error)}
+        result[repo] = found
+    result["grown"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # kB on Linux
+    result["cached"] = [path.name for path in Path(constants.HF_HUB_CACHE).rglob("*")]
+    return result
 
 
 if __name__ == "__main__":

@@ -134,6 +134,7 @@ class Handler(BaseHTTPRequestHandler):
             "method": self.command,
             "path": self.route,
             "user": self.user,
+            "range": self.headers.get("Range"),
             "status": 0,
             "received": 0,
             "sent": 0,
