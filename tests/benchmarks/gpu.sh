@@ -1,7 +1,7 @@
 #!/bin/sh
 # Everything that needs a CUDA GPU, in one go: tests marked `gpu`, then the benchmark matrix with
 # the released sizes and random weights. `sh tests/benchmarks/gpu.sh OUT_FOLDER [PYTHON]`.
-# `REHEARSE=1` runs the same on a CPU with the smallest sizes.
+# `REHEARSE=1` is for trying the script itself on a CPU, with the smallest sizes.
 set -eu
 out=${1:?give a folder for the results}
 python=${2:-python3}
