@@ -13,6 +13,7 @@ from .generation_options import Output, carry_out, fit_plan, read_lyrics_option
 
 if TYPE_CHECKING:
     from jukebox_hf.generation.continuing import Source
+    from jukebox_hf.generation.session_work import Crew
     from jukebox_hf.generation.settings import Prompt
 
 
@@ -42,6 +43,7 @@ def branch(
     to_level: int | None,
     parent: dict[str, Any],
     options: Mapping[str, Any],
+    crew: Crew,
 ) -> None:
     """Begin a session with these prompts, work on it, and print what it made.
 
@@ -50,7 +52,7 @@ def branch(
     """
     from jukebox_hf.hub.system import System
 
-    output = Output.of(options)
+    output = Output.of(options, crew)
     earlier = source.session
     if earlier is not None:
         system = earlier.open_system(options["model"])

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from .branching import branch, changes_of, codes_need_model
-from .generation_options import TAKES, label_options, sampling_options, step_options
+from .crew import crew_option, join_crew, launch_if_asked
+from .generation_options import (
+    TAKES,
+    help_main_process,
+    label_options,
+    sampling_options,
+    step_options,
+)
 from .options import (
     DURATION,
     clean_errors,
@@ -49,6 +56,7 @@ from .options import (
     help="Folder of the new session.",
     default_text="a new one with time and seed in its name",
 )
+@crew_option
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
 @json_option
 @quiet_option
@@ -68,6 +76,11 @@ def continue_(
     the paths of the audio files, which hold the old music and the new.
     """
     codes_need_model(source, options["model"])
+    launch_if_asked(options["num_processes"])
+    crew = join_crew()
+    if not crew.is_main:
+        help_main_process(options, crew)
+        return
 
     from jukebox_hf.generation.continuing import Source, chosen_numbers, continue_prompt
     from jukebox_hf.generation.settings import new_seed
@@ -91,4 +104,5 @@ def continue_(
             "from_seconds": from_seconds,
         },
         options=options,
+        crew=crew,
     )

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .crew import crew_option, join_crew, launch_if_asked
 from .generation_options import (
     BUILT_IN_MODEL,
     Output,
     carry_out,
     fit_plan,
+    help_main_process,
     label_options,
     model_or_built_in,
     read_lyrics_option,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     help="Folder of the session; one with the same settings is resumed.",
     default_text="a new one with time and seed in its name",
 )
+@crew_option
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
 @json_option
 @quiet_option
@@ -78,11 +81,16 @@ def generate(model: str | None, **options: Any) -> None:
     command again with -o FOLDER). Prints the paths of the audio files.
     """
     model = model_or_built_in(model)
+    launch_if_asked(options["num_processes"])
+    crew = join_crew()
+    if not crew.is_main:
+        help_main_process({**options, "model": model}, crew)
+        return
     prompts = make_prompts(options)
 
     from jukebox_hf.hub.system import System
 
-    output = Output.of(options)
+    output = Output.of(options, crew)
     session = output.session()
     system = System.open(model)
     plan = fit_plan(system, prompts, options, settings=session.settings if session else None)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from .crew import CrewEndedError, own_device, tell_folder
 from .options import (
     BACKENDS,
     DURATION,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from jukebox_hf.generation.plan import Plan
     from jukebox_hf.generation.run import WindowReport
     from jukebox_hf.generation.session import Session
+    from jukebox_hf.generation.session_work import Crew
     from jukebox_hf.generation.settings import GenerationSettings, Prompt
     from jukebox_hf.hub.system import System
     from jukebox_hf.labels import TimedLyrics
@@ -234,16 +236,18 @@ class Output(NamedTuple):
     dry_run: bool
     as_json: bool
     quiet: bool
+    crew: Crew
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Output:
+    def of(cls, options: Mapping[str, Any], crew: Crew) -> Output:
         """From a command's options of the same meaning."""
         return cls(
-            options["device"],
-            options["output"],
-            options["dry_run"],
-            options["as_json"],
-            options["quiet"],
+            device=own_device(options["device"]),
+            folder=options.get("output"),
+            dry_run=options.get("dry_run", False),
+            as_json=options["as_json"],
+            quiet=options["quiet"],
+            crew=crew,
         )
 
     def session(self) -> Session | None:
@@ -313,11 +317,11 @@ def carry_out(
     if session is not None:
         session.check_same(system, plan)
     if output.dry_run:
+        tell_folder(output.crew, None)
         show_plan(system, plan, output)
         return
     if session is not None and session.complete:
-        note(f"{session.folder} is complete already.", quiet=output.quiet)
-        print_session(session, as_json=output.as_json, quiet=output.quiet)
+        print_complete(session, output)
         return
     if session is None:
         folder = output.folder or default_folder(plan.settings.seed, Path())
@@ -328,6 +332,13 @@ def carry_out(
     for text in session.record["notes"]:
         note(f"Note: {text}", quiet=output.quiet)
     work_on(session, system, output, plan=plan)
+
+
+def print_complete(session: Session, output: Output) -> None:
+    """The result of a session that needs no work."""
+    tell_folder(output.crew, None)
+    note(f"{session.folder} is complete already.", quiet=output.quiet)
+    print_session(session, as_json=output.as_json, quiet=output.quiet)
 
 
 def show_plan(system: System, plan: Plan, output: Output) -> None:
@@ -360,17 +371,17 @@ def work_on(session: Session, system: System, output: Output, *, plan: Plan | No
 
     What `plan` costs is said before.
     """
-    import transformers.utils.logging as transformers_logging
-
     from jukebox_hf.generation.session import Session
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    tell_folder(output.crew, session.folder)
     bars = Bars(session, quiet=output.quiet)
     try:
-        with interruptible():
+        with working():
             if plan is not None:
                 show_plan(system, plan, output)
-            for report in session.run(system, device=output.device, on_codes=bars.show):
+            for report in session.run(
+                system, device=output.device, on_codes=bars.show, crew=output.crew
+            ):
                 bars.after(report)
     except KeyboardInterrupt:
         bars.close()
@@ -380,6 +391,25 @@ def work_on(session: Session, system: System, output: Output, *, plan: Plan | No
         bars.close()
     finished = Session.open(session.folder)
     print_session(finished, as_json=output.as_json, quiet=output.quiet)
+
+
+def help_main_process(options: Mapping[str, Any], crew: Crew) -> None:
+    """Do this process's share of what the main one has begun, in silence."""
+    from jukebox_hf.generation.session import Session
+
+    try:
+        folder = tell_folder(crew, None)
+        if folder is None:
+            return
+        session = Session.open(folder)
+        with working():
+            system = session.open_system(options["model"])
+            for _ in session.run(system, device=own_device(options["device"]), crew=crew):
+                pass
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(130) from None
+    except CrewEndedError:
+        raise click.exceptions.Exit(1) from None  # the main process has said why
 
 
 def print_session(session: Session, *, as_json: bool, quiet: bool) -> None:
@@ -406,8 +436,11 @@ def print_session(session: Session, *, as_json: bool, quiet: bool) -> None:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Treat a polite request to end (SIGTERM) as Ctrl-C, so that it is as clean."""
+def working() -> Iterator[None]:
+    """No bars of libraries; and a polite request to end (SIGTERM) is as clean as Ctrl-C."""
+    import transformers.utils.logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

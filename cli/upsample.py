@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from .branching import branch, changes_of, codes_need_model
-from .generation_options import TAKES, label_options, sampling_options, step_options
+from .crew import crew_option, join_crew, launch_if_asked
+from .generation_options import (
+    TAKES,
+    help_main_process,
+    label_options,
+    sampling_options,
+    step_options,
+)
 from .options import (
     clean_errors,
     device_option,
@@ -36,6 +43,7 @@ from .options import (
     help="Folder of the new session.",
     default_text="a new one with time and seed in its name",
 )
+@crew_option
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
 @json_option
 @quiet_option
@@ -47,6 +55,11 @@ def upsample(source: Path, numbers: tuple[int, ...] | None, **options: Any) -> N
     of them at once. Prints the paths of the audio files.
     """
     codes_need_model(source, options["model"])
+    launch_if_asked(options["num_processes"])
+    crew = join_crew()
+    if not crew.is_main:
+        help_main_process(options, crew)
+        return
 
     from jukebox_hf.generation.continuing import Source, chosen_numbers, upsample_prompt
     from jukebox_hf.generation.settings import new_seed
@@ -61,4 +74,5 @@ def upsample(source: Path, numbers: tuple[int, ...] | None, **options: Any) -> N
         to_level=None,
         parent={"action": "upsample", "takes": [start.number for start in starts]},
         options=options,
+        crew=crew,
     )

@@ -55,7 +55,7 @@ class WindowReport(NamedTuple):
         level: of the codes.
         windows: one record per row of the batch; empty if only the level's end was left to do.
         seconds: that it took.
-        codes_done, codes_total: of this level, over all takes.
+        codes_done, codes_total: of this level, over all takes (of this process's share).
         level_done: whether this was the level's last batch, and its chains are joined.
     """
 
@@ -95,19 +95,32 @@ class Generation:
         *,
         device: torch.device | str = "cpu",
         codes: Mapping[int, Mapping[int, Tensor]] | None = None,
-        chains: Mapping[tuple[int, int], Sequence[Tensor]] | None = None,
+        chains: Mapping[tuple[int, int], Sequence[Tensor | None]] | None = None,
         seams: Mapping[tuple[int, int], Sequence[Seam]] | None = None,
         batch_sizes: Mapping[int, int] | None = None,
         alignments: bool = True,
+        share: tuple[int, int] = (0, 1),
         on_codes: Callable[[int, int, int], None] | None = None,
     ) -> None:
-        """`codes`, `chains` (the codes of each so far) and so on are those of an earlier run."""
+        """Begin, or go on with what an earlier run left.
+
+        Args:
+            system, plan: what to make, and with which model.
+            device: where to compute.
+            codes, chains, seams, batch_sizes: of an earlier run; of chains the codes of each so
+                far, None for one that has not begun.
+            alignments: whether to align lyrics where the model can.
+            share: (index, number): make only this part of every level's rows, and join and align
+                nothing; several processes divide a level so (`make_level`, `finish_level`).
+            on_codes: see the attribute.
+        """
         self.system = system
         self.plan = plan
         self.device = torch.device(device)
         check_backend(plan.settings.backend, self.device)
         self.on_codes = on_codes
-        self.with_alignments = alignments
+        self.share = share
+        self.with_alignments = alignments and share[1] == 1
         self.alignments: dict[int, LyricAlignment] = {}
         self.batch_sizes = dict(batch_sizes or {})
         self.codes: dict[int, dict[int, Tensor]] = {
@@ -123,7 +136,7 @@ class Generation:
     def __iter__(self) -> Iterator[WindowReport]:
         self.prepare()
         for level in self.plan.levels:
-            yield from self._make_level(level)
+            yield from self.make_level(level)
 
     def prepare(self) -> None:
         """Bring every take's given codes together: encode primers, take over codes and chains."""
@@ -147,16 +160,33 @@ class Generation:
             given |= {level: codes[0] for level, codes in enumerate(encoded)}
         return given
 
-    def _make_level(self, level: LevelPlan) -> Iterator[WindowReport]:
+    def make_level(self, level: LevelPlan) -> Iterator[WindowReport]:
+        """Sample what is missing of one level, once everything above it is there."""
         takes = self.plan.takes_at(level.level)
         rows = {take.number: self._rows(level, take) for take in takes}
-        pending = [row for some in rows.values() for row in some if row.done < row.run.length]
-        unjoined = [take for take in takes if self._is_unjoined(level, take)]
-        if pending:
-            yield from self._sample_level(level, rows, takes)
-        elif unjoined:
-            self._join_chains(level, takes)
-            yield self._report(level, rows, (), 0.0)
+        own = self._own_share([row for some in rows.values() for row in some])
+        if any(row.done < row.run.length for row in own):
+            yield from self._sample_level(level, rows, own)
+        elif self.share[1] == 1 and self.finish_level(level):
+            yield self._report(level, own, (), 0.0)
+
+    def _own_share(self, rows: list[Row]) -> list[Row]:
+        """The part of a level's rows that is made here: neighbours, as equal as can be."""
+        index, number = self.share
+        return rows[len(rows) * index // number : len(rows) * (index + 1) // number]
+
+    def finish_level(self, level: LevelPlan) -> bool:
+        """Join the chains of a level whose rows are all complete; whether there were any."""
+        unjoined = [
+            take
+            for take in self.plan.takes_at(level.level)
+            if len(level.runs(take)) > 1
+            and len(self.codes[take.number][level.level]) < take.num_samples // level.hop_length
+        ]
+        for take in unjoined:
+            self._rows(level, take)
+        self._join_chains(level, unjoined)
+        return bool(unjoined)
 
     def _rows(self, level: LevelPlan, take: TakePlan) -> list[Row]:
         """The rows of a take at a level, with the codes that they have already."""
@@ -166,34 +196,38 @@ class Generation:
             return [Row.start(take.number, runs[0], made)]
         key = (take.number, level.level)
         if key not in self.chains:
-            earlier = self._earlier_chains.get(key) or [
-                made[run.begin : run.begin + run.existing] for run in runs
-            ]
+            earlier = self._earlier_chains.get(key) or [None] * len(runs)
             self.chains[key] = [
-                Row.start(take.number, run, codes) for run, codes in zip(runs, earlier, strict=True)
+                Row.start(
+                    take.number,
+                    run,
+                    made[run.begin : run.begin + run.existing] if codes is None else codes,
+                )
+                for run, codes in zip(runs, earlier, strict=True)
             ]
         return self.chains[key]
 
     def _sample_level(
-        self, level: LevelPlan, rows: Mapping[int, list[Row]], takes: Sequence[TakePlan]
+        self, level: LevelPlan, rows: Mapping[int, list[Row]], own: Sequence[Row]
     ) -> Iterator[WindowReport]:
-        ordered = [row for some in rows.values() for row in some]
+        takes = self.plan.takes_at(level.level)
         config = self.system.prior_config(level.level)
         needed = memory.prior_memory(config, self.plan.settings.precision, self.device)
-        size = self.batch_sizes.get(level.level) or min(
-            needed.batch_size(memory.available_memory(self.device)), len(ordered)
-        )
-        self.batch_sizes[level.level] = size
+        available = memory.available_memory(self.device)
+        if self.device.type == "cpu":  # which all processes have together
+            available //= self.share[1]
+        size = self.batch_sizes.get(level.level) or needed.batch_size(available)
+        self.batch_sizes[level.level] = min(size, len(own))
         prior = self._load_prior(level.level)
         try:
             sampler: LevelSampler | None = None
             while batch := next_batch(
-                ordered, level.context, level.stride, self.batch_sizes[level.level]
+                own, level.context, level.stride, self.batch_sizes[level.level]
             ):
                 started = time.perf_counter()
                 try:
                     sampler = sampler or self._sampler(level, prior, takes, needed)
-                    spans = sampler.sample(batch, self._progress(level, rows, len(batch)))
+                    spans = sampler.sample(batch, self._progress(level, own, len(batch)))
                 except Exception as error:
                     if not memory.is_out_of_memory(error):
                         raise
@@ -201,13 +235,13 @@ class Generation:
                     self._halve_batch(level.level, len(batch), error)
                     continue
                 self._take_over(level, rows, batch)
-                if all(row.done == row.run.length for row in ordered):
-                    self._join_chains(level, takes)
+                if self.share[1] == 1 and all(row.done == row.run.length for row in own):
+                    self.finish_level(level)
                     self._align(level, prior, takes)
                 records = tuple(
                     _record(entry, rows, span) for entry, span in zip(batch, spans, strict=True)
                 )
-                yield self._report(level, rows, records, time.perf_counter() - started)
+                yield self._report(level, own, records, time.perf_counter() - started)
         finally:
             del prior, sampler
             self._free()
@@ -259,33 +293,28 @@ class Generation:
             if len(rows[row.take]) == 1:
                 self.codes[row.take][level.level] = row.codes[: row.done]
 
-    def _is_unjoined(self, level: LevelPlan, take: TakePlan) -> bool:
-        total = take.num_samples // level.hop_length
-        return (take.number, level.level) in self.chains and len(
-            self.codes[take.number][level.level]
-        ) < total
-
     def _join_chains(self, level: LevelPlan, takes: Sequence[TakePlan]) -> None:
         for take in takes:
             key = (take.number, level.level)
-            if key in self.chains:
-                chains = self._chains_of(key)
-                made = self.codes[take.number]
-                before = made[level.level][: chains[0].run.begin]
-                self.seams[key] = find_seams(self.codec, level.level, chains)
-                made[level.level] = torch.cat([before, splice(chains, self.seams[key])])
+            chains = self._chains_of(key)
+            made = self.codes[take.number]
+            before = made[level.level][: chains[0].run.begin]
+            self.seams[key] = find_seams(self.codec, level.level, chains)
+            made[level.level] = torch.cat([before, splice(chains, self.seams[key])])
 
     # --- lyrics ---
 
     def align(self, number: int) -> LyricAlignment | None:
         """When the words of a take are sung; None if its model cannot say, or it has no lyrics.
 
-        Known since its top level was made here; else the top prior is loaded once more.
+        Known since its top level was made here; else the top prior is loaded once more, for all
+        takes that are not known.
         """
-        take = self.plan.take(number)
         for level in self.plan.levels:
-            if number not in self.alignments and self._can_align(level, take):
-                self._align(level, self._load_prior(level.level), [take])
+            takes = [take for take in self.plan.takes if self._can_align(level, take)]
+            missing = [take for take in takes if take.number not in self.alignments]
+            if number in {take.number for take in missing}:
+                self._align(level, self._load_prior(level.level), missing)
         return self.alignments.get(number)
 
     def _can_align(self, level: LevelPlan, take: TakePlan) -> bool:
@@ -318,22 +347,21 @@ class Generation:
     def _report(
         self,
         level: LevelPlan,
-        rows: Mapping[int, list[Row]],
+        rows: Sequence[Row],
         records: tuple[WindowRecord, ...],
         seconds: float,
     ) -> WindowReport:
-        ordered = [row for some in rows.values() for row in some]
         return WindowReport(
             level=level.level,
             windows=records,
             seconds=seconds,
-            codes_done=sum(row.done for row in ordered),
-            codes_total=sum(row.run.length for row in ordered),
-            level_done=all(row.done == row.run.length for row in ordered),
+            codes_done=sum(row.done for row in rows),
+            codes_total=sum(row.run.length for row in rows),
+            level_done=all(row.done == row.run.length for row in rows),
         )
 
     def _progress(
-        self, level: LevelPlan, rows: Mapping[int, list[Row]], at_once: int
+        self, level: LevelPlan, rows: Sequence[Row], at_once: int
     ) -> Callable[[int], None] | None:
         """What a batch of `at_once` windows calls with the number of codes that it has of each."""
         on_codes = self.on_codes

@@ -4,56 +4,46 @@ A plan goes in and a folder grows: `session.json` with everything there is to kn
 every take after every window, previews, and finished audio. What is computed is the work of `run`.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import soundfile
 import torch
 
-from jukebox_hf.audio import WriteReport, save_audio
 from jukebox_hf.codes import Codes
-from jukebox_hf.generation.alignment import load_alignment, save_alignment
-from jukebox_hf.generation.alignment_files import save_alignment_files
 from jukebox_hf.generation.chains import Chain, Seam
 from jukebox_hf.generation.devices import resolve_device
 from jukebox_hf.generation.lock import locked
-from jukebox_hf.generation.pipeline import run_notes, take_file_name, take_tags
+from jukebox_hf.generation.pipeline import run_notes
 from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
-from jukebox_hf.generation.preview import Previews
-from jukebox_hf.generation.run import Generation, WindowReport
+from jukebox_hf.generation.run import WindowReport
 from jukebox_hf.generation.session_files import (
     FORMAT_VERSION,
     RECORD_NAME,
-    alignment_path,
     is_session,
     load_chains,
     load_take,
+    primer_path,
     read_record,
-    remove_partial_files,
-    save_chains,
     save_take,
     write_record,
 )
 from jukebox_hf.generation.session_record import (
     differences,
     model_record,
+    now,
     restore_measures,
     take_record,
     version_record,
-    window_record,
 )
+from jukebox_hf.generation.session_work import Crew, SessionWork
 from jukebox_hf.generation.settings import GenerationSettings, Prompt
 from jukebox_hf.generation.windows import Run
 from jukebox_hf.hub.system import System
-
-logger = logging.getLogger(__name__)
-
-PRIMER_FOLDER = "primers"
-AUDIO_FORMAT = "flac"
 
 
 class Session:
@@ -104,7 +94,7 @@ class Session:
             folder,
             {
                 "format_version": FORMAT_VERSION,
-                "created": _now(),
+                "created": now(),
                 "complete": False,
                 "model": model_record(system, components),
                 "settings": plan.settings.to_record(),
@@ -121,7 +111,7 @@ class Session:
             },
         )
         for take in plan.takes:
-            session._keep_primer(take, plan, system)
+            session._keep_primer(take, plan)
         session._write()
         return session
 
@@ -196,7 +186,9 @@ class Session:
             if (entry["take"], entry["level"]) == (number, level) and entry["seams"] is not None:
                 codes = load_chains(self.folder, number, level, entry["codes"])
                 runs = [Run(begin, end) for begin, end in entry["runs"]]
-                chains = [Chain(run, own) for run, own in zip(runs, codes, strict=True)]
+                chains = [
+                    Chain(run, own) for run, own in zip(runs, codes, strict=True) if own is not None
+                ]
                 return chains, [Seam(seam["code"], seam["likeness"]) for seam in entry["seams"]]
         return None
 
@@ -277,6 +269,7 @@ class Session:
         device: str = "auto",
         previews: bool = True,
         on_codes: Callable[[int, int, int], None] | None = None,
+        crew: Crew | None = None,
     ) -> Iterator[WindowReport]:
         """Make what is missing; yields a report after each batch of windows, which is then on disk.
 
@@ -286,200 +279,52 @@ class Session:
             device: where to compute.
             previews: keep audio of what is under way in `preview/`.
             on_codes: see `Generation`.
+            crew: which of several processes this is, None if it is alone. All of them call this;
+                takes and chains are divided, and the music is the same.
 
         Raises:
             FolderInUseError: if another process works on it.
             OSError, ValueError: if files cannot be written, or are damaged.
         """
-        with locked(self.folder):
+        crew = crew or Crew()
+        with locked(self.folder) if crew.is_main else nullcontext():
             self.record = read_record(self.folder)  # as the last one left it
-            remove_partial_files(self.folder)
-            plan = plan or self.restore_plan(system)
-            generation = self._restore_generation(system, plan, resolve_device(device), on_codes)
-            generation.prepare()
-            self._save_primed(generation)
-            listened = Previews(self.folder, generation) if previews else None
-            for report in generation:
-                self._save(generation, report)
-                if listened is not None:
-                    listened.update(now=report.level_done)
-                yield report
-            yield from self._finish(generation, listened)
+            yield from SessionWork(
+                folder=self.folder,
+                record=self.record,
+                system=system,
+                plan=plan or self.restore_plan(system),
+                device=resolve_device(device),
+                previews=previews,
+                on_codes=on_codes,
+                crew=crew,
+            ).run()
 
-    def _restore_generation(
-        self,
-        system: System,
-        plan: Plan,
-        device: torch.device,
-        on_codes: Callable[[int, int, int], None] | None,
-    ) -> Generation:
-        chains, seams = {}, {}
-        for entry in self.record["chains"]:
-            key = (entry["take"], entry["level"])
-            chains[key] = load_chains(self.folder, *key, entry["codes"])
-            if entry["seams"] is not None:
-                seams[key] = [Seam(seam["code"], seam["likeness"]) for seam in entry["seams"]]
-        return Generation(
-            system,
-            plan,
-            device=device,
-            codes={
-                take["number"]: load_take(
-                    self.folder, take["number"], take["codes"], plan.num_levels
-                )
-                for take in self.record["takes"]
-                if take["codes"] is not None
-            },
-            chains=chains,
-            seams=seams,
-            batch_sizes={int(level): n for level, n in self.record["batch_sizes"].items()},
-            on_codes=on_codes,
-        )
+    # --- changes ---
 
-    # --- writing ---
-
-    def _keep_primer(self, take: TakePlan, plan: Plan, system: System) -> None:
+    def _keep_primer(self, take: TakePlan, plan: Plan) -> None:
         """Keep what a take begins with, so that its source is not needed again."""
         entry = self.take(take.number)
         primer = take.prompt.primer
         if isinstance(primer, Codes):
             entry["codes"] = save_take(self.folder, take.number, primer)
         elif take.primer_audio is not None:
-            path = self._primer_path(take.number)
+            path = primer_path(self.folder, take.number)
             path.parent.mkdir(exist_ok=True)
             soundfile.write(path, take.primer_audio[0].numpy(), plan.sampling_rate, subtype="FLOAT")
             entry["codes"] = None  # until it is encoded
         else:
             entry["codes"] = {}
 
-    def _primer_path(self, number: int) -> Path:
-        return self.folder / PRIMER_FOLDER / f"{number:02d}.wav"
-
     def _with_primer(self, take: TakePlan) -> TakePlan:
         """The take with the audio of its primer, where that has not been encoded yet."""
         if self.take(take.number)["codes"] is not None:
             return take
-        audio, _ = soundfile.read(self._primer_path(take.number), dtype="float32")
+        audio, _ = soundfile.read(primer_path(self.folder, take.number), dtype="float32")
         return replace(take, primer_audio=torch.from_numpy(audio)[None])
 
-    def _save_primed(self, generation: Generation) -> None:
-        """Write the codes of primers as soon as they are known; their audio is not needed then."""
-        fresh = [take for take in self.record["takes"] if take["codes"] is None]
-        for take in fresh:
-            take["codes"] = self._save_codes(generation, take["number"])
-        if fresh:
-            self._write()
-        for take in self.record["takes"]:
-            self._primer_path(take["number"]).unlink(missing_ok=True)
-        folder = self.folder / PRIMER_FOLDER
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-    def _save(self, generation: Generation, report: WindowReport) -> None:
-        """Put a batch of windows on disk: first codes, then the record that knows of them."""
-        takes = report.takes or [take.number for take in generation.plan.takes_at(report.level)]
-        if report.level_done:
-            takes = [take.number for take in generation.plan.takes_at(report.level)]
-        for number in takes:
-            if (number, report.level) in generation.chains:
-                self._save_chains(generation, number, report.level)
-            self.take(number)["codes"] = self._save_codes(generation, number)
-        self.record["batch_sizes"] = {str(k): v for k, v in generation.batch_sizes.items()}
-        if report.windows:
-            self.record["windows"].append(window_record(report))
-        for number, alignment in generation.alignments.items():
-            path = alignment_path(self.folder, number)
-            if report.level_done and not path.exists():
-                save_alignment(path, alignment)
-        self._write()
-
-    def _save_codes(self, generation: Generation, number: int) -> dict[str, Any]:
-        if not any(len(codes) for codes in generation.codes[number].values()):
-            return {}
-        return save_take(self.folder, number, generation.take_codes(number))
-
-    def _save_chains(self, generation: Generation, number: int, level: int) -> None:
-        key = (number, level)
-        rows = generation.chains[key]
-        seams = generation.seams.get(key)
-        seconds = generation.plan.hop_lengths[level] / generation.plan.sampling_rate
-        entry = {
-            "take": number,
-            "level": level,
-            "runs": [[row.run.begin, row.run.end] for row in rows],
-            "codes": save_chains(
-                self.folder,
-                number,
-                level,
-                [row.codes[: row.done] for row in rows],
-                generation.take_codes(number)
-                if any(len(codes) for codes in generation.codes[number].values())
-                else Codes(
-                    {level: torch.zeros(1, 1, dtype=torch.int64)},
-                    generation.plan.hop_lengths,
-                    generation.plan.sampling_rate,
-                ),
-            ),
-            "seams": None
-            if seams is None
-            else [
-                {
-                    "code": seam.code,
-                    "seconds": round(seam.code * seconds, 4),
-                    "likeness": round(seam.likeness, 4),
-                }
-                for seam in seams
-            ],
-        }
-        others = [one for one in self.record["chains"] if (one["take"], one["level"]) != key]
-        self.record["chains"] = [*others, entry]
-
-    def _finish(self, generation: Generation, previews: Previews | None) -> Iterator[WindowReport]:
-        """Write the finished audio of every take that has none."""
-        for take in generation.plan.takes:
-            entry = self.take(take.number)
-            if entry["audio"] is None or not (self.folder / entry["audio"]).is_file():
-                report = self._write_audio(generation, take)
-                entry["audio"] = report.path.name
-                entry["peak"] = round(report.peak, 4)
-                entry["clipped_samples"] = report.clipped_samples
-                entry["alignment"] = self._write_alignment(generation, take, report.path)
-                self._write()
-        if previews is not None:
-            previews.remove()
-        self.record["complete"] = True
-        self._write()
-        yield from ()
-
-    def _write_audio(self, generation: Generation, take: TakePlan) -> WriteReport:
-        level = generation.finest_level(take.number)
-        assert level is not None, "a finished generation has at least one complete level"
-        name = take_file_name(take.number, take.prompt, generation.plan.settings.seed)
-        if level:
-            name += f"_level_{level}"
-        return save_audio(
-            self.folder / f"{name}.{AUDIO_FORMAT}",
-            generation.decode(take.number, level),
-            generation.plan.sampling_rate,
-            tags=take_tags(generation.system, generation.plan, take),
-            overwrite=True,  # of a process that was stopped before it could record the file
-        )
-
-    def _write_alignment(self, generation: Generation, take: TakePlan, audio: Path) -> list[str]:
-        """Write when the words are sung, where that is known; returns the files' names."""
-        path = alignment_path(self.folder, take.number)
-        alignment = load_alignment(path) if path.exists() else generation.align(take.number)
-        if alignment is None or not bool(alignment.weights.any()):
-            return []
-        words = [word for word in (take.prompt.artist, take.prompt.genre) if word]
-        title = ", ".join([f"Take {take.number}", *words])
-        notes = f"Made by {generation.system.manifest.name or 'jukebox_hf'}"
-        files = save_alignment_files(audio, alignment, title=title, notes=notes)
-        path.unlink(missing_ok=True)
-        return [file.name for file in files]
-
     def _write(self) -> None:
-        self.record["updated"] = _now()
+        self.record["updated"] = now()
         write_record(self.folder, self.record)
 
     def keep(self, numbers: list[int]) -> None:
@@ -497,10 +342,6 @@ class Session:
         """The takes marked as good; all of them if none is marked."""
         marked = [take["number"] for take in self.record["takes"] if take["kept"]]
         return marked or [take["number"] for take in self.record["takes"]]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def session_folders(folder: Path) -> list[Path]:

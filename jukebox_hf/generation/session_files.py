@@ -18,12 +18,35 @@ from jukebox_hf.files import PARTIAL_SUFFIX, write_atomically
 FORMAT_VERSION = 1
 RECORD_NAME = "session.json"
 CODES_FOLDER = "codes"
+PARTS_FOLDER = "parts"
+PRIMER_FOLDER = "primers"
 WINDOWS_KEY = "windows"
 
 
 def is_session(folder: Path) -> bool:
     """Whether a folder holds a session."""
     return (folder / RECORD_NAME).is_file()
+
+
+def read_parts(folder: Path) -> list[dict[str, Any]]:
+    """What other processes have put down and the record does not know yet."""
+    paths = sorted((folder / PARTS_FOLDER).glob("process_*.json"))
+    try:
+        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{folder / PARTS_FOLDER} holds a damaged file ({error})") from None
+
+
+def write_part(folder: Path, process: int, part: dict[str, Any]) -> None:
+    """Put down what belongs into the record, for the main process to take over."""
+    path = part_path(folder, process)
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, lambda temporary: _write_text(temporary, json.dumps(part)))
+
+
+def remove_parts(folder: Path) -> None:
+    """Delete what the record has taken over."""
+    _remove(folder / PARTS_FOLDER, "process_*.json")
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -75,9 +98,33 @@ def codes_path(folder: Path, number: int) -> Path:
     return folder / CODES_FOLDER / f"take_{number:02d}.safetensors"
 
 
-def chains_path(folder: Path, number: int, level: int) -> Path:
-    """Where the chains of one level of a take are, as the takes of a codes file."""
-    return folder / CODES_FOLDER / f"take_{number:02d}_level_{level}_chains.safetensors"
+def chain_path(folder: Path, number: int, level: int, chain: int) -> Path:
+    """Where one chain of a level of a take is; each has its own file, so that several processes
+    can write them."""
+    return folder / CODES_FOLDER / f"take_{number:02d}_level_{level}_chain_{chain:02d}.safetensors"
+
+
+def part_path(folder: Path, process: int) -> Path:
+    """Where another process than the main one puts what belongs into the record."""
+    return folder / PARTS_FOLDER / f"process_{process:02d}.json"
+
+
+def primer_path(folder: Path, number: int) -> Path:
+    """Where the audio that a take begins with waits to be encoded."""
+    return folder / PRIMER_FOLDER / f"{number:02d}.wav"
+
+
+def remove_primers(folder: Path) -> None:
+    """Delete the audio of primers, once they are encoded."""
+    _remove(folder / PRIMER_FOLDER, "*.wav")
+
+
+def _remove(folder: Path, pattern: str) -> None:
+    """Delete files in a folder, and the folder if it is empty then."""
+    for path in folder.glob(pattern):
+        path.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def alignment_path(folder: Path, number: int) -> Path:
@@ -124,35 +171,36 @@ def load_take(
     return levels
 
 
-def save_chains(
-    folder: Path, number: int, level: int, chains: list[Tensor], like: Codes
-) -> list[dict[str, Any]]:
-    """Write the chains of a level, the codes (time,) of each; returns what the record says."""
-    path = chains_path(folder, number, level)
+def save_chain(
+    folder: Path,
+    number: int,
+    level: int,
+    chain: int,
+    codes: Tensor,
+    hop_lengths: tuple[int, ...],
+    sampling_rate: int,
+) -> dict[str, Any]:
+    """Write the codes (time,) of one chain; returns what the record says about it."""
+    path = chain_path(folder, number, level, chain)
     path.parent.mkdir(exist_ok=True)
-    longest = max(1, *(len(chain) for chain in chains))
-    padded = torch.stack(
-        [torch.nn.functional.pad(chain, (0, longest - len(chain))) for chain in chains]
-    )
-    save_codes(
-        path,
-        Codes({level: padded}, like.hop_lengths, like.sampling_rate, like.fingerprint, like.origin),
-    )
-    return [{"count": len(chain), "crc32": checksum(chain)} for chain in chains]
+    save_codes(path, Codes({level: codes[None]}, hop_lengths, sampling_rate))
+    return {"count": len(codes), "crc32": checksum(codes)}
 
 
 def load_chains(
-    folder: Path, number: int, level: int, entries: list[dict[str, Any]]
-) -> list[Tensor]:
+    folder: Path, number: int, level: int, entries: list[dict[str, Any] | None]
+) -> list[Tensor | None]:
     """The codes of each chain, as many as the record knows of; errors as in `load_take`."""
-    path = chains_path(folder, number, level)
-    stored = _load(path).levels.get(level)
-    if stored is None or len(stored) != len(entries):
-        raise ValueError(f"{path} does not hold the {len(entries)} chains of level {level}")
-    return [
-        _checked(path, f"chain {index}", chain, entry)
-        for index, (chain, entry) in enumerate(zip(stored, entries, strict=True))
-    ]
+    chains: list[Tensor | None] = []
+    for index, entry in enumerate(entries):
+        if entry is None:
+            chains.append(None)
+            continue
+        path = chain_path(folder, number, level, index)
+        stored = _load(path).levels.get(level)
+        found = None if stored is None else stored[0]
+        chains.append(_checked(path, f"chain {index}", found, entry))
+    return chains
 
 
 def _load(path: Path) -> Codes:

@@ -491,7 +491,7 @@ def test_resume_needs_a_session(tmp_path: Path) -> None:
 def test_real_process_is_interrupted_and_resumed(
     number: signal.Signals, tiny_model: Path, tmp_path: Path
 ) -> None:
-    arguments = ["--model", str(tiny_model), "--device", "cpu", "--seconds", "3", "--seed", "1"]
+    arguments = ["--model", str(tiny_model), "--device", "cpu", "--seconds", "1.5", "--seed", "1"]
     folder = tmp_path / "s"
     command = [sys.executable, "-m", "jukebox_hf"]
     process = subprocess.Popen(
@@ -512,6 +512,6 @@ def test_real_process_is_interrupted_and_resumed(
         assert process.returncode == 130, said
         assert "Go on with: jukebox resume" in said
     assert run("resume", folder, "-q").exit_code == 0
-    generate(tiny_model, "--seconds", "3", "--seed", "1", "-o", tmp_path / "whole", "-q")
+    generate(tiny_model, "--seconds", "1.5", "--seed", "1", "-o", tmp_path / "whole", "-q")
     for name in ("codes/take_01.safetensors", "01_1.flac"):
         assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -17,7 +17,7 @@ import soundfile
 import torch
 
 from jukebox_hf.audio import read_tags
-from jukebox_hf.generation import session as session_module
+from jukebox_hf.generation import session_work
 from jukebox_hf.generation.alignment import load_alignment
 from jukebox_hf.generation.continuing import Source, continue_prompt, upsample_prompt
 from jukebox_hf.generation.exporting import export_audio, export_codes
@@ -339,7 +339,7 @@ def test_full_disk_is_an_error_and_earlier_work_is_intact(
         raise OSError(errno.ENOSPC, "No space left on device", str(folder))
 
     with monkeypatch.context() as patch:
-        patch.setattr(session_module, "save_take", full)
+        patch.setattr(session_work, "save_take", full)
         with pytest.raises(OSError, match="No space left"):
             work(Session.open(folder), tiny)
     assert codes_bytes(folder) == before

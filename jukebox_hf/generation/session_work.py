@@ -1,0 +1,325 @@
+"""The work of a session: let a generation run, and put what it makes on disk, batch by batch.
+
+A folder with its record and a plan go in; codes, previews, alignments and audio are written, each
+codes file before the record that knows of it. Several processes may share the work: each writes the
+codes of its own rows, and the main one keeps the record.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jukebox_hf.audio import WriteReport, save_audio
+from jukebox_hf.generation.alignment import load_alignment, save_alignment
+from jukebox_hf.generation.alignment_files import save_alignment_files
+from jukebox_hf.generation.chains import Seam
+from jukebox_hf.generation.levels import Row
+from jukebox_hf.generation.pipeline import take_file_name, take_tags
+from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
+from jukebox_hf.generation.preview import Previews
+from jukebox_hf.generation.run import Generation, WindowReport
+from jukebox_hf.generation.session_files import (
+    alignment_path,
+    load_chains,
+    load_take,
+    read_parts,
+    read_record,
+    remove_partial_files,
+    remove_parts,
+    remove_primers,
+    save_chain,
+    save_take,
+    write_part,
+    write_record,
+)
+from jukebox_hf.generation.session_record import chain_entry, merge_part, now, window_record
+from jukebox_hf.hub.system import System
+
+AUDIO_FORMAT = "flac"
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Which of several processes this is, and how to wait for the others.
+
+    Attributes:
+        index: 0 is the main one.
+        number: of processes.
+        wait: returns when all of them have called it equally often.
+    """
+
+    index: int = 0
+    number: int = 1
+    wait: Callable[[], None] = lambda: None
+
+    @property
+    def is_main(self) -> bool:
+        return self.index == 0
+
+
+@dataclass
+class SessionWork:
+    """One stretch of work on a session, by this process.
+
+    Attributes:
+        folder: of the session; the main process holds its lock.
+        record: what `session.json` says; kept up to date in place.
+        system, plan, device: what is made, and where.
+        previews: whether audio of what is under way is kept.
+        on_codes: see `Generation`.
+        crew: the processes that share the work.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    system: System
+    plan: Plan
+    device: torch.device
+    previews: bool
+    on_codes: Callable[[int, int, int], None] | None
+    crew: Crew
+
+    def __post_init__(self) -> None:
+        self._part = self._empty_part()
+
+    def run(self) -> Iterator[WindowReport]:
+        """Make what is missing; a report comes out after each batch, which is then on disk."""
+        if self.crew.number > 1:
+            yield from self._run_shared()
+            return
+        self._begin()
+        generation = self._generation()
+        listened = Previews(self.folder, generation) if self.previews else None
+        for report in generation:
+            self._save(generation, report)
+            if listened is not None:
+                listened.update(now=report.level_done)
+            yield report
+        self._finish(generation)
+        if listened is not None:
+            listened.remove()
+
+    def _run_shared(self) -> Iterator[WindowReport]:
+        """Level by level: every process its rows, then the main one joins them."""
+        if self.crew.is_main:
+            self._begin()
+        self.crew.wait()
+        for level in self.plan.levels:
+            self._reload()
+            generation = self._generation(share=(self.crew.index, self.crew.number))
+            for report in generation.make_level(level):
+                self._save(generation, report)
+                yield report
+            self.crew.wait()
+            if self.crew.is_main:
+                self._take_over_parts()
+                self._finish_level(level)
+            self.crew.wait()
+            self._part = self._empty_part()  # the record has it now
+        if self.crew.is_main:
+            self._finish(self._generation())
+        self.crew.wait()
+        self._reload()
+
+    # --- beginning ---
+
+    def _begin(self) -> None:
+        """Clear up after whoever worked here last, and encode primers."""
+        remove_partial_files(self.folder)
+        self._take_over_parts()
+        fresh = [take for take in self.record["takes"] if take["codes"] is None]
+        if fresh:
+            generation = self._generation()
+            for take in fresh:
+                take["codes"] = self._save_codes(generation, take["number"])
+            self._write()
+        remove_primers(self.folder)  # their codes are on disk now
+
+    def _reload(self) -> None:
+        """Read what the main process has written."""
+        self.record.clear()
+        self.record.update(read_record(self.folder))
+
+    def _generation(self, share: tuple[int, int] = (0, 1)) -> Generation:
+        """A generation with all that is on disk."""
+        chains, seams = {}, {}
+        for entry in self.record["chains"]:
+            key = (entry["take"], entry["level"])
+            chains[key] = load_chains(self.folder, *key, entry["codes"])
+            if entry["seams"] is not None:
+                seams[key] = [Seam(seam["code"], seam["likeness"]) for seam in entry["seams"]]
+        generation = Generation(
+            self.system,
+            self.plan,
+            device=self.device,
+            codes={
+                take["number"]: load_take(
+                    self.folder, take["number"], take["codes"], self.plan.num_levels
+                )
+                for take in self.record["takes"]
+                if take["codes"] is not None
+            },
+            chains=chains,
+            seams=seams,
+            batch_sizes={int(level): n for level, n in self.record["batch_sizes"].items()},
+            share=share,
+            on_codes=self.on_codes,
+        )
+        generation.prepare()
+        return generation
+
+    # --- after every batch ---
+
+    def _save(self, generation: Generation, report: WindowReport) -> None:
+        """Put a batch of windows on disk: first codes, then the record that knows of them."""
+        takes = {window.take for window in report.windows}
+        if report.level_done and self.crew.number == 1:  # chains were joined
+            takes |= {take.number for take in self.plan.takes_at(report.level)}
+        for number in sorted(takes):
+            rows = generation.chains.get((number, report.level))
+            made = {window.chain for window in report.windows if window.take == number}
+            if rows is not None:
+                self._save_chains(number, report.level, rows, made)
+                self._note_seams(generation, number, report.level)
+            if rows is None or (report.level_done and self.crew.number == 1):
+                self._note_codes(number, self._save_codes(generation, number))
+        sizes = {str(level): size for level, size in generation.batch_sizes.items()}
+        if report.windows:
+            self._note_windows(window_record(report), sizes)
+        for number, alignment in generation.alignments.items():
+            path = alignment_path(self.folder, number)
+            if report.level_done and not path.exists():
+                save_alignment(path, alignment)
+        self._write()
+
+    def _save_codes(self, generation: Generation, number: int) -> dict[str, Any]:
+        if not any(len(codes) for codes in generation.codes[number].values()):
+            return {}
+        return save_take(self.folder, number, generation.take_codes(number))
+
+    def _save_chains(self, number: int, level: int, rows: list[Row], made: set[int]) -> None:
+        runs = [[row.run.begin, row.run.end] for row in rows]
+        for chain in sorted(made):
+            entry = save_chain(
+                self.folder,
+                number,
+                level,
+                chain,
+                rows[chain].codes[: rows[chain].done],
+                self.plan.hop_lengths,
+                self.plan.sampling_rate,
+            )
+            own = {"take": number, "level": level, "runs": runs, "chain": chain, "codes": entry}
+            if self.crew.is_main:
+                chain_entry(self.record, number, level, runs)["codes"][chain] = entry
+            else:
+                self._part["chains"].append(own)
+
+    def _note_seams(self, generation: Generation, number: int, level: int) -> None:
+        seams = generation.seams.get((number, level))
+        if seams is None:
+            return
+        code_seconds = self.plan.hop_lengths[level] / self.plan.sampling_rate
+        chain_entry(self.record, number, level)["seams"] = [
+            {
+                "code": seam.code,
+                "seconds": round(seam.code * code_seconds, 4),
+                "likeness": round(seam.likeness, 4),
+            }
+            for seam in seams
+        ]
+
+    # --- the record, or this process's part of it ---
+
+    @staticmethod
+    def _empty_part() -> dict[str, Any]:
+        return {"takes": {}, "chains": [], "windows": [], "batch_sizes": {}}
+
+    def _note_codes(self, number: int, codes: dict[str, Any]) -> None:
+        if self.crew.is_main:
+            self._take(number)["codes"] = codes
+        else:
+            self._part["takes"][str(number)] = codes
+
+    def _note_windows(self, window: dict[str, Any], batch_sizes: dict[str, int]) -> None:
+        target = self.record if self.crew.is_main else self._part
+        target["windows"].append(window)
+        target["batch_sizes"] |= batch_sizes
+
+    def _take(self, number: int) -> dict[str, Any]:
+        return next(take for take in self.record["takes"] if take["number"] == number)
+
+    def _write(self) -> None:
+        if self.crew.is_main:
+            self.record["updated"] = now()
+            write_record(self.folder, self.record)
+        else:
+            write_part(self.folder, self.crew.index, self._part)
+
+    def _take_over_parts(self) -> None:
+        """Bring what other processes have put down into the record."""
+        parts = read_parts(self.folder)
+        for part in parts:
+            merge_part(self.record, part)
+        if parts:
+            self._write()
+            remove_parts(self.folder)
+
+    # --- the end of a level, and of all ---
+
+    def _finish_level(self, level: LevelPlan) -> None:
+        """Join what several processes have made of a level, and align its lyrics."""
+        generation = self._generation()
+        generation.finish_level(level)
+        for take in self.plan.takes_at(level.level):
+            if (take.number, level.level) in generation.chains:
+                self._note_seams(generation, take.number, level.level)
+                self._note_codes(take.number, self._save_codes(generation, take.number))
+        self._write()
+
+    def _finish(self, generation: Generation) -> None:
+        """Write the finished audio of every take that has none."""
+        for take in self.plan.takes:
+            entry = self._take(take.number)
+            if entry["audio"] is None or not (self.folder / entry["audio"]).is_file():
+                report = self._write_audio(generation, take)
+                entry["audio"] = report.path.name
+                entry["peak"] = round(report.peak, 4)
+                entry["clipped_samples"] = report.clipped_samples
+                entry["alignment"] = self._write_alignment(generation, take, report.path)
+                self._write()
+        self.record["complete"] = True
+        self._write()
+
+    def _write_audio(self, generation: Generation, take: TakePlan) -> WriteReport:
+        level = generation.finest_level(take.number)
+        assert level is not None, "a finished generation has at least one complete level"
+        name = take_file_name(take.number, take.prompt, self.plan.settings.seed)
+        if level:
+            name += f"_level_{level}"
+        return save_audio(
+            self.folder / f"{name}.{AUDIO_FORMAT}",
+            generation.decode(take.number, level),
+            self.plan.sampling_rate,
+            tags=take_tags(self.system, self.plan, take),
+            overwrite=True,  # of a process that was stopped before it could record the file
+        )
+
+    def _write_alignment(self, generation: Generation, take: TakePlan, audio: Path) -> list[str]:
+        """Write when the words are sung, where that is known; returns the files' names."""
+        path = alignment_path(self.folder, take.number)
+        alignment = load_alignment(path) if path.exists() else generation.align(take.number)
+        if alignment is None or not bool(alignment.weights.any()):
+            return []
+        words = [word for word in (take.prompt.artist, take.prompt.genre) if word]
+        files = save_alignment_files(
+            audio,
+            alignment,
+            title=", ".join([f"Take {take.number}", *words]),
+            notes=f"Made by {self.system.manifest.name or 'jukebox_hf'}",
+        )
+        path.unlink(missing_ok=True)
+        return [file.name for file in files]
