@@ -146,10 +146,12 @@ def load_once(
 ) -> Iterator[Any]:
     """Batches for evaluation: `num_examples` spread evenly over the data set, always the same.
 
-    Each process gets every `processes`-th of them; the last batch may be smaller.
+    Each process gets every `processes`-th of them. Each batch, too, is spread over the data set, so
+    that it holds different songs; some may be one smaller.
     """
     chosen = [(0, index) for index in spread(len(examples), num_examples)][process::processes]
-    batches = [chosen[first : first + batch_size] for first in range(0, len(chosen), batch_size)]
+    count = -(-len(chosen) // batch_size)
+    batches = [chosen[number::count] for number in range(count)]
     loader: DataLoader[Any] = DataLoader(
         EpochExamples(examples),
         batch_sampler=batches,

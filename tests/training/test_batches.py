@@ -112,6 +112,15 @@ def test_evaluation_is_spread_over_the_data_and_shared_out() -> None:
     assert sorted(index for part in found for _, index in part) == spread(20, 7)
 
 
+def test_a_batch_of_evaluation_is_spread_over_the_data() -> None:
+    batches = list(load_once(Numbers(12), list, num_examples=12, batch_size=4))
+    assert [[index for _, index in batch] for batch in batches] == [
+        [0, 3, 6, 9],
+        [1, 4, 7, 10],
+        [2, 5, 8, 11],
+    ]
+
+
 def test_seeds_of_different_purposes_differ() -> None:
     seeds = {derived_seed(seed, name, n) for seed in range(5) for name in "ab" for n in range(5)}
     assert len(seeds) == 50
