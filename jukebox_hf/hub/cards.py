@@ -75,7 +75,7 @@ def read_card(content: str) -> RepoCard:
     if len(content) > MAX_CARD_BYTES:
         raise ValueError(f"README.md: expected at most {MAX_CARD_BYTES:,} characters")
     if not content.lstrip().startswith("---"):
-        content = f"---\n---\n{content}"  # no metadata; without this the library warns
+        content = f"---\n{{}}\n---\n{content}"  # no metadata; without this the library warns
     try:
         return _PlainCard(content)
     except (yaml.YAMLError, TypeError, ValueError) as error:

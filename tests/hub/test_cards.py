@@ -1,0 +1,182 @@
+"""Cards say what is known and nothing else, whatever a stranger's files hold."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import DatasetCard, ModelCard, ModelCardData
+
+from jukebox_hf.hub import (
+    OPENAI_LICENCE,
+    Figure,
+    System,
+    TrainingData,
+    TrainingFacts,
+    load_training_facts,
+    save_training_facts,
+)
+from jukebox_hf.hub.card_text import adapter_text, cell, code, codes_text, prose, system_text
+from jukebox_hf.hub.cards import BEGIN, END, NewCard, make_card, read_card, text_outside
+from jukebox_hf.hub.facts import AdapterFacts, describe
+from jukebox_hf.hub.licences import card_licence, licence_in_card
+from tests.tiny import tiny_prior_config, tiny_system
+
+CODES = {
+    "sampling_rate": 8000,
+    "hop_lengths": [8, 32, 128],
+    "levels": [1, 2],
+    "codebook_size": 16,
+    "fingerprint": None,
+    "model": "me/codec",
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_system(tmp_path_factory.mktemp("cards") / "model", "sequence", name="a tiny one")
+
+
+def card_of(folder: Path, repo_id: str = "me/model", **options: Any) -> NewCard:
+    return make_card(system_text(describe(System.open(folder)), repo_id, **options))
+
+
+def metadata(card: NewCard) -> dict[str, Any]:
+    found = yaml.safe_load(card.content.split("---\n")[1])
+    assert isinstance(found, dict)
+    return found
+
+
+def test_every_kind_of_card_is_one_that_the_hub_understands(model: Path, tmp_path: Path) -> None:
+    demo = tiny_system(tmp_path / "demo", name="demo")
+    adapter = AdapterFacts(4, 8, "me/base", None)
+    cards = {
+        "system": card_of(model),
+        "demo": card_of(demo),
+        "vqvae": card_of(model / "vqvae", in_subfolder=False),
+        "prior": card_of(model / "prior_2", in_subfolder=False),
+        "upsampler": card_of(model / "prior_0", in_subfolder=False),
+        "adapter": make_card(adapter_text(adapter, tiny_prior_config(2), "me/lora")),
+        "codes": make_card(codes_text(CODES, "me/codes")),
+    }
+    for kind, card in cards.items():
+        assert card.kind == kind
+        parsed = (DatasetCard if kind == "codes" else ModelCard)(card.content)
+        assert kind == "codes" or isinstance(parsed.data, ModelCardData)
+        found = metadata(card)
+        assert {"jukebox", "music"} <= set(found["tags"])
+        assert "license" not in found  # nobody said
+        if kind != "codes":
+            assert found["library_name"] == "jukebox_hf"
+            assert found["pipeline_tag"] in ("text-to-audio", "audio-to-audio")
+        for heading in ("# ", "## Use", "## Limitations", "## Citation"):
+            assert f"\n{heading}" in card.content, (kind, heading)
+        assert "Training" not in card.text
+        assert "None" not in card.text
+        assert "\n\n\n" not in card.content
+        assert "Non-commercial" not in card.text
+
+
+def test_python_on_cards_can_be_read_and_imported(model: Path) -> None:
+    import jukebox_hf
+
+    for card in (card_of(model), card_of(model / "vqvae"), card_of(model / "prior_2")):
+        (block,) = re.findall(r"```python\n(.*?)```", card.text, re.DOTALL)
+        compile(block, "card", "exec")
+        for line in re.findall(r"from jukebox_hf import (.*)", block):
+            assert all(hasattr(jukebox_hf, name.strip()) for name in line.split(","))
+
+
+def test_training_is_told_as_its_file_tells_it(tmp_path: Path) -> None:
+    folder = tiny_system(tmp_path / "model")
+    facts = TrainingFacts(
+        command="jukebox train prior --config a.yaml \\\n  --steps 5",
+        base_model="me/base",
+        data=(
+            TrainingData("a | b", licence="CC0-1.0", songs=1200, hours=80.5),
+            TrainingData("set", repo_id="me/songs", link="javascript:alert(1)"),
+        ),
+        steps=1000,
+        settings={"batch_size": 8},
+        hardware="1 GPU",
+        duration_seconds=5400,
+        date="2026-11-22",
+        versions={"torch": "2.13"},
+        figures=(Figure("bits per code", 4.25, "jukebox evaluate -m `x`", "held out"),),
+    )
+    save_training_facts(folder / "prior_2", facts)
+    assert load_training_facts(folder / "prior_2") == facts
+    card = card_of(folder)
+    for line in (
+        "Started from `me/base`.",
+        r"| a \| b | 1,200 | 80.5 | CC0-1.0 |",
+        "| [set](https://huggingface.co/datasets/me/songs) |  |  |  |",
+        "- 1,000 steps",
+        "- 1.5 hours",
+        "Settings: `batch_size` 8.",
+        "jukebox train prior --config a.yaml --steps 5",
+        "| bits per code | 4.25 | held out | `jukebox evaluate -m 'x'` |",
+    ):
+        assert line in card.text, line
+    found = metadata(card)
+    assert found["base_model"] == "me/base"
+    assert found["base_model_relation"] == "finetune"
+    assert found["datasets"] == ["me/songs"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"format_version": 2}, "expected format_version 1, found 2"),
+        ({"format_version": 1, "step": 3}, "unknown setting 'step'. Did you mean 'steps'?"),
+        ({"format_version": 1, "steps": -1}, "steps: expected a count"),
+        ({"format_version": 1, "command": ["x"]}, "command: expected text"),
+        ({"format_version": 1, "data": [{"songs": 1}]}, "data: expected a name for each"),
+        (
+            {"format_version": 1, "figures": [{"name": "loss", "value": 1.0}]},
+            "figures: expected a name, a value and the command that measures it",
+        ),
+        ({"format_version": 1, "settings": {"a": [1]}}, "settings: expected text or a number"),
+    ],
+)
+def test_training_files_are_checked(tmp_path: Path, content: Any, message: str) -> None:
+    (tmp_path / "training.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_training_facts(tmp_path)
+    assert load_training_facts(tmp_path / "nowhere") is None
+
+
+def test_licences_are_written_as_the_hub_writes_them() -> None:
+    assert card_licence("CC-BY-SA-4.0") == {"license": "cc-by-sa-4.0"}
+    for licence in ("CC0-1.0", "our own terms", OPENAI_LICENCE):
+        block = yaml.safe_dump(card_licence(licence))
+        found = licence_in_card(f"---\n{block}---\n# Model")
+        assert found is not None
+        assert found.lower() == licence.lower()
+    assert licence_in_card("# no metadata") is None
+    assert licence_in_card("---\nlicense: [\n---\n") is None
+
+
+def test_a_card_without_markers_keeps_all_its_text(model: Path) -> None:
+    card = card_of(model)
+    for existing in ("# Mine\n\nText.\n", "---\nlicense: mit\nfoo: [1, 2]\n---\n# Mine\n\nText.\n"):
+        merged = card.merged_with(existing)
+        assert text_outside(merged) == "# Mine\n\nText."
+        assert merged.count(BEGIN) == merged.count(END) == 1
+        assert card.merged_with(merged) == merged  # pushing again changes nothing
+        found = read_card(merged).data.to_dict()
+        if "foo" in existing:
+            assert found["foo"] == [1, 2]
+            assert found["license"] == "mit"
+
+
+def test_text_of_strangers_stays_text(tmp_path: Path) -> None:
+    name = "x --> <script> # [a](b) `c` | d <!-- e"
+    card = card_of(tiny_system(tmp_path / "model", name=name))
+    assert "<script>" not in card.content
+    assert card.content.count("<!--") == 2  # the markers
+    assert code("a\x1b[2J `b`\n c") == "a [2J 'b' c"
+    assert prose("*a*_b_") == r"\*a\*\_b\_"
+    assert cell("a|b") == r"a\|b"
