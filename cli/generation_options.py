@@ -121,9 +121,9 @@ def sampling_options(function: Function) -> Function:
         ),
         per_level_option(
             "--chains",
-            value_type=click.INT,
-            help="Cut levels into so many runs that are made side by side and joined: faster, "
-            "not exact.",
+            value_type=ChainsType(),
+            help="Cut the levels below the top into so many runs that are made side by side and "
+            "joined, or auto: faster, not exact.",
             default_text="the model's",
         ),
         click.option(
@@ -140,6 +140,21 @@ def _apply(options: Sequence[Callable[[Function], Function]], function: Function
     for option in reversed(options):
         function = option(function)
     return function
+
+
+class ChainsType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """`4` -> 4, `auto` -> "auto"."""
+
+    name = "chains"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+            return int(value)
+        if value != "auto":
+            self.fail(f"{value!r} is not a number of chains; give one, or auto", param, ctx)
+        return "auto"
 
 
 class TakesType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4

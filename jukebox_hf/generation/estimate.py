@@ -275,11 +275,12 @@ def describe(plan: Plan, costs: Estimate, *, model: str, device: torch.device) -
         f"{device.type} in {plan.settings.precision} ({plan.settings.backend})."
     ]
     for level in costs.levels:
-        chains = next(one for one in plan.levels if one.level == level.level).settings.chains
+        own = next(one for one in plan.levels if one.level == level.level)
+        chains = max(len(own.runs(take)) for take in plan.takes_at(level.level))
         parts.append(
             f"Level {level.level}: {level.work.windows:,} window{'s' * (level.work.windows > 1)}, "
             f"{level.work.codes:,} codes, {level.batch_size} at once"
-            + (f", {chains} chains" if chains > 1 else "")
+            + (f", in {chains} chains" if chains > 1 else "")
             + ("." if level.seconds is None else f", about {format_seconds(level.seconds)}.")
         )
     fits = "" if costs.memory_bytes <= costs.available_bytes else ", which may not be enough"

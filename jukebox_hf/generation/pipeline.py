@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -279,7 +279,7 @@ class JukeboxPipeline:
         top_k: PerLevel[int] | None = None,
         top_p: PerLevel[float] | None = None,
         hop_fraction: PerLevel[float] | None = None,
-        chains: PerLevel[int] | None = None,
+        chains: PerLevel[int | Literal["auto"]] | None = None,
         codes_only: PerLevel[bool] | None = None,
     ) -> MusicRun:
         """Plan music; iterate over what comes back to make it, one batch of windows at a time.
@@ -292,7 +292,8 @@ class JukeboxPipeline:
             to_level: the finest level to make: 0 is finished music, the top a quick sketch.
             temperature, top_k, top_p: how codes are chosen; for all levels or by level.
             hop_fraction: how far windows move, as a part of what a prior sees at once.
-            chains: into how many runs a level is cut that are made side by side: faster, not exact.
+            chains: into how many runs a level is cut that are made side by side: faster, not exact;
+                "auto" follows from the length. The top level is cut only if it is named.
             codes_only: never let a prior sing where it should play, see `SamplingSettings`.
 
         Raises:

@@ -34,6 +34,9 @@ from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 # Neighbouring chains share this part of a context: room for a cold start to warm up and for a
 # splice after it (512 codes in a released prior).
 OVERLAP_FRACTION = 1 / 16
+# What `--chains auto` means: see `LevelPlan.chains`.
+AUTO_CONTEXTS = 4
+MOST_AUTO_CHAINS = 16
 # A primer that is this many samples short of a whole top code, as resampled files are, is padded.
 SPARE_SAMPLES = 2
 
@@ -114,11 +117,22 @@ class LevelPlan:
             settings=settings,
         )
 
+    def chains(self, take: TakePlan) -> int:
+        """Into how many runs a take's level is to be cut; a short one is cut into fewer.
+
+        "auto" makes runs of `AUTO_CONTEXTS` contexts at least: with the released models a seam
+        every six seconds at level 0 and every twenty-four at level 1.
+        """
+        if self.settings.chains != "auto":
+            return self.settings.chains
+        contexts = take.num_samples // self.hop_length // self.context
+        return min(max(contexts // AUTO_CONTEXTS, 1), MOST_AUTO_CHAINS)
+
     def runs(self, take: TakePlan) -> list[Run]:
         """The runs that a take's level is made of: one, or one per chain."""
         return chain_runs(
             take.num_samples // self.hop_length,
-            self.settings.chains,
+            self.chains(take),
             context=self.context,
             stride=self.stride,
             overlap=self.overlap,

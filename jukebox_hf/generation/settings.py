@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, Union, cast
+from typing import Any, Literal, TypeAlias, TypeVar, Union, cast
 
 import torch
 from torch import Tensor
@@ -176,7 +176,8 @@ class LevelSettings:
     Args:
         temperature, top_k, top_p, codes_only: see `SamplingSettings`.
         hop_fraction: how far windows move, as a part of the prior's context.
-        chains: into how many runs the level is cut to sample them side by side; 1 is exact.
+        chains: into how many runs the level is cut to sample them side by side; 1 is exact, "auto"
+            follows from the length of the piece (`LevelPlan.chains`).
     """
 
     temperature: float = DEFAULT_TEMPERATURE
@@ -184,14 +185,14 @@ class LevelSettings:
     top_p: float | None = None
     codes_only: bool = False
     hop_fraction: float = DEFAULT_HOP_FRACTION
-    chains: int = 1
+    chains: int | Literal["auto"] = 1
 
     def __post_init__(self) -> None:
         self.sampling  # noqa: B018 (checks what it holds)
         if not 0 < self.hop_fraction <= 1:
             raise ValueError(f"hop_fraction must be above 0 and at most 1, got {self.hop_fraction}")
-        if self.chains < 1:
-            raise ValueError(f"chains must be at least 1, got {self.chains}")
+        if self.chains != "auto" and self.chains < 1:
+            raise ValueError(f"chains must be at least 1, or auto, got {self.chains}")
 
     @property
     def sampling(self) -> SamplingSettings:
@@ -264,7 +265,9 @@ def level_settings(
         level: 0 is the finest.
         num_levels: of the model.
         defaults: `generation` of the model's manifest: settings by name, each by level as text.
-        given: `PerLevel` values by setting name; None stands for "not given".
+        given: `PerLevel` values by setting name; None stands for "not given". One number of chains
+            for all levels does not mean the top: what happens in a song is decided there, and only
+            a value for that very level cuts it.
     """
     settings = LevelSettings(
         hop_fraction=DEFAULT_UPPER_HOP_FRACTION if level == num_levels - 1 else DEFAULT_HOP_FRACTION
@@ -274,7 +277,10 @@ def level_settings(
         own = defaults.get(name)
         if isinstance(own, Mapping):
             own = own.get(str(level))
-        value = at_level(given.get(name), level, own)
+        asked = given.get(name)
+        if name == "chains" and level == num_levels - 1:
+            asked = _by_name_of_level(asked)
+        value = at_level(asked, level, own)
         if value is not None:
             chosen[name] = value
     if chosen.get("top_k") is not None and at_level(given.get("top_p"), level, None) is None:
@@ -285,6 +291,13 @@ def level_settings(
         return replace(settings, **chosen)
     except ValueError as error:
         raise ValueError(f"level {level}: {error}") from None
+
+
+def _by_name_of_level(values: Any) -> dict[int, Any]:
+    """What is given for levels by their names, without what is given for all of them."""
+    if not isinstance(values, Mapping):
+        return {}
+    return {level: value for level, value in values.items() if level is not None}
 
 
 def at_level(values: PerLevel[Value] | None, level: int, default: Value) -> Value:

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from jukebox_cli.main import main
 from jukebox_hf.generation.session import Session
+from jukebox_hf.generation.session_work import SessionWork
 
 QUICK = ("--seconds", "0.2", "--to-level", "2")
 
@@ -430,17 +431,17 @@ def test_interruption_is_clean_and_says_how_to_go_on(
 ) -> None:
     arguments = ("--seconds", "0.3", "--seed", "3", "--to-level", "1")
     generate(tiny_model, *arguments, "-o", tmp_path / "whole")
-    save = Session._save
+    save = SessionWork._save
     calls = 0
 
-    def interrupted(self: Session, *rest: Any) -> None:
+    def interrupted(self: SessionWork, *rest: Any) -> None:
         nonlocal calls
         save(self, *rest)
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Session, "_save", interrupted)
+    monkeypatch.setattr(SessionWork, "_save", interrupted)
     folder = tmp_path / "s"
     result = generate(tiny_model, *arguments, "-o", folder)
     assert result.exit_code == 130

@@ -141,6 +141,24 @@ def test_settings_come_from_the_command_then_the_model_then_us() -> None:
     assert level_settings(0, 3, defaults, {}) == LevelSettings(hop_fraction=0.5, chains=3)
 
 
+def test_chains_for_all_levels_leave_the_top_whole(tiny: System) -> None:
+    def chains(given: Any) -> list[Any]:
+        return [level.settings.chains for level in plan_of(tiny, 1, chains=given).levels]
+
+    assert chains(3) == [1, 3, 3]
+    assert chains({None: 3, 0: 2}) == [1, 3, 2]
+    assert chains({2: 4}) == [4, 1, 1]
+    assert chains("auto") == [1, "auto", "auto"]
+
+
+def test_automatic_chains_follow_from_the_length(tiny: System) -> None:
+    counts = {}
+    for seconds in (0.4, 1.0, 4.0):
+        plan = plan_of(tiny, {1: Prompt(seconds=seconds)}, chains="auto")
+        counts[seconds] = [len(level.runs(plan.takes[0])) for level in plan.levels]
+    assert counts == {0.4: [1, 1, 3], 1.0: [1, 1, 7], 4.0: [1, 7, 16]}
+
+
 def test_top_k_takes_the_place_of_an_earlier_top_p() -> None:
     defaults = {"top_p": {"2": 0.9}}
     assert level_settings(2, 3, defaults, {"top_k": 5}).top_p is None
