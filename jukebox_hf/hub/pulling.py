@@ -20,7 +20,13 @@ from jukebox_hf.hub.loading import check_weights
 from jukebox_hf.hub.locations import ALL_FILES, HubRepository, Location, clear_hub_errors
 from jukebox_hf.hub.manifest import AdapterReference, ComponentReference, Manifest, save_manifest
 from jukebox_hf.hub.names import VQVAE
-from jukebox_hf.hub.shareable import CODES_FILE, CODES_PATTERNS, adapter_files, component_files
+from jukebox_hf.hub.shareable import (
+    CODES_FILE,
+    CODES_PATTERNS,
+    adapter_files,
+    check_processor,
+    component_files,
+)
 from jukebox_hf.hub.system import System
 
 
@@ -162,30 +168,35 @@ def _copy(files: Sequence[Path], folder: Path) -> None:
 
 def _fetch(system: System, name: str) -> list[PulledPart]:
     """Fetch one component and its adapter, and check what came."""
-    location, _subfolder = system.place(name)
-    bare_adapter = location.file(ADAPTER_CONFIG) if _subfolder is None else None
+    location, subfolder = system.place(name)
+    is_adapter = subfolder is None and location.file(ADAPTER_CONFIG) is not None
     try:
         folder = system.component_path(name)
-        if bare_adapter is not None:
+        if is_adapter:
             adapter_files(folder)
             return [_part(f"adapter_{name}", folder, location)]
-        config = (
-            system.vqvae_config()
-            if name == VQVAE
-            else system.base_config(int(name.removeprefix("prior_")))
-        )
-        check_weights(folder, config)
+        _check(system, name, folder)
         parts = [_part(name, folder, location)]
         place = system.adapter_place(name)
         if place is not None:
             folder = place[0].folder(place[1], ALL_FILES)
             adapter_files(folder)
             parts.append(_part(f"adapter_{name}", folder, place[0]))
-        if name != VQVAE:
-            system.prior_config(int(name.removeprefix("prior_")))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{name} of {system.source}: {error}") from error
     return parts
+
+
+def _check(system: System, name: str, folder: Path) -> None:
+    """Raise `ValueError` unless a component is whole and belongs to the model."""
+    if name == VQVAE:
+        check_weights(folder, system.vqvae_config())
+        return
+    level = int(name.removeprefix("prior_"))
+    base = system.base_config(level)
+    check_weights(folder, base)
+    check_processor(folder, base)
+    system.prior_config(level)
 
 
 def _part(name: str, folder: Path, location: Location) -> PulledPart:

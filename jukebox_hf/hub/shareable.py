@@ -60,7 +60,7 @@ def component_files(folder: Path) -> list[Path]:
     config = _any_config(folder)
     check_weights(folder, config)
     if isinstance(config, JukeboxPriorConfig):
-        _check_processor(folder, config)
+        check_processor(folder, config)
     load_training_facts(folder)
     weights = weight_files(folder)
     index = [folder / INDEX] if weights[0].name != "model.safetensors" else []
@@ -70,7 +70,7 @@ def component_files(folder: Path) -> list[Path]:
 def adapter_files(folder: Path) -> list[Path]:
     """The files of an adapter that can be applied; raises as `component_files`."""
     read_adapter(folder)
-    _check_processor(folder, read_config(folder, JukeboxPriorConfig))
+    check_processor(folder, read_config(folder, JukeboxPriorConfig))
     load_training_facts(folder)
     weights = [folder / name for name in (ADAPTER_WEIGHTS, NEW_ROWS) if (folder / name).is_file()]
     return [*_settings(folder), folder / ADAPTER_CONFIG, *weights]
@@ -111,7 +111,8 @@ def _any_config(folder: Path) -> JukeboxVQVAEConfig | JukeboxPriorConfig:
     return read_config(folder, JukeboxPriorConfig)
 
 
-def _check_processor(folder: Path, config: JukeboxPriorConfig) -> None:
+def check_processor(folder: Path, config: JukeboxPriorConfig) -> None:
+    """Raise `ValueError` if a prior's folder has a processor that is damaged or not the prior's."""
     if (folder / CONFIG_FILE).is_file():
         try:
             JukeboxProcessor.from_pretrained(folder).check(config)
