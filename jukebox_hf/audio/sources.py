@@ -24,6 +24,8 @@ from jukebox_hf.audio.resampling import Samples
 
 BLOCK_SAMPLES = 1 << 18  # read at once, so that a header that lies cannot ask for all the memory
 SAMPLING_RATES = range(1000, 1_000_001)  # what a header may say; else it is damaged
+# Formats in which going back is slow; of these the last block is kept, for reads that overlap.
+COMPRESSED = frozenset({"mp3", "ogg", "opus", "oga"})
 # 16 frames reach back over every bit reservoir (511 bytes) and over the decoder's own overlap.
 MP3_RUN_UP = 16 * 1152
 # Mono MPEG-2 (24 kHz and less): libmpg123 complains on stderr after every seek, so do without.
@@ -144,6 +146,8 @@ class SoundFileSource:
                 self._file = self._open()
         self.sampling_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
+        # The last samples read, up to `_position`; only of compressed files.
+        self._recent: Samples = np.zeros((0, self.channels), dtype=np.float32)
         self.num_samples: int = self._file.frames
         if self.sampling_rate not in SAMPLING_RATES:
             self.close()
@@ -157,12 +161,18 @@ class SoundFileSource:
         num_samples = max(0, min(num_samples, self.num_samples - start))
         if num_samples == 0:
             return np.zeros((0, self.channels), dtype=np.float32)
+        first = self._position - len(self._recent)
+        known = self._recent[start - first :] if first <= start else self._recent[:0]
+        if len(known) >= num_samples:
+            return known[:num_samples].copy()
         try:
-            self._go_to(start)
-            return self._next(num_samples)
+            self._go_to(start + len(known))
+            following = self._next(num_samples - len(known))
+            return np.concatenate([known, following]) if len(known) else following
         except soundfile.LibsndfileError as error:
             seconds = self._position / self.sampling_rate
             self._position = -1  # nowhere: the next read starts afresh
+            self._recent = self._recent[:0]
             raise ValueError(
                 f"{self._path} is damaged after {seconds:.1f} seconds ({reason_of(error)})"
             ) from None
@@ -179,7 +189,7 @@ class SoundFileSource:
     def _go_to(self, start: int) -> None:
         if start == self._position:
             return
-        if self.format in ("mp3", "ogg", "opus", "oga"):
+        if self.format in COMPRESSED:
             self._seek_compressed(start)
         else:
             self._file.seek(start)
@@ -187,6 +197,7 @@ class SoundFileSource:
         while self._position < start:
             if len(self._next(min(BLOCK_SAMPLES, start - self._position))) == 0:
                 break
+        self._recent = self._recent[:0]  # what was decoded on the way may be inexact
 
     def _seek_compressed(self, start: int) -> None:
         """Go to `start`, or so far before it that decoding from there is exact from `start` on."""
@@ -216,6 +227,8 @@ class SoundFileSource:
             self._position += len(block)
             num_samples -= len(block)
             blocks.append(block)
+            if self.format in COMPRESSED:
+                self._recent = np.concatenate([self._recent, block])[-BLOCK_SAMPLES:]
         if not blocks:
             return np.zeros((0, self.channels), dtype=np.float32)
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)

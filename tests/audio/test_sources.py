@@ -53,6 +53,25 @@ def test_every_run_of_samples_is_exact(
     assert capfd.readouterr().err == ""  # the decoders say nothing
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_overlapping_reads_are_exact_and_do_not_go_back(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_name, rate, channels, options = FILES[name]
+    path = write_file(tmp_path / file_name, noisy_sweep(2 * rate, rate, channels), rate, **options)
+    whole = decode_at_once(with_counted_frames(path) or path if "mp3" in name else path)
+    with SoundFileSource(path) as source:
+        source.read(rate // 2, 100)
+        opened: list[int] = []
+        real = source._open
+        monkeypatch.setattr(source, "_open", lambda: opened.append(1) or real())
+        for start in range(rate // 2, len(whole), rate // 7):
+            for length in (rate // 5, 50):  # on, and back
+                expected = whole[start : start + length]
+                np.testing.assert_allclose(source.read(start, length), expected, atol=2e-6)
+        assert not opened
+
+
 def test_the_last_page_of_a_long_ogg_is_exact(tmp_path: Path) -> None:
     path = write_file(tmp_path / "x.ogg", noisy_sweep(VORBIS_TAIL + 88200), 44100, subtype="VORBIS")
     whole = decode_at_once(path)
