@@ -431,7 +431,8 @@ class _Fitter:
             for text in resolved.notes:
                 levels_by_note.setdefault(text, []).append(level)
         for text, levels in levels_by_note.items():
-            where = "" if len(levels) == len(labels) else f"level {_enumerate(levels)}: "
+            everywhere = len(levels) == len(labels) or text.startswith("lyrics")
+            where = "" if everywhere else f"level {_enumerate(levels)}: "
             self.notes.append(f"{where}{text}")
 
 

@@ -27,7 +27,7 @@ from jukebox_hf.vqvae import JukeboxVQVAE
 
 logger = logging.getLogger(__name__)
 
-DECODED_SECONDS = 10.0  # of audio at a time: bounds memory, whatever the length
+DECODED_SECONDS = 5.0  # of audio at a time: bounds memory, whatever the length
 
 
 class WindowRecord(NamedTuple):

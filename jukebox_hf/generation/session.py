@@ -210,10 +210,9 @@ class Session:
         Raises `ValueError` if it is another model.
         """
         record = self.record["model"]
-        revisions = {entry["revision"] for entry in record["components"].values()}
         source = record["source"]
-        local = model is not None or Path(source).exists() or len(revisions) != 1
-        system = System.open(model or source, revision=None if local else revisions.pop())
+        at_hand = model is not None or Path(source).exists()
+        system = System.open(model or source, revision=None if at_hand else record["revision"])
         found = model_record(system, list(record["components"]))
         for name, entry in record["components"].items():
             if found["components"][name] != entry:

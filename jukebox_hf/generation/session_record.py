@@ -6,7 +6,7 @@ plan in words. Reading and writing it is the work of `session_files`.
 
 import hashlib
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -28,26 +28,35 @@ BLOCK_BYTES = 4096
 def model_record(system: System, names: list[str]) -> dict[str, Any]:
     """What a session says about its model: where it is, and what tells it from others."""
     local = Path(system.source).expanduser()
-    revisions = system.revisions
     return {
         "source": str(local.resolve()) if local.exists() else system.source,
+        "revision": system.location.revision,
         "name": system.manifest.name,
         "licence": system.licence,
-        "components": {
-            name: {
-                "revision": revisions[name],
-                "digest": None if revisions[name] else component_digest(system, name),
-            }
-            for name in names
-        },
+        "components": {name: _component_record(system, name) for name in names},
         "codebook_fingerprint": system.vqvae_config().codebook_fingerprint,
     }
 
 
-def component_digest(system: System, name: str) -> str:
-    """SHA-256 of a local component's config, and of the sizes and samples of its weights."""
+def _component_record(system: System, name: str) -> dict[str, Any]:
+    """The commit that a component comes from, or a digest of its files; its adapter's likewise."""
+    record = _identity(system.place(name)[0].revision, system.component_path, name)
+    adapter = system.adapter_place(name)
+    if adapter is not None:
+        record["adapter"] = _identity(adapter[0].revision, system.adapter_path, name)
+    return record
+
+
+def _identity(
+    revision: str | None, find: Callable[[str], Path | None], name: str
+) -> dict[str, Any]:
+    folder = find(name) if revision is None else None
+    return {"revision": revision, "digest": None if folder is None else folder_digest(folder)}
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 of a local component's settings, and of the sizes and samples of its weights."""
     digest = hashlib.sha256()
-    folder = system.component_path(name)
     for path in sorted(folder.glob("*.json")):
         digest.update(path.name.encode() + path.read_bytes())
     for path in sorted(folder.glob("*.safetensors")):
