@@ -3,6 +3,8 @@
 Importing this registers the models with transformers' Auto classes, and does nothing else.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from jukebox_hf.codes import Codes, load_codes, save_codes
@@ -14,6 +16,10 @@ from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior, JukeboxPriorOutput
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE, JukeboxVQVAEOutput
+
+if TYPE_CHECKING:
+    from jukebox_hf.training.settings import TrainingSettings
+    from jukebox_hf.training.trainer import JukeboxTrainer
 
 AutoConfig.register(JukeboxVQVAEConfig.model_type, JukeboxVQVAEConfig, exist_ok=True)
 AutoConfig.register(JukeboxPriorConfig.model_type, JukeboxPriorConfig, exist_ok=True)
@@ -31,12 +37,27 @@ __all__ = [
     "JukeboxPriorConfig",
     "JukeboxPriorOutput",
     "JukeboxProcessor",
+    "JukeboxTrainer",
     "JukeboxVQVAE",
     "JukeboxVQVAEConfig",
     "JukeboxVQVAEOutput",
     "Music",
     "Prompt",
     "Session",
+    "TrainingSettings",
     "load_codes",
     "save_codes",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Training comes in when it is asked for: Accelerate alone takes seconds to import."""
+    if name == "JukeboxTrainer":
+        from jukebox_hf.training.trainer import JukeboxTrainer
+
+        return JukeboxTrainer
+    if name == "TrainingSettings":
+        from jukebox_hf.training.settings import TrainingSettings
+
+        return TrainingSettings
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
