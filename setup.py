@@ -87,7 +87,7 @@ setup(
         "tqdm>=4.67",
         "PyYAML>=6",
         "Jinja2>=3",
-        "Pillow>=10",
+        "Pillow>=10.1",
         "psutil>=5.9",
     ],
     extras_require={

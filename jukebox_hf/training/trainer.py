@@ -41,6 +41,7 @@ from jukebox_hf.training.checkpoints import (
     whole_state,
 )
 from jukebox_hf.training.evaluation import CodecEvaluation, PriorEvaluation
+from jukebox_hf.training.facts import write_training_facts
 from jukebox_hf.training.optimization import (
     AveragedWeights,
     default_ema_decay,
@@ -430,7 +431,7 @@ class JukeboxTrainer:
         batches = self._validation_batches(self.settings.evaluation_items)
         if batches is None:
             return None
-        with self._averaged(), self._autocast():
+        with self._averaged(), self._autocast(), _uncompiled():
             self.evaluation = self.task.evaluate(batches)
         step, scalars = self.state.step, self.evaluation.scalars()
         train_loss = self.train_loss.read().get("loss", math.nan)
@@ -487,7 +488,7 @@ class JukeboxTrainer:
             num_examples=self.settings.num_samples,
             batch_size=1,
         )
-        with self._averaged(), self._autocast():
+        with self._averaged(), self._autocast(), _uncompiled():
             samples = self.task.samples(
                 self.task.to_device(batch, self.accelerator.device) for batch in batches
             )
@@ -546,6 +547,20 @@ class JukeboxTrainer:
             if self.accelerator.is_main_process:
                 with durable_folder(folder) as temporary:
                     self.parts.export(temporary, weights)
+                    write_training_facts(
+                        self._own_component(temporary),
+                        self.settings,
+                        steps=self.state.step,
+                        device=self.accelerator.device,
+                    )
+
+    def _own_component(self, folder: Path) -> Path:
+        """The part of a model folder that this run trained."""
+        if self.settings.task == "vqvae":
+            return folder / "vqvae"
+        name = f"prior_{self.task.model.config.level}"
+        adapter = folder / f"adapter_{name}"
+        return adapter if adapter.is_dir() else folder / name
 
     @contextlib.contextmanager
     def _on_every_process(self) -> Iterator[None]:
@@ -641,6 +656,12 @@ def scale_gradients(gradients: list[Tensor], max_norm: float, scale: float) -> f
         if factor != 1.0:
             torch._foreach_mul_(gradients, factor)
     return norm
+
+
+def _uncompiled() -> contextlib.AbstractContextManager[object]:
+    """Inside, compiled parts run eagerly: batches of other sizes would compile them anew."""
+    stance: Any = torch.compiler.set_stance("force_eager")
+    return stance  # type: ignore[no-any-return]
 
 
 def _is_due(step: int, every: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from jukebox_hf.hub import System
+from jukebox_hf.hub import System, load_training_facts
 from jukebox_hf.training.batches import load_steps
 from jukebox_hf.training.checkpoints import find_checkpoints
 from jukebox_hf.training.reports import read_log
@@ -143,6 +143,10 @@ def test_priors_make_a_whole_system_one_after_another(
         config = system.load_prior(level).config
         assert config.codebook_fingerprint == system.vqvae_config().codebook_fingerprint
         assert config.is_upsampler == (level < 2)
+        facts = load_training_facts(system.component_path(f"prior_{level}"))
+        assert facts is not None
+        assert facts.data[0].name == codes.name
+        assert str(tmp_path) not in repr(facts)  # a shared file names no folder of this machine
     generation = system.manifest.generation
     assert set(generation["temperature"]) == {"0", "1", "2"}
     assert generation["total_seconds"] <= 10

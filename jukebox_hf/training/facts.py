@@ -1,0 +1,68 @@
+"""What a finished run knows about how its model came about, for model cards and `jukebox info`."""
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from jukebox_hf.hub import TrainingFacts, save_training_facts
+from jukebox_hf.hub.training_facts import TrainingData
+from jukebox_hf.training.settings import TrainingSettings
+
+# Settings that say most about a run, in the words of `TrainingSettings`.
+TOLD = (
+    "batch_size",
+    "learning_rate",
+    "warmup_steps",
+    "schedule",
+    "optimizer",
+    "weight_decay",
+    "precision",
+    "ema_decay",
+    "lora_rank",
+    "clip_samples",
+    "seed",
+)
+
+
+def write_training_facts(
+    component: Path, settings: TrainingSettings, *, steps: int, device: torch.device
+) -> None:
+    """Write `training.json` into the folder of the component that was trained.
+
+    Folders of this machine go by their last name only: the file is meant to be shared.
+    """
+    facts = TrainingFacts(
+        base_model=None if settings.start_from is None else shared_name(settings.start_from),
+        data=() if settings.dataset is None else (_data(settings.dataset),),
+        steps=steps,
+        settings=_told(settings),
+        hardware=_hardware(device),
+        date=datetime.now(UTC).date().isoformat(),
+        versions={name: version(name) for name in ("torch", "transformers", "accelerate")},
+    )
+    save_training_facts(component, facts)
+
+
+def shared_name(source: str) -> str:
+    """A repository's id as it is; of a folder on this machine the last part."""
+    path = Path(source).expanduser()
+    return path.resolve().name if path.exists() else source
+
+
+def _data(dataset: str) -> TrainingData:
+    is_local = Path(dataset).expanduser().exists()
+    return TrainingData(name=shared_name(dataset), repo_id=None if is_local else dataset)
+
+
+def _told(settings: TrainingSettings) -> dict[str, str | int | float | bool]:
+    values = {name: getattr(settings, name) for name in TOLD}
+    return {name: value for name, value in values.items() if value not in (None, 0)}
+
+
+def _hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()})"
