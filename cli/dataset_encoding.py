@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from .dataset_options import SHARD, launched_device, launched_shard
-from .options import note, print_result
+from .options import DURATION, note, print_result
 
 if TYPE_CHECKING:
     from jukebox_hf.data import EncodingProgress, SkippedSong, Song
@@ -22,6 +22,15 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def encoding_options(function: Function) -> Function:
     """The options of `encode --dataset` beside those that name the songs."""
     options = [
+        click.option(
+            "--min-seconds",
+            type=DURATION,
+            default=0.0,
+            help="With --dataset: skip songs that are shorter.",
+        ),
+        click.option(
+            "--max-seconds", type=DURATION, help="With --dataset: skip songs as long or longer."
+        ),
         click.option(
             "--shard",
             type=SHARD,
@@ -71,11 +80,11 @@ def encode_songs(
     precision: str | None,
     as_json: bool,
     quiet: bool,
-    **columns: Any,
+    **selection: Any,
 ) -> None:
     """Carry out the command: songs to a folder of codes, whose path is printed.
 
-    `columns` are the remaining keyword arguments of `open_songs`.
+    `selection` are the remaining keyword arguments of `open_songs`.
     """
     if output is None:
         raise click.UsageError("--dataset needs -o FOLDER, where the codes go")
@@ -97,9 +106,9 @@ def encode_songs(
     songs: Iterable[Song | SkippedSong]
     skipped: list[SkippedSong] = []
     if streaming:
-        songs = stream_songs(dataset, **columns)
+        songs = stream_songs(dataset, **selection)
     else:
-        found = open_songs(dataset, **columns, progress=bar.look_into)
+        found = open_songs(dataset, **selection, progress=bar.look_into)
         songs, skipped = found.songs, list(found.skipped)
         for text in found.notes:
             note(text, quiet=quiet)

@@ -50,11 +50,19 @@ def test_songs_become_a_folder_of_codes(music: Path, tiny_model: Path, tmp_path:
     assert codes.info.model == str(tiny_model)
     write_song(music / "song_2.wav", 0.7, rate=SAMPLING_RATE)
     (music / "metadata.csv").unlink()
-    again = run("--dataset", music, "--model", tiny_model, "-o", output, "--json", "-q")
+    write_song(music / "song_3.wav", 0.3, rate=SAMPLING_RATE)
+    again = run(
+        "--dataset", music, "--model", tiny_model, "-o", output, "--json", "-q",
+        "--min-seconds", "0.4",
+    )  # fmt: skip
     assert again.exit_code == 0, again.output
     record = json.loads(again.stdout)
     assert (record["encoded"], record["songs"], record["complete"]) == (1, 3, True)
-    assert [song["name"] for song in record["skipped"]] == ["silent.wav", "text.mp3"]
+    assert [song["name"] for song in record["skipped"]] == [
+        "silent.wav",
+        "song_3.wav",
+        "text.mp3",
+    ]
     assert again.stderr == ""
 
 
