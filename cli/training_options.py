@@ -180,7 +180,7 @@ def run(settings: TrainingSettings, options: dict[str, Any], arguments: list[str
 
     `arguments` are those of the command line, for the processes that are launched.
     """
-    from jukebox_hf.training.launching import launch, launched
+    from jukebox_hf.training.launching import launch, launched, reports_result
 
     quiet, as_json = options["quiet"], options["as_json"]
     processes = options["num_processes"] or 1
@@ -206,9 +206,8 @@ def run(settings: TrainingSettings, options: dict[str, Any], arguments: list[str
         print_result("\n".join(plan.lines()), plan._asdict(), as_json=as_json)
         return
     result = trainer.train()
-    if launched():
-        return  # the launching process prints the result
-    _print_result(settings, result.steps, result.interrupted, options)
+    if reports_result():
+        _print_result(settings, result.steps, result.interrupted, options)
 
 
 def _finish_launched(settings: TrainingSettings, code: int, options: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 Everything that can be wrong about settings, songs and models is found out here, before training.
 """
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,6 +67,15 @@ class SongSplit(NamedTuple):
     def codes(self) -> bool:
         """Whether these are codes."""
         return isinstance(self.train, CodeSongs)
+
+    def fingerprint(self) -> str:
+        """A hash of the songs to train on: their names and lengths."""
+        if isinstance(self.train, CodeSongs):
+            lengths = [(song.name, song.total_samples) for song in self.train.songs]
+        else:
+            lengths = [(song.name, song.native_samples) for song in self.train]
+        text = repr(lengths)
+        return f"sha256:{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
 
     def everyone(self) -> list[Song | CodeSong]:
         """All songs of both sides."""
@@ -209,6 +219,7 @@ def _build_codec(
         SystemExport("vqvae", config, task.save, base=None),
         notes=_song_notes(split, len(train), len(validation or ())),
         finish=lambda: skipped_note(train.unreadable()),
+        data_fingerprint=split.fingerprint(),
     )
 
 
@@ -333,6 +344,7 @@ def _build_prior(
             *train.notes,  # type: ignore[attr-defined]
         ),
         finish=lambda: skipped_note(unreadable()),
+        data_fingerprint=split.fingerprint(),
     )
 
 

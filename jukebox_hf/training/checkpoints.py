@@ -45,6 +45,7 @@ class RunState:
         failed_steps: whose gradients were not finite, in all.
         best_loss: of the evaluations so far.
         best_step: when it was.
+        data_fingerprint: of the songs that it learns from.
     """
 
     step: int = 0
@@ -53,6 +54,7 @@ class RunState:
     failed_steps: int = 0
     best_loss: float | None = None
     best_step: int | None = None
+    data_fingerprint: str | None = None
 
 
 class SaveError(OSError):

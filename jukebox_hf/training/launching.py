@@ -12,10 +12,17 @@ from collections.abc import Sequence
 
 import torch
 
+OURS = "JUKEBOX_LAUNCHED"  # in the environment of processes that `launch` has started
+
 
 def launched() -> bool:
     """Whether this process is one of several that a launcher has started."""
     return "LOCAL_RANK" in os.environ or int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def reports_result() -> bool:
+    """Whether it is this process, rather than another, that says how a run ended."""
+    return OURS not in os.environ and int(os.environ.get("RANK", "0")) == 0
 
 
 def launch(arguments: Sequence[str], num_processes: int, *, device: str) -> int:
@@ -24,7 +31,7 @@ def launch(arguments: Sequence[str], num_processes: int, *, device: str) -> int:
     On CPUs `accelerate launch --cpu` would start a single process whatever it is asked for; what
     works is `--multi_gpu` with ACCELERATE_USE_CPU set (seen with accelerate 1.15).
     """
-    environment = dict(os.environ)
+    environment = {**os.environ, OURS: "1"}
     if device == "cpu" or not torch.cuda.is_available():
         environment["ACCELERATE_USE_CPU"] = "1"
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))

@@ -79,6 +79,7 @@ class RunParts:
         export: fills a folder with a model that `System.open` reads, from a complete state dict.
         notes: what the user should know before it starts.
         finish: what the user should know at the end, such as songs that could not be read.
+        data_fingerprint: of the songs; when it has changed, a run cannot go on to the same result.
     """
 
     task: Task[Any]
@@ -87,6 +88,7 @@ class RunParts:
     export: Callable[[Path, Mapping[str, Tensor]], None]
     notes: tuple[str, ...] = ()
     finish: Callable[[], list[str]] = list
+    data_fingerprint: str | None = None
 
 
 class TrainingResult(NamedTuple):
@@ -156,6 +158,12 @@ class JukeboxTrainer:
         self._build()
         if latest is not None:
             self._load(latest)
+            if self.state.data_fingerprint != parts.data_fingerprint:
+                parts.notes += (
+                    "the songs are not those that this run was started with: it goes on, but to "
+                    "another result than it would have had",
+                )
+        self.state.data_fingerprint = parts.data_fingerprint
         self._failed_in_row = 0
         self._stopping = False
 
@@ -308,6 +316,10 @@ class JukeboxTrainer:
         dtype = torch_dtype(self.settings.precision)
         return torch.autocast(self.accelerator.device.type, dtype=dtype)
 
+    def _evaluation_precision(self) -> contextlib.AbstractContextManager[object]:
+        """A codec is judged in float32, as by `jukebox evaluate`: rounding changes codes."""
+        return contextlib.nullcontext() if self.settings.task == "vqvae" else self._autocast()
+
     def _scale_gradients(self) -> float:
         """Undo the loss scale, clip, and return the norm before clipping, perhaps not finite."""
         parameters = (group["params"] for group in self.optimizer.param_groups)
@@ -431,7 +443,7 @@ class JukeboxTrainer:
         batches = self._validation_batches(self.settings.evaluation_items)
         if batches is None:
             return None
-        with self._averaged(), self._autocast(), _uncompiled():
+        with self._averaged(), self._evaluation_precision(), _uncompiled():
             self.evaluation = self.task.evaluate(batches)
         step, scalars = self.state.step, self.evaluation.scalars()
         train_loss = self.train_loss.read().get("loss", math.nan)
@@ -488,7 +500,7 @@ class JukeboxTrainer:
             num_examples=self.settings.num_samples,
             batch_size=1,
         )
-        with self._averaged(), self._autocast(), _uncompiled():
+        with self._averaged(), self._evaluation_precision(), _uncompiled():
             samples = self.task.samples(
                 self.task.to_device(batch, self.accelerator.device) for batch in batches
             )

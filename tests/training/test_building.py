@@ -113,6 +113,21 @@ def test_songs_that_cannot_be_used_are_listed(songs: Path, tmp_path: Path) -> No
     assert "short.wav (too short" in line
 
 
+def test_other_songs_than_before_are_noticed(songs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "songs"
+    shutil.copytree(songs, folder)
+    settings = song_settings("vqvae", tmp_path / "run", folder, steps=1)
+    train(settings)
+    said: list[str] = []
+    train(settings.with_changes(steps=2), resume=True, say=said.append)
+    assert not any("not those" in text for text in said)
+    (folder / "metadata.csv").unlink()
+    for number in range(6, 12):
+        write_song(folder / f"song_{number}.wav", 1.5, seed=number)
+    train(settings.with_changes(steps=3), resume=True, say=said.append)
+    assert any("not those that this run was started with" in text for text in said)
+
+
 # --- priors ---------------------------------------------------------------------------------------
 
 
