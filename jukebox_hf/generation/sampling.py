@@ -95,7 +95,7 @@ def choose_tokens(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     total = cumulative.amax(dim=-1)
     # At most (1 - 2**-24) * total, which float32 always rounds to less than `total`.
     exceeds = cumulative > (uniform * total).unsqueeze(-1)
-    return exceeds.to(torch.uint8).argmax(dim=-1), total > 0
+    return exceeds.to(torch.int32).argmax(dim=-1), total > 0
 
 
 class WindowSampler:
