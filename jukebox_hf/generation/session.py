@@ -16,7 +16,7 @@ import torch
 
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation.chains import Chain, Seam
-from jukebox_hf.generation.devices import resolve_device
+from jukebox_hf.generation.devices import check_backend, default_backend, resolve_device
 from jukebox_hf.generation.lock import locked
 from jukebox_hf.generation.pipeline import run_notes
 from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
@@ -37,6 +37,7 @@ from jukebox_hf.generation.session_record import (
     model_record,
     now,
     restore_measures,
+    same_labels,
     take_record,
     version_record,
 )
@@ -240,7 +241,8 @@ class Session:
             **given,
         )
         for take in plan.takes:
-            if take_record(take, plan)["labels"] != self.take(take.number)["labels"]:
+            recorded = self.take(take.number)["labels"]
+            if not same_labels(recorded, take_record(take, plan)["labels"]):
                 raise ValueError(
                     f"{self.folder}: the model reads the labels of take {take.number} otherwise "
                     "than when the session began; its vocabularies have changed"
@@ -288,12 +290,13 @@ class Session:
         crew = crew or Crew()
         with locked(self.folder) if crew.is_main else nullcontext():
             self.record = read_record(self.folder)  # as the last one left it
+            place = resolve_device(device)
             yield from SessionWork(
                 folder=self.folder,
                 record=self.record,
                 system=system,
-                plan=plan or self.restore_plan(system),
-                device=resolve_device(device),
+                plan=_runnable(plan or self.restore_plan(system), place),
+                device=place,
                 previews=previews,
                 on_codes=on_codes,
                 crew=crew,
@@ -341,6 +344,16 @@ class Session:
         """The takes marked as good; all of them if none is marked."""
         marked = [take["number"] for take in self.record["takes"] if take["kept"]]
         return marked or [take["number"] for take in self.record["takes"]]
+
+
+def _runnable(plan: Plan, device: torch.device) -> Plan:
+    """The plan on a device that may not have its backend: they all make the same codes."""
+    try:
+        check_backend(plan.settings.backend, device)
+    except ValueError:
+        settings = replace(plan.settings, backend=default_backend(device))
+        return replace(plan, settings=settings)
+    return plan
 
 
 def session_folders(folder: Path) -> list[Path]:

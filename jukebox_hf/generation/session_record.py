@@ -107,6 +107,18 @@ def _labels_record(labels: ResolvedLabels) -> dict[str, Any]:
     }
 
 
+def same_labels(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether a model reads a take's labels as it did; what it remarks on them does not count."""
+
+    def without_notes(labels: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            level: {name: value for name, value in own.items() if name != "notes"}
+            for level, own in labels.items()
+        }
+
+    return without_notes(recorded) == without_notes(found)
+
+
 def _comparable(take: Mapping[str, Any]) -> dict[str, Any]:
     """What of a take's record says whether two commands ask for the same."""
     prompt = dict(take["prompt"])

@@ -562,3 +562,24 @@ def test_alignment_survives_an_interruption(lyrical: System, tmp_path: Path) -> 
         (npz, *_) = session.take(1)["alignment"]
         contents.append(load_alignment(tmp_path / name / npz).weights)
     assert torch.equal(*contents)
+
+
+def test_session_of_another_device_goes_on_here(tiny: System, tmp_path: Path) -> None:
+    """Begun as CUDA graphs, gone on with where there are none."""
+    folder = tmp_path / "s"
+    plan = plan_of(tiny, to_level=2, backend="graph")
+    Session.create(folder, tiny, plan, device="cpu")
+    work(Session.open(folder), tiny)
+    here = Session.create(tmp_path / "here", tiny, plan_of(tiny, to_level=2), device="cpu")
+    work(here, tiny)
+    assert codes_bytes(folder) == codes_bytes(here.folder)
+
+
+def test_remarks_on_labels_may_be_worded_otherwise(tiny: System, tmp_path: Path) -> None:
+    plan = plan_of(tiny, {1: Prompt(artist="nobody", seconds=0.2)}, to_level=2)
+    session = Session.create(tmp_path / "s", tiny, plan, device="cpu")
+    session.record["takes"][0]["labels"]["2"]["notes"] = ["said otherwise"]
+    session.restore_plan(tiny)
+    session.record["takes"][0]["labels"]["2"]["artist_id"] = 3
+    with pytest.raises(ValueError, match="its vocabularies have changed"):
+        session.restore_plan(tiny)
