@@ -17,6 +17,7 @@ from jukebox_hf.audio import AudioTags, WriteReport, save_audio
 from jukebox_hf.codes import Codes, save_codes
 from jukebox_hf.files import safe_file_name
 from jukebox_hf.generation.alignment import LyricAlignment
+from jukebox_hf.generation.alignment_files import save_alignment_files
 from jukebox_hf.generation.chains import Seam
 from jukebox_hf.generation.devices import (
     check_backend,
@@ -102,7 +103,8 @@ class Music:
     ) -> list[WriteReport]:
         """Write every take's audio, and with `codes` its codes file, into a folder.
 
-        The folder is made if needed. Existing files raise `FileExistsError` unless `overwrite`.
+        Where it is known when the words are sung, that is written beside the audio: data, word
+        times, .lrc, a picture and a karaoke page. The folder is made if needed. Existing files raise `FileExistsError` unless `overwrite`.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,6 +117,8 @@ class Music:
                         path, take.audio, self.sampling_rate, tags=take.tags, overwrite=overwrite
                     )
                 )
+                if take.alignment is not None and bool(take.alignment.weights.any()):
+                    save_alignment_files(path, take.alignment, title=take.tags.title or "")
             if codes and take.codes is not None:
                 path = folder / f"{take.file_name}.safetensors"
                 if path.exists() and not overwrite:

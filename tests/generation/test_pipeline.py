@@ -81,12 +81,14 @@ def test_primer_as_tensor(pipeline: JukeboxPipeline) -> None:
         pipeline.start(primer=torch.rand(1000))
 
 
-def test_words_are_aligned(lyric_folder: Path) -> None:
+def test_words_are_aligned(lyric_folder: Path, tmp_path: Path) -> None:
     pipeline = JukeboxPipeline.from_pretrained(lyric_folder, device="cpu")
     music = pipeline.generate(lyrics="La la la la", seconds=0.3, to_level=2)
     alignment = music.takes[0].alignment
     assert alignment is not None
     assert alignment.weights.shape == (18, 11)
+    music.save(tmp_path)
+    assert len(list(tmp_path.glob(f"01_{music.seed}.*"))) == 6
     assert pipeline.generate(seconds=0.3, to_level=2).takes[0].alignment is None
 
 
