@@ -559,12 +559,14 @@ class JukeboxTrainer:
             if self.accelerator.is_main_process:
                 with durable_folder(folder) as temporary:
                     self.parts.export(temporary, weights)
-                    write_training_facts(
-                        self._own_component(temporary),
-                        self.settings,
-                        steps=self.state.step,
-                        device=self.accelerator.device,
-                    )
+                    component = self._own_component(temporary)
+                    if component.is_dir():
+                        write_training_facts(
+                            component,
+                            self.settings,
+                            steps=self.state.step,
+                            device=self.accelerator.device,
+                        )
 
     def _own_component(self, folder: Path) -> Path:
         """The part of a model folder that this run trained."""
