@@ -104,7 +104,8 @@ class Music:
         """Write every take's audio, and with `codes` its codes file, into a folder.
 
         Where it is known when the words are sung, that is written beside the audio: data, word
-        times, .lrc, a picture and a karaoke page. The folder is made if needed. Existing files raise `FileExistsError` unless `overwrite`.
+        times, .lrc, a picture and a karaoke page. The folder is made if needed. Existing files
+        raise `FileExistsError` unless `overwrite`.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
