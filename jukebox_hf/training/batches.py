@@ -7,6 +7,7 @@ processes, and accumulating or not changes nothing about what a step sees.
 """
 
 import hashlib
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -126,6 +127,7 @@ def load_steps(
         batch_sampler=sampler,
         collate_fn=collate,
         num_workers=num_workers,
+        worker_init_fn=ignore_interrupts,
         pin_memory=pin_memory,
         generator=torch.Generator().manual_seed(0),  # else torch's global one would be drawn from
     )
@@ -157,9 +159,15 @@ def load_once(
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=num_workers,
+        worker_init_fn=ignore_interrupts,
         generator=torch.Generator().manual_seed(0),
     )
     yield from loader
+
+
+def ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches workers too; they are to go on until the step that asked for them is done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def spread(total: int, wanted: int) -> list[int]:

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
+import psutil
 import torch
 
 OURS = "JUKEBOX_LAUNCHED"  # in the environment of processes that `launch` has started
@@ -41,8 +43,26 @@ def launch(arguments: Sequence[str], num_processes: int, *, device: str) -> int:
         *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
         *("-m", "jukebox_hf", *arguments),
     ]
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers hear it, and save
+    # In a session of its own: Ctrl-C would end Accelerate's launcher before the workers have saved.
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for worker in workers(process.pid):
+            worker.send_signal(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, pass_on) for number in numbers]
     try:
-        return subprocess.run(command, env=environment, check=False).returncode
+        return process.wait()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def workers(launcher: int) -> list[psutil.Process]:
+    """The training processes that a launcher has started."""
+    try:
+        children = psutil.Process(launcher).children()
+        return [child for child in children if "jukebox_hf" in child.cmdline()]
+    except psutil.Error:
+        return []

@@ -12,6 +12,7 @@ import math
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,7 +197,10 @@ class JukeboxTrainer:
             epsilon=settings.epsilon,
             weight_decay=settings.weight_decay,
         )
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        with warnings.catch_warnings():
+            # torch 2.13 has a new name for it, which Accelerate 1.15 cannot pass on.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         decay = settings.ema_decay
         decay = default_ema_decay(settings.batch_size) if decay is None else decay
         self.averages = AveragedWeights(model, decay) if settings.average_weights else None
