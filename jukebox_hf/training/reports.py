@@ -8,13 +8,16 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from jukebox_hf.training.evaluation import CodecEvaluation, PriorEvaluation
+from jukebox_hf.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -170,6 +173,107 @@ class Trackers:
         """Write out what they hold."""
         if self._names:
             self._accelerator.end_training()
+
+
+class Reporter:
+    """Everything that a run says: its log, the bar, the trackers, and notes for the user.
+
+    All processes report; the main process alone writes and speaks.
+    """
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        folder: Path,
+        accelerator: "Accelerator",
+        *,
+        visible: bool,
+        say: Callable[[str], None] | None,
+    ) -> None:
+        self.log = RunLog(folder)
+        self.trackers = Trackers(accelerator, tuple(settings.report_to))
+        self._settings = settings
+        self._accelerator = accelerator
+        self._visible = visible and accelerator.is_main_process
+        self._say = say or logger.info
+        self._means, self._train_loss = RunningMeans(), RunningMeans()
+        self._progress: Progress | None = None
+        self._step, self._seconds, self._since = 0, 0.0, 0.0
+
+    def start(self, step: int) -> None:
+        """Begin after so many steps; the folder is there by now."""
+        if self._accelerator.is_main_process:
+            self.log.cut_back(step)
+        self.trackers.start(self._settings.to_dict())
+        self._progress = Progress(self._settings.steps, step, visible=self._visible)
+        self._step, self._since = step, time.monotonic()
+
+    def count(self, metrics: Mapping[str, Tensor]) -> None:
+        """Numbers of one part of a step, to be averaged until they are logged."""
+        self._means.add(metrics)
+
+    def count_step(self, audio_seconds: float) -> None:
+        """One more step, which saw so much audio over all processes."""
+        self._seconds += audio_seconds
+        if self._progress is not None:
+            self._progress.advance(audio_seconds)
+
+    def log_step(self, step: int, **more: float) -> None:
+        """Log means and speed since the last time, and `more`."""
+        now = time.monotonic()
+        elapsed = max(now - self._since, 1e-9)
+        means = self._mean_over_processes(self._means.read())
+        loss = means.get("loss", math.nan)
+        self._train_loss.add({"loss": torch.tensor(loss)})
+        speed = {
+            "steps_per_second": (step - self._step) / elapsed,
+            "audio_seconds_per_second": self._seconds / elapsed,
+        }
+        self._step, self._seconds, self._since = step, 0.0, now
+        found = {**means, **more, **speed}
+        if self._progress is not None:
+            self._progress.show(loss)
+        self.write("train", step, **found)
+        self.trackers.scalars({f"train/{name}": value for name, value in found.items()}, step)
+
+    def log_evaluation(
+        self, step: int, evaluation: CodecEvaluation | PriorEvaluation, warnings: list[str]
+    ) -> float:
+        """Log an evaluation and what is wrong; returns the training loss since the last one."""
+        scalars = evaluation.scalars()
+        train_loss = self._train_loss.read().get("loss", math.nan)
+        self.write("evaluation", step, **scalars, train_loss=train_loss, warnings=warnings)
+        for warning in warnings:
+            logger.warning(warning)
+        self.trackers.scalars({f"validation/{name}": v for name, v in scalars.items()}, step)
+        if isinstance(evaluation, CodecEvaluation):
+            for level, counts in enumerate(evaluation.code_counts):
+                self.trackers.histogram(f"level_{level}/codes", counts, step)
+        return train_loss
+
+    def write(self, kind: str, step: int, **content: Any) -> None:
+        """An event for the log."""
+        if self._accelerator.is_main_process:
+            self.log.write(kind, step, **content)
+
+    def say(self, text: str) -> None:
+        """A note for the user."""
+        if self._accelerator.is_main_process:
+            with self._progress.paused() if self._progress is not None else nullcontext():
+                self._say(text)
+
+    def close(self) -> None:
+        """Remove the bar, and let trackers write out what they hold."""
+        if self._progress is not None:
+            self._progress.close()
+            self.trackers.close()
+
+    def _mean_over_processes(self, means: dict[str, float]) -> dict[str, float]:
+        if self._accelerator.num_processes == 1 or not means:
+            return means
+        values = torch.tensor(list(means.values()), device=self._accelerator.device)
+        mean = self._accelerator.reduce(values, reduction="mean").tolist()
+        return dict(zip(means, mean, strict=True))
 
 
 def usage_image(counts: Tensor, *, width: int = 512, height: int = 128) -> Tensor:

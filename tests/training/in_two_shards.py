@@ -23,7 +23,7 @@ from jukebox_hf.training.checkpoints import (
     whole_state,
 )
 from jukebox_hf.training.optimization import AveragedWeights, make_optimizer
-from jukebox_hf.training.trainer import scale_gradients
+from jukebox_hf.training.stepping import scale_gradients
 from tests.prior.tiny_priors import ARCHITECTURES, inputs
 
 

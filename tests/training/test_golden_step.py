@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from jukebox_hf.hub.names import openai_targets
 from jukebox_hf.training.optimization import make_optimizer, set_learning_rate
-from jukebox_hf.training.trainer import scale_gradients
+from jukebox_hf.training.stepping import scale_gradients
 from tests.golden_data import load_golden
 from tests.prior.test_golden_prior import TRAIN, load
 from tests.vqvae.test_golden_vqvae import TRAININGS, Training

@@ -12,7 +12,7 @@ from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.training.plan import activation_bytes, plan_training
 from jukebox_hf.training.reports import RunLog, RunningMeans, read_log, usage_image
 from jukebox_hf.training.settings import TrainingSettings
-from jukebox_hf.training.trainer import make_accelerator
+from jukebox_hf.training.stepping import make_accelerator
 from tests.prior.tiny_priors import ARCHITECTURES, inputs
 from tests.training.tiny_runs import codec_settings
 from tests.vqvae.codecs import tiny_codec

@@ -15,7 +15,8 @@ import torch
 from jukebox_hf.training import checkpoints as checkpoints_module
 from jukebox_hf.training.checkpoints import SaveError, find_checkpoints
 from jukebox_hf.training.reports import read_log
-from jukebox_hf.training.trainer import DivergedError, JukeboxTrainer, scale_gradients
+from jukebox_hf.training.stepping import next_loss_scale, scale_gradients
+from jukebox_hf.training.trainer import DivergedError, JukeboxTrainer
 from tests.training.tiny_runs import (
     assert_same_bits,
     codec_settings,
@@ -192,9 +193,8 @@ def test_the_loss_scale_grows_slowly_up_to_its_limit(tmp_path: Path) -> None:
     trainer = prior_trainer(prior_settings(tmp_path, precision="float16", steps=2))
     trainer.train()
     assert trainer.state.loss_scale == pytest.approx(2**16 * 2 ** (2 / 1000))
-    trainer.state.loss_scale = 2.0**24
-    trainer._count_step([], 1.0, True)
-    assert trainer.state.loss_scale == 2.0**24
+    assert next_loss_scale(2.0**24, succeeded=True) == 2.0**24
+    assert next_loss_scale(2.0**24, succeeded=False) == 2.0**23
 
 
 def test_gradients_are_unscaled_and_clipped() -> None:

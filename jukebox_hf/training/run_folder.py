@@ -1,0 +1,110 @@
+"""The folder of a run: settings, log, checkpoints, samples, `best/` and `final/`.
+
+    settings.yaml   checkpoints/step_00001000/   samples/step_00001000/   best/
+    log.jsonl       checkpoints/step_00002000/                            final/
+
+Of several processes all take part, since they may hold parts of what is written; the main process
+writes. If it cannot, all of them hear of it.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from accelerate import Accelerator
+from torch import Tensor
+
+from jukebox_hf.audio import save_audio
+from jukebox_hf.files import safe_file_name
+from jukebox_hf.training.checkpoints import (
+    SaveError,
+    checkpoint_name,
+    durable_folder,
+    find_checkpoints,
+    remove_leftovers,
+)
+from jukebox_hf.training.settings import TrainingSettings
+from jukebox_hf.training.stepping import on_any_process
+from jukebox_hf.training.tasks import AudibleSamples
+
+SETTINGS_NAME = "settings.yaml"
+CHECKPOINTS, SAMPLES, BEST, FINAL = "checkpoints", "samples", "best", "final"
+
+
+class RunFolder:
+    """Where things are in a run's folder, and how they get there."""
+
+    def __init__(self, path: Path, accelerator: Accelerator) -> None:
+        self.path = path
+        self.checkpoints = path / CHECKPOINTS
+        self._accelerator = accelerator
+
+    def find_latest(self, *, resume: bool) -> Path | None:
+        """The latest checkpoint of a run that is resumed; nothing for a new one.
+
+        Raises:
+            ValueError: for a new run where there is one, or nothing to resume.
+        """
+        found = find_checkpoints(self.checkpoints)
+        if not resume and found:
+            raise ValueError(
+                f"{self.path} holds a run with checkpoints up to {found[-1].name}; go on with it "
+                "(resume), or choose another output"
+            )
+        if resume and not found:
+            raise ValueError(f"{self.path} holds no checkpoint to resume from")
+        return found[-1] if resume else None
+
+    def prepare(self, settings: TrainingSettings) -> None:
+        """Make it, tidy up what a killed process left, and write the settings."""
+        if self._accelerator.is_main_process:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for folder in (self.path, self.checkpoints):
+                remove_leftovers(folder)
+            settings.save(self.path / SETTINGS_NAME)
+        self._accelerator.wait_for_everyone()
+
+    def checkpoint(self, step: int) -> Path:
+        """Where the checkpoint of a step belongs."""
+        return self.checkpoints / checkpoint_name(step)
+
+    def write_model(
+        self,
+        name: str,
+        export: Callable[[Path, Mapping[str, Tensor]], None],
+        state: dict[str, Tensor],
+    ) -> Path:
+        """Write a model folder such as `final`, whole or not at all.
+
+        Raises:
+            SaveError: if the disk is full. What was there is intact.
+        """
+        target = self.path / name
+        with self.failing_together():
+            if self._accelerator.is_main_process:
+                with durable_folder(target) as temporary:
+                    export(temporary, state)
+        return target
+
+    def write_samples(self, step: int, samples: AudibleSamples) -> list[Path]:
+        """Write audio files, named as the samples are. Raises `OSError` if that is impossible."""
+        folder = self.path / SAMPLES / checkpoint_name(step)
+        folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        for name, audio in samples.audio.items():
+            path = folder / f"{safe_file_name(name)}.wav"
+            save_audio(path, audio, samples.sampling_rate, overwrite=True)
+            written.append(path)
+        return written
+
+    @contextlib.contextmanager
+    def failing_together(self) -> Iterator[None]:
+        """If one process cannot write inside, raise `SaveError` on all of them afterwards."""
+        error = None
+        try:
+            yield
+        except SaveError as caught:
+            error = caught
+        (failed,) = on_any_process(self._accelerator, error is not None)
+        if failed:
+            raise error or SaveError("the main process could not write")
