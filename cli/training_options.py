@@ -218,7 +218,7 @@ def _finish_launched(settings: TrainingSettings, code: int, options: dict[str, A
         raise click.ClickException(
             f"training failed in one of the processes (exit code {code}); what it said is above"
         )
-    end = read_log(Path(settings.output or ""), "end")[-1]
+    end = read_log(Path(settings.output or ""), "end")[-1]  # every run that ends writes it
     _print_result(settings, end["step"], end["interrupted"], options)
 
 

@@ -13,7 +13,7 @@ from jukebox_hf.generation.devices import resolve_device
 from jukebox_hf.hub import System
 from jukebox_hf.precision import torch_dtype
 from jukebox_hf.training.batches import load_once
-from jukebox_hf.training.building import SongSplit, open_split, prior_windows
+from jukebox_hf.training.building_prior import prior_windows
 from jukebox_hf.training.evaluation import (
     CodecEvaluation,
     PriorEvaluation,
@@ -21,6 +21,7 @@ from jukebox_hf.training.evaluation import (
     evaluate_prior,
 )
 from jukebox_hf.training.settings import TrainingSettings
+from jukebox_hf.training.song_split import SongSplit, open_split
 from jukebox_hf.training.tasks import PriorTask
 from jukebox_hf.vqvae import JukeboxVQVAE
 

@@ -1,0 +1,104 @@
+"""A codec's run from its settings: the model, clips of songs, and what is measured of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from jukebox_hf.data import ClipDataset, CodeSongs, Song, measure_bandwidth
+from jukebox_hf.hub import System
+from jukebox_hf.training.batches import derived_seed
+from jukebox_hf.training.changes import change_config
+from jukebox_hf.training.export import SystemExport
+from jukebox_hf.training.settings import TrainingSettings
+from jukebox_hf.training.song_split import SongSplit, open_split, skipped_note, song_notes
+from jukebox_hf.training.tasks import CodecTask
+from jukebox_hf.vqvae import JukeboxVQVAE, JukeboxVQVAEConfig
+from jukebox_hf.vqvae.losses import STFT
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from jukebox_hf.training.trainer import RunParts
+
+BANDWIDTHS = ("bandwidth_l1", "bandwidth_l2", "bandwidth_spectral")
+
+
+def build_codec(
+    settings: TrainingSettings, accelerator: "Accelerator", checkpoint: Path | None
+) -> "RunParts":
+    """Arguments and errors are those of `building.build_parts`."""
+    from jukebox_hf.training.trainer import RunParts
+
+    base = None if settings.start_from is None else System.open(settings.start_from)
+    torch.manual_seed(derived_seed(settings.seed, "weights"))
+    if checkpoint is not None:
+        codec = JukeboxVQVAE(JukeboxVQVAEConfig.from_pretrained(checkpoint))
+    elif base is not None:
+        codec = base.load_vqvae(dtype=torch.float32)
+        change_config(codec.config, settings, "vqvae")
+    else:
+        codec = JukeboxVQVAE(_codec_config(settings))
+    config = codec.config
+    if settings.clip_samples % config.hop_lengths[-1]:
+        raise ValueError(
+            f"clip_samples must be a multiple of {config.hop_lengths[-1]}, the hop length of the "
+            f"top level, got {settings.clip_samples}"
+        )
+    min_seconds = settings.clip_samples / config.sampling_rate
+    split = open_split(settings, min_seconds=min_seconds, allow_codes=False)
+    if checkpoint is None and base is None:
+        _measure_bandwidth(codec, split, settings)
+    assert not isinstance(split.train, CodeSongs)
+    assert not isinstance(split.validation, CodeSongs)
+    train = _clips(split.train, config, settings, augment=True)
+    validation = None
+    if split.validation is not None:
+        validation = _clips(split.validation, config, settings, augment=False)
+    task = CodecTask(codec, settings, processes=accelerator.num_processes)
+    return RunParts(
+        task,
+        train,
+        validation,
+        SystemExport("vqvae", config, task.save, base=None),
+        notes=song_notes(split, len(train), len(validation or ())),
+        finish=lambda: skipped_note(train.unreadable()),
+        data_fingerprint=split.fingerprint(),
+    )
+
+
+def _codec_config(settings: TrainingSettings) -> JukeboxVQVAEConfig:
+    fields = dict(settings.model)
+    preset = fields.pop("preset", "vqvae")
+    return JukeboxVQVAEConfig.preset(preset, **fields)
+
+
+def _measure_bandwidth(codec: JukeboxVQVAE, split: SongSplit, settings: TrainingSettings) -> None:
+    """Store what losses are divided by in the config, unless the settings say it."""
+    if not settings.bandwidth_seconds or any(name in settings.model for name in BANDWIDTHS):
+        return
+    config = codec.config
+    songs = [song for song in split.everyone() if isinstance(song, Song)]
+    found = measure_bandwidth(
+        songs,
+        sampling_rate=config.sampling_rate,
+        clip_samples=settings.clip_samples,
+        seconds=settings.bandwidth_seconds,
+        stft=STFT(config.stft_size, config.stft_hop_length, config.stft_window_length),
+    )
+    for name, value in zip(BANDWIDTHS, found, strict=True):
+        setattr(config, name, value)
+
+
+def _clips(
+    songs: Sequence[Song], config: JukeboxVQVAEConfig, settings: TrainingSettings, *, augment: bool
+) -> ClipDataset:
+    return ClipDataset(
+        songs,
+        sampling_rate=config.sampling_rate,
+        clip_samples=settings.clip_samples,
+        blend_channels=augment and settings.random_blend,
+        shift=augment and settings.random_shift,
+        seed=settings.seed,
+    )
