@@ -6,11 +6,9 @@ rate can lose its second half without a word. Here the frames are counted, and a
 so is put in front. Sources: ISO/IEC 11172-3 and 13818-3 (frame headers), and id3.org's ID3v2.3.0.
 """
 
-import io
 import struct
-from collections.abc import Mapping
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import BinaryIO, NamedTuple
 
 # kbit/s by the header's bit-rate index, layer III of MPEG-1 and of MPEG-2/2.5; 0 = not usable here
 BITRATES = {
@@ -38,21 +36,22 @@ class FrameHeader(NamedTuple):
     stream: bytes  # the bits that stay the same from frame to frame
 
 
-def with_counted_frames(path: Path) -> io.BytesIO | None:
+def with_counted_frames(open_content: Callable[[], BinaryIO]) -> bytes | None:
     """The file's content with a frame in front that counts its frames, to be read in its stead.
 
     None when the file can be read as it is: it already counts them, or is not plain layer III.
     """
-    with path.open("rb") as file:
+    with open_content() as file:
         start = _audio_start(file.read(ID3_HEADER_BYTES))
         file.seek(start)
         opening = file.read(4096)
-    first = _parse_header(opening[:4])
-    if first is None or _counts_its_frames(opening, first):
-        return None
-    content = path.read_bytes()[start:]
+        first = _parse_header(opening[:4])
+        if first is None or _counts_its_frames(opening, first):
+            return None
+        file.seek(start)
+        content = file.read()
     count = _count_frames(content, first)
-    return io.BytesIO(_counting_frame(content[:4], first, count) + content)
+    return _counting_frame(content[:4], first, count) + content
 
 
 def _audio_start(opening: bytes) -> int:

@@ -28,6 +28,7 @@ from jukebox_hf.audio.resampling import (
 )
 from jukebox_hf.audio.sources import (
     BLOCK_SAMPLES,
+    OpenContent,
     SoundFileSource,
     check_file,
     open_source,
@@ -130,6 +131,8 @@ class AudioReader:
         path: a file in any format.
         sampling_rate: what windows are resampled to; offsets and lengths are counted at this rate.
         mono: mix all channels down to their mean.
+        open_content: opens the file, for one that is somewhere else than on disk, such as in a
+            table; `path` then only names it. Formats that need FFmpeg are not read so.
 
     Attributes:
         num_samples: length at `sampling_rate`, as the header says. A damaged file holds less.
@@ -140,13 +143,18 @@ class AudioReader:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], sampling_rate: int, *, mono: bool = True
+        self,
+        path: str | os.PathLike[str],
+        sampling_rate: int,
+        *,
+        mono: bool = True,
+        open_content: OpenContent | None = None,
     ) -> None:
         check_sampling_rate(sampling_rate)
         self.path = Path(path)
         self.sampling_rate = sampling_rate
         self._mono = mono
-        self._source = open_source(path)
+        self._source = open_source(path, open_content)
         self.channels = 1 if mono else self._source.channels
         self.num_samples = resampled_length(
             self._source.num_samples, self._source.sampling_rate, sampling_rate

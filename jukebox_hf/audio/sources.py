@@ -10,10 +10,11 @@ Hence `_SteadyFile`, and `_seek_compressed`, which opens such files anew and ent
 """
 
 import os
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 import numpy as np
 import soundfile
@@ -33,6 +34,10 @@ MP3_SEEKABLE_RATE = 32000
 # A page of ogg has at most 255 packets, a packet at most 2048 new samples: the last page is never
 # longer than this.
 VORBIS_TAIL = 255 * 2048 + 8192
+OPENING_BYTES = 1024  # looked at to tell text from audio
+# Opens the content of an audio file from its beginning, for reading and seeking; may be called
+# again while another is open.
+OpenContent = Callable[[], BinaryIO]
 
 
 class Source(Protocol):
@@ -52,20 +57,23 @@ class Source(Protocol):
         ...
 
 
-def open_source(path: str | os.PathLike[str]) -> Source:
+def open_source(path: str | os.PathLike[str], open_content: OpenContent | None = None) -> Source:
     """Open an audio file of any format.
 
-    Raises `FileNotFoundError` or another `OSError` when there is no readable file, `ValueError`
-    with one sentence when it is not audio or FFmpeg would be needed and is missing.
+    With `open_content` the path only names it, and FFmpeg, which wants files, is not tried. Raises
+    `FileNotFoundError` or another `OSError` when there is no readable file, `ValueError` with one
+    sentence when it is not audio or FFmpeg would be needed and is missing.
     """
     file = Path(path)
-    check_file(file)
+    check_file(file, open_content)
     try:
-        return SoundFileSource(file)
+        return SoundFileSource(file, open_content)
     except soundfile.LibsndfileError as error:
         reason = reason_of(error)
     except TypeError:
         reason = "it has no header"  # soundfile takes the name .raw for headerless samples
+    if open_content is not None:
+        raise ValueError(f"{path} cannot be read as wav, flac, ogg, opus or mp3 ({reason})")
     try:
         return ffmpeg.DecodedSource(file)
     except (ffmpeg.FFmpegMissingError, ffmpeg.FFmpegError) as error:
@@ -95,18 +103,23 @@ def reason_of(error: Any) -> str:
     return reason
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, open_content: OpenContent | None = None) -> None:
     """Say what is wrong with a path before a decoder says it worse."""
-    if not path.exists():
-        raise FileNotFoundError(f"there is no audio file {path}")
-    if not path.is_file():
-        raise IsADirectoryError(f"{path} is not a file, expected an audio file")
-    with path.open("rb") as file:  # also finds out whether it may be read
-        opening = file.read(1024)
+    if open_content is None:
+        if not path.exists():
+            raise FileNotFoundError(f"there is no audio file {path}")
+        if not path.is_file():
+            raise IsADirectoryError(f"{path} is not a file, expected an audio file")
+    with (open_content or _opener(path))() as file:  # also finds out whether it may be read
+        opening = file.read(OPENING_BYTES)
     if not opening:
         raise ValueError(f"{path} is empty (0 bytes), expected an audio file")
     if _is_text(opening):  # also keeps playlists from FFmpeg, which would follow them
         raise ValueError(f"{path} is a text file, expected an audio file")
+
+
+def _opener(path: Path) -> OpenContent:
+    return lambda: path.open("rb")
 
 
 def _is_text(opening: bytes) -> bool:
@@ -131,18 +144,20 @@ class _SteadyFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has n
 
 
 class SoundFileSource:
-    """A file that soundfile reads; see `Source`."""
+    """A file that soundfile reads; see `Source`, and `open_source` for the arguments."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, open_content: OpenContent | None = None) -> None:
         self._path = path
         self._position = 0
-        self._content: BytesIO | None = None  # of an mp3 that had to be corrected
+        self._open_content = open_content
+        self._content: BinaryIO | None = None  # that is open, where soundfile has not opened it
         self._file = self._open()
         self.format = _format_name(self._file)
         if self.format == "mp3":
-            self._content = with_counted_frames(path)
-            if self._content is not None:
+            corrected = with_counted_frames(open_content or _opener(path))
+            if corrected is not None:
                 self._file.close()
+                self._open_content = lambda: BytesIO(corrected)
                 self._file = self._open()
         self.sampling_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
@@ -179,11 +194,15 @@ class SoundFileSource:
 
     def close(self) -> None:
         self._file.close()
+        if self._content is not None:
+            self._content.close()
 
     def _open(self) -> Any:
-        if self._content is None:
+        if self._open_content is None:
             return _SteadyFile(os.fspath(self._path))
-        self._content.seek(0)
+        if self._content is not None:
+            self._content.close()
+        self._content = self._open_content()
         return _SteadyFile(self._content)
 
     def _go_to(self, start: int) -> None:

@@ -1,8 +1,9 @@
 """Where the sound of a song is: in a file, or in a cell of a table.
 
-Both open as an `AudioReader`, which cuts exact windows out of a song without decoding all of it.
-Formats that only FFmpeg reads cannot be entered in the middle; they are decoded once, into a FLAC
-file in the cache (`HF_HOME/jukebox_hf/decoded`), and read from there.
+Both open as an `AudioReader`, which cuts exact windows out of a song without decoding all of it; a
+cell is read where it is, without copying. Formats that only FFmpeg reads cannot be entered in the
+middle; they are decoded once, into a FLAC file in the cache (`HF_HOME/jukebox_hf/decoded`), and
+read from there.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -21,8 +22,7 @@ from jukebox_hf.files import write_atomically
 
 DECODED_BLOCK_SAMPLES = 1 << 18
 
-
-# Where the content of a cell is while it is read; of no interest to anyone.
+# Where the content of a cell is while FFmpeg decodes it; of no interest to anyone.
 TEMPORARY_PREFIX = "jukebox_cell_"
 LONGEST_REASON = 300
 
@@ -71,14 +71,14 @@ class FileSource:
 class Rows(Protocol):
     """A column of audio in a table, undecoded."""
 
-    def audio_bytes(self, row: int) -> bytes:
-        """The content of the audio file in a row."""
+    def open_audio(self, row: int) -> BinaryIO:
+        """The content of the audio file in a row, for reading and seeking."""
         ...
 
 
 @dataclass(frozen=True)
 class RowSource:
-    """A song in a cell of a table, as the content of an audio file.
+    """A song in a cell of a table, as the content of an audio file, read where it is.
 
     Attributes:
         rows: the column.
@@ -92,50 +92,33 @@ class RowSource:
 
     def prepare(self) -> tuple[AudioSource, int]:
         """See `AudioSource`. Decodes formats that only FFmpeg reads, unless that has been done."""
-        content = self.rows.audio_bytes(self.row)
-        with TemporaryAudio(content, self.suffix) as path:
-            return _prepare(self, path, hashlib.sha256(content).hexdigest())
+        try:
+            opened = open_source(self._name, self._open)
+        except ValueError:
+            return self._prepare_with_ffmpeg()
+        opened.close()
+        return self, opened.sampling_rate
 
     def open(self, sampling_rate: int, *, mono: bool) -> AudioReader:
         """See `AudioSource`."""
-        return _RowReader(self.rows.audio_bytes(self.row), self.suffix, sampling_rate, mono)
+        return AudioReader(self._name, sampling_rate, mono=mono, open_content=self._open)
 
+    @property
+    def _name(self) -> str:
+        return f"audio{self.suffix}"
 
-class TemporaryAudio:
-    """A file that holds some bytes as long as the `with` block lasts."""
+    def _open(self) -> BinaryIO:
+        return self.rows.open_audio(self.row)
 
-    def __init__(self, content: bytes, suffix: str) -> None:
-        self._folder = tempfile.TemporaryDirectory(
+    def _prepare_with_ffmpeg(self) -> tuple[AudioSource, int]:
+        with self._open() as file:
+            content = file.read()
+        with tempfile.TemporaryDirectory(
             prefix=TEMPORARY_PREFIX, ignore_cleanup_errors=True
-        )
-        self.path = Path(self._folder.name) / f"audio{suffix}"
-        self.path.write_bytes(content)
-
-    def __enter__(self) -> Path:
-        return self.path
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Remove the file."""
-        self._folder.cleanup()
-
-
-class _RowReader(AudioReader):
-    """Reads a file that is only there while it is read."""
-
-    def __init__(self, content: bytes, suffix: str, sampling_rate: int, mono: bool) -> None:
-        self._temporary = TemporaryAudio(content, suffix)
-        try:
-            super().__init__(self._temporary.path, sampling_rate, mono=mono)
-        except BaseException:
-            self._temporary.close()
-            raise
-
-    def close(self) -> None:
-        super().close()
-        self._temporary.close()
+        ) as folder:
+            path = Path(folder) / self._name
+            path.write_bytes(content)
+            return _prepare(self, path, hashlib.sha256(content).hexdigest())
 
 
 # --- formats that cannot be entered in the middle ----------------------------------------------

@@ -7,9 +7,10 @@ of FFmpeg.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from io import BytesIO
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from jukebox_hf.data.candidates import (
     ColumnNames,
@@ -42,15 +43,17 @@ class AudioColumn:
                 strict=True,
             )
 
-    def audio_bytes(self, row: int) -> bytes:
-        """The content of the audio file in a row."""
+    def open_audio(self, row: int) -> BinaryIO:
+        """The content of the audio file in a row, where the table is mapped into memory."""
+        from pyarrow import BufferReader  # type: ignore[import-untyped]
+
         chunks = self._chunks()
         ends = list(accumulate(map(len, chunks)))
         number = bisect_right(ends, row)
         content, _ = _fields(chunks[number])
-        found = content[row - (ends[number] - len(chunks[number]))].as_py()
-        assert isinstance(found, bytes)
-        return found
+        cell = content[row - (ends[number] - len(chunks[number]))]
+        reader: BinaryIO = BufferReader(cell.as_buffer())
+        return reader
 
     def _chunks(self) -> list[Any]:
         return [chunk for chunk in self._table.data.column(self._name).chunks if len(chunk)]
@@ -62,9 +65,9 @@ class SingleCell:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
-    def audio_bytes(self, row: int) -> bytes:
+    def open_audio(self, row: int) -> BinaryIO:
         """The content of the audio file."""
-        return self._content
+        return BytesIO(self._content)
 
 
 def find_in_table(table: Any, *, columns: ColumnNames, source: str, folder: Path | None) -> Found:

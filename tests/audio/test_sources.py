@@ -1,5 +1,6 @@
 """Any run of samples of a file equals the same run of a full decode, whatever was read before."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -28,17 +29,30 @@ FILES = {
 }
 
 
+def as_counted(path: Path) -> Path | BytesIO:
+    """What a full decode is to read: of an mp3 perhaps with its frames counted."""
+    counted = None
+    if path.suffix == ".mp3":
+        counted = with_counted_frames(lambda: path.open("rb"))
+    return path if counted is None else BytesIO(counted)
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
 @pytest.mark.parametrize("name", FILES)
 def test_every_run_of_samples_is_exact(
-    tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, name: str, on_disk: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file_name, rate, channels, options = FILES[name]
     path = write_file(
         tmp_path / file_name, noisy_sweep(4 * rate + 5, rate, channels), rate, **options
     )  # type: ignore[arg-type]
-    whole = decode_at_once(with_counted_frames(path) or path if "mp3" in name else path)
+    whole = decode_at_once(as_counted(path))
     generator = np.random.default_rng(1)
-    with open_source(path) as source:  # type: ignore[attr-defined]
+    content = path.read_bytes()
+    if not on_disk:
+        path.unlink()
+    open_content = None if on_disk else lambda: BytesIO(content)
+    with open_source(path, open_content) as source:  # type: ignore[attr-defined]
         assert (source.sampling_rate, source.channels) == (rate, channels)
         assert source.num_samples == len(whole)
         position = 0
@@ -59,7 +73,7 @@ def test_overlapping_reads_are_exact_and_do_not_go_back(
 ) -> None:
     file_name, rate, channels, options = FILES[name]
     path = write_file(tmp_path / file_name, noisy_sweep(2 * rate, rate, channels), rate, **options)
-    whole = decode_at_once(with_counted_frames(path) or path if "mp3" in name else path)
+    whole = decode_at_once(as_counted(path))
     with SoundFileSource(path) as source:
         source.read(rate // 2, 100)
         opened: list[int] = []
@@ -88,15 +102,15 @@ def test_an_mp3_that_does_not_count_its_frames_is_read_whole(
     sound = noisy_sweep(6 * rate, rate, channels)
     sound[:, : 3 * rate] *= 0.001  # the first half needs fewer bits than the second
     path = write_file(tmp_path / "x.mp3", sound, rate, bitrate_mode="VARIABLE")
-    assert with_counted_frames(path) is None
+    assert with_counted_frames(lambda: path.open("rb")) is None
     content = path.read_bytes()
     second_frame = content.index(b"\xff\xfb" if rate == 44100 else b"\xff\xf3", 4)
     headless = tmp_path / "headless.mp3"
     headless.write_bytes(content[second_frame:])
     assert abs(len(decode_at_once(headless)) - 6 * rate) > 5000  # what soundfile makes of it
-    counted = with_counted_frames(headless)
+    counted = with_counted_frames(lambda: headless.open("rb"))
     assert counted is not None
-    whole = decode_at_once(counted)
+    whole = decode_at_once(BytesIO(counted))
     assert abs(len(whole) - 6 * rate) < 3000  # the encoder's delay and the last frame
     with SoundFileSource(headless) as source:
         assert source.num_samples == len(whole)

@@ -76,6 +76,20 @@ def test_songs_are_read_out_of_a_table(parquet: Path) -> None:
     assert reasons["bad.wav"].startswith("audio.wav cannot be read as audio")
 
 
+def test_songs_of_a_table_are_not_copied_to_be_read(
+    parquet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    songs = open_songs(parquet).songs
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("a temporary folder was made")
+
+    monkeypatch.setattr("tempfile.mkdtemp", fail)
+    for song in songs:
+        with song.open(RATE // 2) as reader:
+            assert reader.read(10, 100).missing_samples == 0
+
+
 def test_songs_of_a_table_go_to_other_processes(parquet: Path) -> None:
     song = open_songs(parquet).songs[1]
     copy = pickle.loads(pickle.dumps(song))
