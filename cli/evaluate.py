@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +13,7 @@ from .options import (
     clean_errors,
     device_option,
     json_option,
+    note,
     precision_option,
     print_result,
     quiet_option,
@@ -19,6 +22,7 @@ from .training_options import silence_transformers
 
 if TYPE_CHECKING:
     from jukebox_hf.training.evaluation import CodecEvaluation, PriorEvaluation
+    from jukebox_hf.training.settings import TrainingSettings
 
 
 @click.command()
@@ -54,6 +58,12 @@ if TYPE_CHECKING:
     "--compare-labels", is_flag=True, help="Also score priors with the labels of other songs."
 )
 @click.option(
+    "--record",
+    is_flag=True,
+    help="Write the figures into training.json of MODEL, a folder: cards and `jukebox info` show "
+    "them.",
+)
+@click.option(
     "--num-workers", type=click.IntRange(min=0), default=0, help="Processes that read songs."
 )
 @device_option
@@ -68,6 +78,7 @@ def evaluate(
     clip_seconds: float,
     held_out: float | None,
     compare_labels: bool,
+    record: bool,
     precision: str | None,
     as_json: bool,
     quiet: bool,
@@ -78,6 +89,7 @@ def evaluate(
     Of a codec: every loss, spectral convergence in decibels, and how much of the codebooks is used.
     Of a prior: bits per code and per second of audio, beside what frequencies alone would give.
     """
+    from jukebox_hf.training.figures import check_recordable
     from jukebox_hf.training.scoring import evaluate_model
     from jukebox_hf.training.settings import TrainingSettings
 
@@ -86,6 +98,8 @@ def evaluate(
     if held_out is not None:
         given["validation_fraction"] = held_out
     settings = TrainingSettings(task="prior", evaluation_items=items, **given)
+    if record:
+        check_recordable(model)
     found = evaluate_model(
         model,
         settings,
@@ -95,9 +109,48 @@ def evaluate(
         compare_labels=compare_labels,
         precision=precision or "float32",
     )
+    if record:
+        for path in _record(
+            model, settings, found, clip_seconds, held_out, compare_labels, precision
+        ):
+            note(f"Recorded in {path}.", quiet=quiet)
     lines = [line for name, result in found.items() for line in describe(name, result)]
-    record = {name: result.scalars() for name, result in found.items()}
-    print_result("\n".join(lines), record, as_json=as_json)
+    scalars = {name: result.scalars() for name, result in found.items()}
+    print_result("\n".join(lines), scalars, as_json=as_json)
+
+
+def _record(
+    model: str,
+    settings: TrainingSettings,
+    found: Mapping[str, CodecEvaluation | PriorEvaluation],
+    clip_seconds: float,
+    held_out: float | None,
+    compare_labels: bool,
+    precision: str | None,
+) -> list[Path]:
+    """Write the figures beside the components; returns the files."""
+    from jukebox_hf.training.figures import (
+        evaluation_command,
+        figures_of,
+        record_figures,
+        shared_name,
+    )
+
+    name = shared_name(settings.dataset or "")
+    figures = {}
+    for component, result in found.items():
+        is_codec = component == "vqvae"
+        command = evaluation_command(
+            component,
+            settings,
+            held_out=held_out is not None,
+            clip_seconds=clip_seconds if is_codec else None,
+            compare_labels=compare_labels and not is_codec,
+            precision="float32" if is_codec else precision or "float32",
+        )
+        dataset = name if held_out is None else f"held-out songs of {name}"
+        figures[component] = figures_of(result, command=command, dataset=dataset)
+    return record_figures(model, figures)
 
 
 def describe(name: str, result: CodecEvaluation | PriorEvaluation) -> list[str]:

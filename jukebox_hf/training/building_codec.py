@@ -65,6 +65,7 @@ def build_codec(
         notes=song_notes(split, len(train), len(validation or ())),
         finish=lambda: skipped_note(train.unreadable()),
         data_fingerprint=split.fingerprint(),
+        learnt_from=split.learnt_from(),
     )
 
 

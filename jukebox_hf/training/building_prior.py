@@ -95,6 +95,7 @@ def build_prior(
         ),
         finish=lambda: skipped_note(getattr(train, "unreadable", tuple)()),
         data_fingerprint=split.fingerprint(),
+        learnt_from=split.learnt_from(),
     )
 
 

@@ -4,11 +4,13 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from jukebox_hf.hub import TrainingFacts, save_training_facts
-from jukebox_hf.hub.training_facts import TrainingData
+from jukebox_hf.hub.training_facts import Figure, TrainingData
+from jukebox_hf.training.figures import shared_name
 from jukebox_hf.training.settings import TrainingSettings
 
 # Settings that say most about a run, in the words of `TrainingSettings`.
@@ -27,8 +29,21 @@ TOLD = (
 )
 
 
+class LearntFrom(NamedTuple):
+    """How much music a run learns from."""
+
+    songs: int
+    seconds: float
+
+
 def write_training_facts(
-    component: Path, settings: TrainingSettings, *, steps: int, device: torch.device
+    component: Path,
+    settings: TrainingSettings,
+    *,
+    steps: int,
+    device: torch.device,
+    learnt_from: LearntFrom | None = None,
+    figures: tuple[Figure, ...] = (),
 ) -> None:
     """Write `training.json` into the folder of the component that was trained.
 
@@ -36,25 +51,25 @@ def write_training_facts(
     """
     facts = TrainingFacts(
         base_model=None if settings.start_from is None else shared_name(settings.start_from),
-        data=() if settings.dataset is None else (_data(settings.dataset),),
+        data=() if settings.dataset is None else (_data(settings.dataset, learnt_from),),
         steps=steps,
         settings=_told(settings),
         hardware=_hardware(device),
         date=datetime.now(UTC).date().isoformat(),
         versions={name: version(name) for name in ("torch", "transformers", "accelerate")},
+        figures=figures,
     )
     save_training_facts(component, facts)
 
 
-def shared_name(source: str) -> str:
-    """A repository's id as it is; of a folder on this machine the last part."""
-    path = Path(source).expanduser()
-    return path.resolve().name if path.exists() else source
-
-
-def _data(dataset: str) -> TrainingData:
+def _data(dataset: str, learnt_from: LearntFrom | None) -> TrainingData:
     is_local = Path(dataset).expanduser().exists()
-    return TrainingData(name=shared_name(dataset), repo_id=None if is_local else dataset)
+    return TrainingData(
+        name=shared_name(dataset),
+        repo_id=None if is_local else dataset,
+        songs=None if learnt_from is None else learnt_from.songs,
+        hours=None if learnt_from is None else round(learnt_from.seconds / 3600, 3),
+    )
 
 
 def _told(settings: TrainingSettings) -> dict[str, str | int | float | bool]:

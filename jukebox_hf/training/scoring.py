@@ -25,6 +25,7 @@ from jukebox_hf.training.song_split import SongSplit, open_split
 from jukebox_hf.training.tasks import PriorTask
 from jukebox_hf.vqvae import JukeboxVQVAE
 
+ROUNDING = 0.01  # of a code: a length that is given in seconds has been rounded
 CLIP_SECONDS = 3.0  # of codec clips, as in the paper (arXiv:2005.00341, section 6.2)
 
 
@@ -119,7 +120,8 @@ def _clips(
 ) -> Iterator[Any]:
     config = codec.config
     hop_length = config.hop_lengths[-1]
-    samples = max(1, int(clip_seconds * config.sampling_rate / hop_length)) * hop_length
+    hops = clip_seconds * config.sampling_rate / hop_length
+    samples = max(1, int(hops + ROUNDING)) * hop_length
     assert not isinstance(split.train, CodeSongs)
     clips = ClipDataset(split.train, sampling_rate=config.sampling_rate, clip_samples=samples)
     return (batch["audio"] for batch in _load(clips, torch.utils.data.default_collate, settings))

@@ -19,6 +19,7 @@ from jukebox_hf.data import (
     open_songs,
     split_songs,
 )
+from jukebox_hf.training.facts import LearntFrom
 from jukebox_hf.training.settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,13 @@ class SongSplit(NamedTuple):
             lengths = [(song.name, song.native_samples) for song in self.train]
         text = repr(lengths)
         return f"sha256:{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
+
+    def learnt_from(self) -> LearntFrom:
+        """How many songs there are to train on, and how long they are together."""
+        if isinstance(self.train, CodeSongs):
+            samples = sum(song.total_samples for song in self.train.songs)
+            return LearntFrom(len(self.train), samples / self.train.info.sampling_rate)
+        return LearntFrom(len(self.train), sum(song.duration_seconds for song in self.train))
 
     def everyone(self) -> list[Song | CodeSong]:
         """All songs of both sides."""

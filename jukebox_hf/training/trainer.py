@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from jukebox_hf.hub.training_facts import Figure
 from jukebox_hf.precision import torch_dtype
 from jukebox_hf.training.batches import Examples, Share, load_once, load_steps
 from jukebox_hf.training.checkpoints import (
@@ -28,7 +29,8 @@ from jukebox_hf.training.checkpoints import (
     whole_state,
 )
 from jukebox_hf.training.evaluation import CodecEvaluation, PriorEvaluation
-from jukebox_hf.training.facts import write_training_facts
+from jukebox_hf.training.facts import LearntFrom, write_training_facts
+from jukebox_hf.training.figures import training_figures
 from jukebox_hf.training.optimization import (
     AveragedWeights,
     default_ema_decay,
@@ -70,6 +72,7 @@ class RunParts:
         notes: what the user should know before it starts.
         finish: what the user should know at the end, such as songs that could not be read.
         data_fingerprint: of the songs; when it has changed, a run cannot go on to the same result.
+        learnt_from: how much music there is to train on.
     """
 
     task: Task[Any]
@@ -79,6 +82,7 @@ class RunParts:
     notes: tuple[str, ...] = ()
     finish: Callable[[], list[str]] = list
     data_fingerprint: str | None = None
+    learnt_from: LearntFrom | None = None
 
 
 class TrainingResult(NamedTuple):
@@ -144,6 +148,7 @@ class JukeboxTrainer:
             settings, self.folder.path, self.accelerator, visible=visible, say=say
         )
         self.evaluation: CodecEvaluation | PriorEvaluation | None = None
+        self._evaluated_step: int | None = None
         self._failed_in_row = 0
         self._prepare_model()
         self.state = self._first_state() if latest is None else self._load(latest)
@@ -377,6 +382,7 @@ class JukeboxTrainer:
         with self._as_exported():
             evaluation = self.task.evaluate(batches)
         state, self.evaluation = self.state, evaluation
+        self._evaluated_step = state.step
         train_loss = self.reporter.log_evaluation(
             state.step, evaluation, self.task.warnings(evaluation)
         )
@@ -486,16 +492,34 @@ class JukeboxTrainer:
         component = self._own_component(folder)
         if component.is_dir():
             write_training_facts(
-                component, self.settings, steps=self.state.step, device=self.accelerator.device
+                component,
+                self.settings,
+                steps=self.state.step,
+                device=self.accelerator.device,
+                learnt_from=self.parts.learnt_from,
+                figures=self._figures(),
             )
+
+    def _figures(self) -> tuple[Figure, ...]:
+        """What the evaluation of these weights found, if there has been one."""
+        if self.evaluation is None or self._evaluated_step != self.state.step:
+            return ()
+        return training_figures(
+            self._component_name,
+            self.settings,
+            self.evaluation,
+            sampling_rate=self.task.model.config.sampling_rate,
+        )
+
+    @property
+    def _component_name(self) -> str:
+        is_codec = self.settings.task == "vqvae"
+        return "vqvae" if is_codec else f"prior_{self.task.model.config.level}"
 
     def _own_component(self, folder: Path) -> Path:
         """The part of a model folder that this run trained."""
-        if self.settings.task == "vqvae":
-            return folder / "vqvae"
-        name = f"prior_{self.task.model.config.level}"
-        adapter = folder / f"adapter_{name}"
-        return adapter if adapter.is_dir() else folder / name
+        adapter = folder / f"adapter_{self._component_name}"
+        return adapter if adapter.is_dir() else folder / self._component_name
 
 
 def _is_due(step: int, every: int) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from jukebox_cli.main import main
-from jukebox_hf.hub import System
+from jukebox_hf.hub import System, load_training_facts
 from jukebox_hf.training.reports import read_log
 from tests.training.song_runs import (
     CODEC_MODEL,
@@ -288,3 +289,63 @@ def test_evaluating_what_is_not_there_says_so(songs: Path, codec: Path) -> None:
 def test_the_tiny_codec_is_what_the_settings_say(codec: Path) -> None:
     config = System.open(codec).vqvae_config()
     assert config.codebook_size == CODEC_MODEL["codebook_size"]
+
+
+def test_the_figures_of_training_come_out_again_by_their_commands(
+    songs: Path, codec: Path, codes: Path, tmp_path: Path
+) -> None:
+    trained = jukebox(
+        *("train", "prior", "--dataset", codes, "--model", codec, "-o", tmp_path / "run"),
+        *("--config", prior_config(tmp_path), "--level", 2),
+    )
+    assert trained.exit_code == 0, trained.output
+    for model, component, dataset in (
+        (codec, "vqvae", songs),
+        (tmp_path / "run" / "final", "prior_2", codes),
+    ):
+        facts = load_training_facts(model / component)
+        assert facts is not None
+        assert (facts.data[0].songs, facts.data[0].hours) == (4, pytest.approx(0.002))
+        assert {figure.dataset for figure in facts.figures} == {f"held-out songs of {dataset.name}"}
+        (command,) = {figure.command for figure in facts.figures}
+        words = [
+            {"MODEL": str(model), dataset.name: str(dataset)}.get(w, w) for w in command.split()
+        ]
+        measured = jukebox(*words[1:], "--json")
+        assert measured.exit_code == 0, measured.output
+        found = json.loads(measured.stdout)[component]
+        name = "bits_per_code" if component != "vqvae" else "level_0/spectral_convergence_db"
+        assert facts.figures[0].value == pytest.approx(found[name], abs=2e-4)
+
+
+def prior_config(folder: Path) -> Path:
+    path = folder / "prior.yaml"
+    settings = song_settings("prior", Path("unused"), Path("unused")).to_dict()
+    for name in ("output", "dataset"):
+        settings.pop(name)
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_an_evaluation_is_recorded_once_where_it_is_asked_for(
+    songs: Path, codec: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(codec, tmp_path / "model")
+    for _ in range(2):
+        result = jukebox("evaluate", model, "--dataset", songs, "--clip-seconds", 0.5, "--record")
+        assert result.exit_code == 0, result.output
+    assert f"Recorded in {model / 'vqvae' / 'training.json'}" in result.stderr
+    before, facts = (load_training_facts(folder / "vqvae") for folder in (codec, model))
+    assert before is not None
+    assert facts is not None
+    assert len(facts.figures) == 2 * len(before.figures)  # those of training stay
+    assert facts.figures[-1].dataset == songs.name
+    assert "--held-out" not in facts.figures[-1].command
+    assert facts.figures[-1].command.endswith("--items 256 --clip-seconds 0.5")
+    assert f"by {facts.figures[-1].command}" in jukebox("info", model).stdout
+
+
+def test_what_is_not_in_a_folder_cannot_be_recorded(songs: Path) -> None:
+    result = jukebox("evaluate", "nobody/nothing", "--dataset", songs, "--record")
+    assert result.exit_code == 1
+    assert "figures can be recorded only in a folder, and nobody/nothing is none" in result.stderr
