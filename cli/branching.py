@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from .generation_options import Output, carry_out, fit_plan, read_lyrics_option
+from .generation_options import Output, carry_out, fit_plan, open_model, read_lyrics_option
 
 if TYPE_CHECKING:
     from jukebox_hf.generation.continuing import Source
     from jukebox_hf.generation.session_work import Crew
     from jukebox_hf.generation.settings import Prompt
-
-
-def codes_need_model(source: Path, model: str | None) -> None:
-    """A codes file does not say where its model is: raise a usage error if it is not given."""
-    if source.is_file() and model is None:
-        raise click.UsageError(f"{source} is a codes file; give the model that made it as --model")
 
 
 def changes_of(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,14 +41,12 @@ def branch(
     With the folder of an unfinished one that was begun likewise, go on with that. `seed` and
     `to_level` hold where none are given.
     """
-    from jukebox_hf.hub.system import System
-
     output = Output.of(options, crew)
     earlier = source.session
     if earlier is not None:
         system = earlier.open_system(options["model"])
     else:
-        system = System.open(options["model"])
+        system = open_model(options["model"], quiet=output.quiet)
     session = output.session()
     settings = session.settings if session else None
     if settings is None and earlier is not None:

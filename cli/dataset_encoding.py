@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from .dataset_options import SHARD, launched_device, launched_shard
+from .generation_options import open_model
 from .options import DURATION, note, print_result
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def refuse_dataset_options(options: dict[str, Any]) -> None:
 def encode_songs(
     *,
     dataset: str,
-    model: str,
+    model: str | None,
     output: Path | None,
     levels: Sequence[int] | None,
     shard: tuple[int, int] | None,
@@ -94,11 +95,10 @@ def encode_songs(
 
     from jukebox_hf.data import encode_dataset, open_songs, stream_songs
     from jukebox_hf.generation.devices import resolve_device
-    from jukebox_hf.hub.system import System
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     target = resolve_device(launched_device() if device in ("auto", "cuda") else device)
-    system = System.open(model)
+    system = open_model(model, quiet=quiet)
     for text in system.notes:
         note(text, quiet=quiet)
     check_levels(levels, system.vqvae_config().num_levels)
@@ -120,7 +120,7 @@ def encode_songs(
             levels=levels,
             shard=number,
             num_shards=num_shards,
-            model=model,
+            model=system.source,
             progress=bar.encode,
         )
     except KeyboardInterrupt:

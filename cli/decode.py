@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .generation_options import BUILT_IN_MODEL, model_or_built_in
+from .generation_options import BUILT_IN_MODEL, open_model
 from .options import (
     clean_errors,
     device_option,
@@ -68,14 +68,11 @@ def decode(
     Any level can be decoded alone: hear what the codec keeps at each. Prints the paths of the audio
     files, one per take.
     """
-    model = model_or_built_in(model)
-
     import transformers.utils.logging as transformers_logging
 
     from jukebox_hf.audio import check_output_path, save_audio
     from jukebox_hf.codes import load_codes
     from jukebox_hf.generation.devices import resolve_device
-    from jukebox_hf.hub.system import System
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     codes = load_codes(codes_file)
@@ -84,7 +81,7 @@ def decode(
     for path in paths:
         check_output_path(path, overwrite=overwrite)
     target = resolve_device(device)
-    system = System.open(model)
+    system = open_model(model, quiet=quiet)
     for text in system.notes:
         note(text, quiet=quiet)
     codes.check_codec(system.vqvae_config())

@@ -10,7 +10,7 @@ import click
 
 from .dataset_encoding import encode_songs, encoding_options, refuse_dataset_options
 from .dataset_options import song_options
-from .generation_options import BUILT_IN_MODEL, model_or_built_in
+from .generation_options import BUILT_IN_MODEL, open_model
 from .options import (
     DURATION,
     LEVELS,
@@ -79,7 +79,7 @@ def encode(
                 "folder already is kept"
             )
         encode_songs(
-            model=model_or_built_in(model),
+            model=model,
             output=output,
             levels=levels,
             device=device,
@@ -94,7 +94,6 @@ def encode(
         raise click.UsageError("give an audio file, or --dataset DIR_OR_REPO")
     if end is not None and end <= start:
         raise click.UsageError(f"--end {end:g} must be after --start {start:g}")
-    model = model_or_built_in(model)
     output = output or Path(f"{audio.stem}.codes.safetensors")
 
     import transformers.utils.logging as transformers_logging
@@ -104,12 +103,11 @@ def encode(
     from jukebox_hf.codes import check_codes_path, save_codes
     from jukebox_hf.data.file_codes import check_part, encode_audio
     from jukebox_hf.generation.devices import resolve_device
-    from jukebox_hf.hub.system import System
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     check_codes_path(output, overwrite=overwrite)
     target = resolve_device(device)
-    system = System.open(model)
+    system = open_model(model, quiet=quiet)
     for text in system.notes:
         note(text, quiet=quiet)
     config = system.vqvae_config()

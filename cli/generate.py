@@ -15,7 +15,7 @@ from .generation_options import (
     fit_plan,
     help_main_process,
     label_options,
-    model_or_built_in,
+    open_model,
     read_lyrics_option,
     read_prompts,
     sampling_options,
@@ -80,19 +80,15 @@ def generate(model: str | None, **options: Any) -> None:
     and everything needed to go on after an interruption (`jukebox resume FOLDER`, or the same
     command again with -o FOLDER). Prints the paths of the audio files.
     """
-    model = model_or_built_in(model)
     launch_if_asked(options["num_processes"])
     crew = join_crew()
     if not crew.is_main:
         help_main_process({**options, "model": model}, crew)
         return
     prompts = make_prompts(options)
-
-    from jukebox_hf.hub.system import System
-
     output = Output.of(options, crew)
     session = output.session()
-    system = System.open(model)
+    system = open_model(model, quiet=output.quiet)
     plan = fit_plan(system, prompts, options, settings=session.settings if session else None)
     carry_out(system, plan, session, output)
 

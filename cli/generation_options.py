@@ -11,7 +11,6 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -184,21 +183,23 @@ def given_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in SAMPLING_NAMES if options.get(name)}
 
 
-def model_or_built_in(model: str | None) -> str:
-    """The model to use: the one given, else the one that comes with the package.
+def open_model(model: str | None, *, revision: str | None = None, quiet: bool = False) -> System:
+    """The model given, else the one that comes with the package; one line says that it is used.
 
     Raises `FileNotFoundError` where there is none.
     """
-    if model is not None:
-        return model
-    spec = find_spec("jukebox_hf")  # finds the package without importing it
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(folder) / "demo" / "jukebox.json").is_file():
-            return str(Path(folder) / "demo")
-    raise FileNotFoundError(
-        f"{BUILT_IN_MODEL} is missing in this version; give one with --model: a folder, or a "
-        "repository on the Hub such as openai/jukebox-1b-lyrics"
-    )
+    from jukebox_hf.hub.built_in import LARGER_MODEL
+    from jukebox_hf.hub.system import System
+
+    system = System.open(model, revision=revision)
+    if model is None:
+        name = system.manifest.name or "the model"
+        note(
+            f"Using {name}, the small demo that comes with the package; choose a larger model "
+            f"with --model, such as {LARGER_MODEL}.",
+            quiet=quiet,
+        )
+    return system
 
 
 def read_lyrics_option(value: str | None) -> str | TimedLyrics | None:

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import click
 
+from .generation_options import open_model
 from .options import clean_errors, json_option, note, print_result, quiet_option
 
 
 @click.command()
-@click.argument("model", metavar="REPO|DIR")
+@click.argument("model", metavar="[REPO|DIR]", required=False)
 @click.option("--revision", metavar="REVISION", show_default="main", help="Of a repository.")
 @json_option
 @quiet_option
 @clean_errors
-def info(model: str, revision: str | None, as_json: bool, quiet: bool) -> None:
+def info(model: str | None, revision: str | None, as_json: bool, quiet: bool) -> None:
     """Tell what a model is: its parts, what it can be asked for, its licence, the memory it needs.
 
-    Reads configs and the headers of weights; of a repository on the Hub these few kilobytes are all
-    that is fetched. Memory is what one take needs on a GPU: the largest prior beside the VQ-VAE.
+    Without a name, of the one that comes with the package. Reads configs and the headers of
+    weights; of a repository on the Hub these few kilobytes are all that is fetched. Memory is what
+    one take needs on a GPU: the largest prior beside the VQ-VAE.
     """
     from jukebox_hf.generation.devices import resolve_device
     from jukebox_hf.generation.fitting import memory_needs
     from jukebox_hf.generation.memory import available_memory
-    from jukebox_hf.hub import System
     from jukebox_hf.hub.card_text import size_words
     from jukebox_hf.hub.facts import describe
     from jukebox_hf.hub.info import info_lines, info_record
     from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 
-    facts = describe(System.open(model, revision=revision))
+    facts = describe(open_model(model, revision=revision, quiet=quiet))
     for text in facts.notes:
         note(f"Note: {text}", quiet=quiet)
     configs = [part.config for part in facts.components.values()]

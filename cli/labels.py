@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .generation_options import BUILT_IN_MODEL, open_model
 from .options import clean_errors, json_option, model_option, note, print_result, quiet_option
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("words", metavar="[search TEXT]", nargs=-1)
-@model_option(required=True)
+@model_option(default_text=BUILT_IN_MODEL)
 @click.option(
     "--level",
     type=click.IntRange(min=0),
@@ -25,37 +26,44 @@ if TYPE_CHECKING:
 @quiet_option
 @clean_errors
 def labels(
-    words: tuple[str, ...], model: str, level: int | None, as_json: bool, quiet: bool
+    words: tuple[str, ...], model: str | None, level: int | None, as_json: bool, quiet: bool
 ) -> None:
     """List the artists and genres that a model knows, or search them.
 
-    Prints one name per line, after `artist` or `genre` and a tab. A search finds names that contain
+    Prints one name per line, after `artist` or `genre` and a tab; after `alias`, another word for a
+    genre and, after one more tab, the genre that it is taken for. A search finds names that contain
     TEXT, whatever their case and accents, or else those that look like it. No weights are needed.
     """
     text = parse_search(words)
-
-    from jukebox_hf.hub.system import System
-
-    system = System.open(model)
+    system = open_model(model, quiet=quiet)
     for told in system.notes:
         note(f"Note: {told}", quiet=quiet)
     if not system.prior_levels:
-        raise ValueError(f"{model} has no prior, so it knows no artists and genres")
+        raise ValueError(f"{system.source} has no prior, so it knows no artists and genres")
     level = max(system.prior_levels) if level is None else level
     processor = system.processor(level)
     found = processor.search(text)
 
-    note(summary(processor, text, found, f"prior_{level} of {model}"), quiet=quiet)
+    aliases = processor.genre_aliases.search(text)
+
+    name = model or system.manifest.name or BUILT_IN_MODEL
+    note(summary(processor, text, found, f"prior_{level} of {name}"), quiet=quiet)
+    if aliases:
+        note("An alias is another word for a genre, or one near it: name, genre.", quiet=quiet)
     lines = [f"genre\t{printable(name)}" for name in found.genres]
     lines += [f"artist\t{printable(name)}" for name in found.artists]
+    lines += [
+        f"alias\t{printable(name)}\t{printable(alias.genre)}" for name, alias in aliases.items()
+    ]
     record = {
-        "model": model,
+        "model": system.source,
         "level": level,
         "dialect": processor.dialect,
         "search": text or None,
         "alike": found.alike,
         "genres": [{"name": name, "id": processor.genres[name]} for name in found.genres],
         "artists": [{"name": name, "id": processor.artists[name]} for name in found.artists],
+        "aliases": [{"name": name, **alias._asdict()} for name, alias in aliases.items()],
     }
     if lines or as_json:
         print_result("\n".join(lines), record, as_json=as_json)
@@ -88,7 +96,7 @@ def parse_search(words: tuple[str, ...]) -> str:
     if words[0] != "search" or not text:
         raise click.UsageError(
             f"expected nothing or `search TEXT`, got {' '.join(words)!r}; "
-            "try `jukebox labels search TEXT --model REPO_OR_DIR`"
+            "try `jukebox labels search TEXT`"
         )
     return text
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .branching import branch, changes_of, codes_need_model
+from .branching import branch, changes_of
 from .crew import crew_option, join_crew, launch_if_asked
 from .generation_options import (
     TAKES,
@@ -34,7 +34,7 @@ from .options import (
 )
 @label_options
 @seed_option
-@model_option(default_text="that of the session")
+@model_option(default_text="that of the session; for codes, the one that comes with the package")
 @device_option
 @step_options
 @sampling_options
@@ -54,7 +54,6 @@ def upsample(source: Path, numbers: tuple[int, ...] | None, **options: Any) -> N
     With the seed of the session, which is the default, they become what `generate` would have made
     of them at once. Prints the paths of the audio files.
     """
-    codes_need_model(source, options["model"])
     launch_if_asked(options["num_processes"])
     crew = join_crew()
     if not crew.is_main:

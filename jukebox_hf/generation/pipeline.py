@@ -28,7 +28,7 @@ from jukebox_hf.generation.devices import (
 from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
 from jukebox_hf.generation.run import Generation, WindowReport
 from jukebox_hf.generation.settings import PerLevel, Prompt, new_seed
-from jukebox_hf.hub.manifest import MANIFEST_NAME, OPENAI_LICENCE
+from jukebox_hf.hub.manifest import OPENAI_LICENCE
 from jukebox_hf.hub.pulling import copy_system
 from jukebox_hf.hub.sharing import Push, push_system
 from jukebox_hf.hub.system import System
@@ -179,7 +179,7 @@ class MusicRun:
 class JukeboxPipeline:
     """All levels of a model, from words to audio.
 
-    >>> pipeline = JukeboxPipeline.from_pretrained("some/model")  # doctest: +SKIP
+    >>> pipeline = JukeboxPipeline.from_pretrained()  # the built-in model; # doctest: +SKIP
     >>> music = pipeline.generate(genre="rock", lyrics="La la la", seconds=20)  # doctest: +SKIP
     >>> music.save("my_song")  # doctest: +SKIP
     """
@@ -215,7 +215,7 @@ class JukeboxPipeline:
 
         Args:
             model: a folder, or a repository on the Hub, that holds a whole model; None: the one
-                that comes with the package.
+                that comes with the package, small enough for a laptop and no network.
             revision: commit, tag or branch of a repository.
             device: "auto", "cpu", "cuda", "mps" or a torch device.
             precision: of the priors: "float32", "float16", "bfloat16", or "int8" and "int4", which
@@ -229,7 +229,7 @@ class JukeboxPipeline:
             ValueError: if it is not a model, or the device is not there.
         """
         system = System.open(
-            built_in_model() if model is None else model,
+            model,
             revision=revision,
             local_files_only=local_files_only,
             cache_dir=cache_dir,
@@ -334,17 +334,6 @@ class JukeboxPipeline:
             codes_only=codes_only,
         )
         return MusicRun(self, plan)
-
-
-def built_in_model() -> Path:
-    """The folder of the model that comes with the package; `FileNotFoundError` if it has none."""
-    folder = Path(__file__).resolve().parent.parent / "demo"
-    if not (folder / MANIFEST_NAME).is_file():
-        raise FileNotFoundError(
-            "this version comes without a model; name one: a folder, or a repository on the Hub "
-            "such as openai/jukebox-1b-lyrics"
-        )
-    return folder
 
 
 def take_file_name(number: int, prompt: Prompt, seed: int) -> str:

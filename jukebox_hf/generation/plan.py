@@ -308,6 +308,7 @@ class _Fitter:
         self.notes = notes
         self.codec = system.vqvae_config()
         self.defaults = system.manifest.generation
+        self.model_notes = system.manifest.notes
         self.configs = {level: system.prior_config(level) for level in levels}
         self.processors = {level: system.processor(level) for level in levels}
         self.rate = self.codec.sampling_rate
@@ -330,6 +331,9 @@ class _Fitter:
         except (ValueError, OSError) as error:
             raise type(error)(f"take {number}: {error}") from error
         self._note_labels(labels)
+        for name, text in self.model_notes.items():
+            if getattr(prompt, name):
+                self.notes.append(text)
         if prompt.lyrics and not any(p.reads_lyrics for p in self.processors.values()):
             self.notes.append("this model does not read lyrics; they are left out")
         return TakePlan(number, prompt, *measures, labels, primer_audio)

@@ -44,6 +44,7 @@ from jukebox_hf.generation.session_record import (
 from jukebox_hf.generation.session_work import Crew, SessionWork
 from jukebox_hf.generation.settings import GenerationSettings, Prompt
 from jukebox_hf.generation.windows import Run
+from jukebox_hf.hub.built_in import BUILT_IN
 from jukebox_hf.hub.system import System
 
 
@@ -212,16 +213,26 @@ class Session:
         """
         record = self.record["model"]
         source = record["source"]
-        at_hand = model is not None or Path(source).exists()
-        system = System.open(model or source, revision=None if at_hand else record["revision"])
+        if source == BUILT_IN:
+            system = System.open(model)
+        else:
+            at_hand = model is not None or Path(source).exists()
+            system = System.open(model or source, revision=None if at_hand else record["revision"])
         found = model_record(system, list(record["components"]))
         for name, entry in record["components"].items():
             if found["components"][name] != entry:
                 raise ValueError(
                     f"{self.folder} was begun with another {name} than {system.source} has now; "
-                    "give the model that it was begun with as --model"
+                    f"give the model that it was begun with as --model{self._built_in_hint()}"
                 )
         return system
+
+    def _built_in_hint(self) -> str:
+        """Where the model is that another version of the package came with."""
+        version = self.record["versions"].get("jukebox-hf")
+        if self.record["model"]["source"] != BUILT_IN or version is None:
+            return ""
+        return f", or install jukebox-hf {version}, which came with it"
 
     def restore_plan(self, system: System) -> Plan:
         """The plan that it was begun with.

@@ -17,6 +17,7 @@ import numpy as np
 
 from jukebox_hf.generation.plan import Measures, Plan, TakePlan
 from jukebox_hf.generation.run import WindowReport
+from jukebox_hf.hub.built_in import BUILT_IN
 from jukebox_hf.hub.system import System
 from jukebox_hf.labels import ResolvedLabels
 
@@ -26,10 +27,14 @@ BLOCK_BYTES = 4096
 
 
 def model_record(system: System, names: list[str]) -> dict[str, Any]:
-    """What a session says about its model: where it is, and what tells it from others."""
+    """What a session says about its model: where it is, and what tells it from others.
+
+    The model that comes with the package is there wherever the package is, so no folder is named.
+    """
     local = Path(system.source).expanduser()
+    place = str(local.resolve()) if local.exists() else system.source
     return {
-        "source": str(local.resolve()) if local.exists() else system.source,
+        "source": BUILT_IN if system.is_built_in else place,
         "revision": system.location.revision,
         "name": system.manifest.name,
         "licence": system.licence,

@@ -1,5 +1,6 @@
 """Models on disk and on the Hub: their layout, and what brings older checkpoints into it."""
 
+from jukebox_hf.hub.built_in import built_in_model
 from jukebox_hf.hub.conversion import Conversion, convert
 from jukebox_hf.hub.manifest import (
     OPENAI_LICENCE,
@@ -34,6 +35,7 @@ __all__ = [
     "System",
     "TrainingData",
     "TrainingFacts",
+    "built_in_model",
     "convert",
     "copy_system",
     "load_manifest",

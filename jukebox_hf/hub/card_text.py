@@ -17,7 +17,7 @@ from jukebox_hf.hub.training_facts import TrainingFacts
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 
-DEMO_NAME = "demo"  # in the manifest of the model that comes with the package
+DEMO_NAME = "demo-22k"  # in the manifest of the model that comes with the package
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 NONCOMMERCIAL = (
     "These weights are, or derive from, those that OpenAI released in 2020 under its Noncommercial "
@@ -66,9 +66,9 @@ def system_text(facts: SystemFacts, repo_id: str, *, in_subfolder: bool = True) 
         **_examples(facts),
         "components": [_row(part) for part in parts],
         "details": _system_details(facts),
-        "limitations": _limitations(facts.top),
+        "limitations": [*map(prose, facts.model_notes.values()), *_limitations(facts.top)],
     }
-    kind = DEMO_NAME if facts.name == DEMO_NAME else "system"
+    kind = "demo" if facts.name == DEMO_NAME else "system"
     if adapted and all(part.repo_id is not None for part in parts):
         kind = "adapter"
         part = adapted[-1]

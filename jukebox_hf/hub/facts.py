@@ -4,7 +4,7 @@ A `System` goes in, `SystemFacts` come out. Model cards and `jukebox info` are m
 is not known is `None` or empty, never made up.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,7 @@ class SystemFacts:
         components: by name, the VQ-VAE first, then the priors from the finest.
         generation: sampling defaults.
         notes: what could not be found out.
+        model_notes: what the manifest says that the model makes of artist, genre and lyrics.
     """
 
     source: str
@@ -112,6 +113,7 @@ class SystemFacts:
     components: dict[str, ComponentFacts]
     generation: dict[str, Any]
     notes: tuple[str, ...] = ()
+    model_notes: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_noncommercial(self) -> bool:
@@ -151,6 +153,7 @@ def describe(system: System) -> SystemFacts:
         components=components,
         generation=system.manifest.generation,
         notes=tuple(notes),
+        model_notes=system.manifest.notes,
     )
 
 

@@ -21,6 +21,7 @@ def info_record(facts: SystemFacts) -> dict[str, Any]:
         "noncommercial": facts.is_noncommercial,
         "sampling_rate": None if codec is None else codec.sampling_rate,
         "generation": facts.generation,
+        "model_notes": facts.model_notes,
         "components": {name: _component(part) for name, part in facts.components.items()},
         "notes": list(facts.notes),
     }
@@ -81,6 +82,7 @@ def info_lines(facts: SystemFacts) -> list[str]:
     if facts.codec is not None:
         lines.append(f"  audio      {facts.codec.sampling_rate:,} Hz, mono")
     lines += _top_lines(facts.top)
+    lines += [f"  note       {text}" for text in facts.model_notes.values()]
     for name, part in facts.components.items():
         lines.append(f"  {name:<10} {_describe(part)}")
         if part.adapter is not None:

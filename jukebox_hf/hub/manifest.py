@@ -25,6 +25,7 @@ OPENAI_LICENCE = "openai-noncommercial"
 COMPONENT = re.compile(r"vqvae|prior_[0-9]")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 TEXT_LIMIT = 200
+NOTED = ("artist", "genre", "lyrics")  # what of a prompt a model can have remarks on
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Manifest:
         licence: an SPDX identifier, or "openai-noncommercial"; `None` if unknown.
         adapters: to be applied to the priors when they are loaded.
         name: what to call the model.
+        notes: what the model makes of "artist", "genre" or "lyrics" that it is given, by name; said
+            to whoever gives them. One line each.
         format_version: of the file.
     """
 
@@ -69,6 +72,7 @@ class Manifest:
     licence: str | None = None
     adapters: list[AdapterReference] = field(default_factory=list)
     name: str | None = None
+    notes: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,6 +85,7 @@ class Manifest:
                 name: _without_none(reference) for name, reference in self.components.items()
             },
             "generation": self.generation or None,
+            "notes": self.notes or None,
             "adapters": [_without_none(adapter) for adapter in self.adapters] or None,
         }
         return {key: value for key, value in content.items() if value is not None}
@@ -103,11 +108,8 @@ class Manifest:
             raise ValueError(
                 f"{source}: expected format_version {FORMAT_VERSION}, found {version!r}"
             )
-        refuse_unknown(
-            content,
-            ("format_version", "name", "licence", "components", "generation", "adapters"),
-            source,
-        )
+        known = ("format_version", "name", "licence", "components", "generation", "notes")
+        refuse_unknown(content, (*known, "adapters"), source)
         components = {}
         for name, reference in _object(content.get("components"), f"{source}, components").items():
             _check_component_name(name, source)
@@ -126,6 +128,7 @@ class Manifest:
             licence=_text(content.get("licence"), f"{source}, licence"),
             adapters=[_adapter(adapter, components, source) for adapter in adapters],
             name=_text(content.get("name"), f"{source}, name"),
+            notes=_notes(content.get("notes", {}), f"{source}, notes"),
         )
 
 
@@ -246,6 +249,18 @@ def _text(value: Any, source: str) -> str | None:
             f"{source}: expected text of at most {TEXT_LIMIT} characters, found {value!r:.80}"
         )
     return value
+
+
+def _notes(content: Any, source: str) -> dict[str, str]:
+    notes = {}
+    content = _object(content, source)
+    refuse_unknown(content, NOTED, source)
+    for name, value in content.items():
+        text = _text(value, f"{source}, {name}")
+        if text is None or not text.isprintable() or not text.strip():
+            raise ValueError(f"{source}, {name}: expected one line of text, found {value!r:.80}")
+        notes[name] = text
+    return notes
 
 
 def _check_component_name(name: str, source: str) -> None:

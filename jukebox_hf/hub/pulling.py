@@ -155,6 +155,7 @@ def copy_system(
             licence=system.licence,
             adapters=adapters,
             name=system.manifest.name,
+            notes=system.manifest.notes,
         )
         save_manifest(temporary, manifest)
     return Path(folder)

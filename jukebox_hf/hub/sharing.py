@@ -353,6 +353,7 @@ def _merged_manifest(source: _Source, remote: System | None) -> Manifest:
             licence=licence,
             adapters=list(source.adapters),
             name=local.name,
+            notes=local.notes,
         )
     kept = remote.manifest
     wanted = {name: source.references[name] for name in source.wanted}
@@ -365,6 +366,7 @@ def _merged_manifest(source: _Source, remote: System | None) -> Manifest:
         licence=licence if licence == OPENAI_LICENCE else remote.licence or licence,
         adapters=adapters,
         name=kept.name or local.name,
+        notes={**local.notes, **kept.notes},
     )
 
 
@@ -408,6 +410,7 @@ def _merged_facts(
         licence=manifest.licence,
         components=components,
         generation=manifest.generation,
+        model_notes=manifest.notes,
     )
 
 

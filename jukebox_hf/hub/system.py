@@ -13,6 +13,7 @@ import torch
 
 from jukebox_hf.hub.adapters import check_weights_fit, merge_adapter, read_adapter
 from jukebox_hf.hub.architecture import check_levels
+from jukebox_hf.hub.built_in import built_in_model, is_built_in
 from jukebox_hf.hub.convert_openai import find_files
 from jukebox_hf.hub.folders import read_json
 from jukebox_hf.hub.licences import stated_licence
@@ -72,7 +73,7 @@ class System:
     @classmethod
     def open(
         cls,
-        path_or_repo: str | os.PathLike[str],
+        path_or_repo: str | os.PathLike[str] | None = None,
         *,
         revision: str | None = None,
         local_files_only: bool = False,
@@ -83,7 +84,7 @@ class System:
         Args:
             path_or_repo: a folder, or a repository on the Hub. It holds a whole model, one bare
                 component, or a model in the layout of the former transformers port, which is
-                converted once into the local cache.
+                converted once into the local cache. None: the model that comes with the package.
             revision: commit, tag or branch of a repository.
             local_files_only: ask nothing of the Hub.
             cache_dir: instead of huggingface_hub's own cache.
@@ -94,6 +95,8 @@ class System:
             OSError: if the Hub refuses.
         """
         cache = Path(cache_dir) if cache_dir is not None else None
+        if path_or_repo is None:
+            path_or_repo = built_in_model()
         location = open_location(
             path_or_repo, revision=revision, local_files_only=local_files_only, cache_dir=cache
         )
@@ -113,6 +116,11 @@ class System:
         return f"System({self.source!r}: {', '.join(self.manifest.components)})"
 
     # --- what there is ---
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it is the model that comes with the package."""
+        return isinstance(self.location, LocalFolder) and is_built_in(self.location.root)
 
     @property
     def prior_levels(self) -> tuple[int, ...]:

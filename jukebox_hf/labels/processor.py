@@ -29,6 +29,7 @@ from jukebox_hf.labels.checks import (
     require_text,
     require_total,
 )
+from jukebox_hf.labels.genre_aliases import GenreAliases
 from jukebox_hf.labels.lyrics import LyricAlphabet
 from jukebox_hf.labels.storage import read_processor_files, write_processor_files
 from jukebox_hf.labels.tensors import (
@@ -69,6 +70,7 @@ class JukeboxProcessor(ProcessorMixin):
     Args:
         artists, genres: table row by name; none of either: the prior has no labels. Row 0 is meant
             for names that the prior does not know.
+        genre_aliases: other words for these genres; see `jukebox_hf.labels.genre_aliases`.
         dialect: how names are spelt, "v2" or "v3"; see `jukebox_hf.labels.vocabularies`.
         genre_slots: most genre words of one piece. A v3 genre is one.
         lyric_characters: every symbol that can be sung, the first of which has id 1; empty: the
@@ -88,6 +90,7 @@ class JukeboxProcessor(ProcessorMixin):
         *,
         artists: Mapping[str, int] | None = None,
         genres: Mapping[str, int] | None = None,
+        genre_aliases: Mapping[str, Any] | None = None,
         dialect: Dialect = "v3",
         genre_slots: int = 1,
         lyric_characters: str = "",
@@ -115,6 +118,7 @@ class JukeboxProcessor(ProcessorMixin):
         require_lyrics(lyric_characters, lyric_length)
         self.artists = Vocabulary(artists or {}, dialect=dialect, kind="artist")
         self.genres = Vocabulary(genres or {}, dialect=dialect, kind="genre")
+        self.genre_aliases = GenreAliases(genre_aliases, self.genres)
         if bool(self.artists) != bool(self.genres):
             raise ValueError(
                 "a prior has both artists and genres or neither, "
@@ -184,8 +188,9 @@ class JukeboxProcessor(ProcessorMixin):
     ) -> ResolvedLabels:
         """Look up what a piece is, in words that a user gave.
 
-        `None` or an empty name is `unknown`, without a note. A prior without labels or lyrics
-        leaves out what it does not take: see `has_labels` and `reads_lyrics`.
+        `None` or an empty name is `unknown`, without a note. A genre that the prior does not know
+        is looked for among its `genre_aliases`; what it is taken for is a note. A prior without
+        labels or lyrics leaves out what it does not take: see `has_labels` and `reads_lyrics`.
 
         Raises:
             ValueError: for more genre words than the prior has slots.
@@ -200,10 +205,12 @@ class JukeboxProcessor(ProcessorMixin):
             artist_key = normalise_name(artist or "", self.dialect)
             artist_id, note = self.artists.look_up(artist_key, artist or "")
             notes.append(note)
-            words = genre_keys(genre or "", self.dialect)
-            self._check_genre_slots(genre or "", words)
+            genre, note = self._known_genre(genre or "")
+            notes.append(note)
+            words = genre_keys(genre, self.dialect)
+            self._check_genre_slots(genre, words)
             for key in words:
-                genre_id, note = self.genres.look_up(key, key if len(words) > 1 else genre or "")
+                genre_id, note = self.genres.look_up(key, key if len(words) > 1 else genre)
                 genre_ids.append(genre_id)
                 notes.append(note)
         text, seconds = "", None
@@ -222,6 +229,19 @@ class JukeboxProcessor(ProcessorMixin):
             lyric_text=text,
             lyric_seconds=seconds,
             notes=tuple(note for note in notes if note is not None),
+        )
+
+    def _known_genre(self, genre: str) -> tuple[str, str | None]:
+        """The genre to look up: the given one, or the one that an alias leads to, with a note."""
+        if all(key in self.genres for key in genre_keys(genre, self.dialect)):
+            return genre, None
+        alias = self.genre_aliases.find(genre)
+        if alias is None:
+            return genre, None
+        if alias.is_same:
+            return alias.genre, f"genre {genre!r:.80} is {alias.genre!r} to this model"
+        return alias.genre, (
+            f"{genre!r:.80} is not a genre of this model; using {alias.genre!r}, the nearest"
         )
 
     def search(self, text: str) -> FoundNames:
@@ -402,10 +422,11 @@ class JukeboxProcessor(ProcessorMixin):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, JukeboxProcessor):
             return NotImplemented
-        return (self.to_dict(), self.artists, self.genres) == (
+        return (self.to_dict(), self.artists, self.genres, self.genre_aliases) == (
             other.to_dict(),
             other.artists,
             other.genres,
+            other.genre_aliases,
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -429,7 +450,8 @@ class JukeboxProcessor(ProcessorMixin):
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         names = {"artists": self.artists, "genres": self.genres}
-        written = write_processor_files(folder, self.to_dict(), names)
+        aliases = self.genre_aliases.to_dict()
+        written = write_processor_files(folder, self.to_dict(), names, aliases)
         if push_to_hub:
             self.push_to_hub(kwargs.pop("repo_id", folder.name), **kwargs)
         return written

@@ -19,18 +19,24 @@ from jukebox_hf.files import write_atomically
 
 CONFIG_FILE = "processor_config.json"
 VOCABULARY_FILE = "vocabulary.json"
+ALIASES = "genre_aliases"  # in it, if there are any
 FORMAT_VERSION = 1
 LARGEST_FILE_BYTES = 64 * 2**20  # the released names take 0.3 MB
 
 
 def write_processor_files(
-    folder: Path, settings: Mapping[str, Any], vocabulary: Mapping[str, Mapping[str, int]]
+    folder: Path,
+    settings: Mapping[str, Any],
+    vocabulary: Mapping[str, Mapping[str, int]],
+    aliases: Mapping[str, Any],
 ) -> list[str]:
     """Write both files into a folder, each whole or not at all; return their paths."""
-    by_id = {
+    by_id: dict[str, Any] = {
         kind: dict(sorted(ids.items(), key=lambda entry: (entry[1], entry[0])))
         for kind, ids in vocabulary.items()
     }
+    if aliases:
+        by_id[ALIASES] = aliases
     config = {"processor_class": "JukeboxProcessor", "format_version": FORMAT_VERSION, **settings}
     for name, content in ((VOCABULARY_FILE, by_id), (CONFIG_FILE, config)):
         data = (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
@@ -46,6 +52,8 @@ def read_processor_files(
     source: str | os.PathLike[str], setting_names: Iterable[str], **hub: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings and the vocabulary of a processor in a folder or a repository.
+
+    The vocabulary has `artists` and `genres`, and maybe `genre_aliases`, which are not looked at.
 
     Args:
         source: a folder or a repository id.
@@ -72,8 +80,9 @@ def read_processor_files(
     settings.pop("processor_class", None)
     _require_keys(settings, setting_names, config_path)
     vocabulary = _read_json_object(vocabulary_path)
-    _require_keys(vocabulary, ("artists", "genres"), vocabulary_path)
-    for kind, ids in vocabulary.items():
+    _require_keys({ALIASES: {}, **vocabulary}, ("artists", "genres", ALIASES), vocabulary_path)
+    for kind in ("artists", "genres"):
+        ids = vocabulary[kind]
         if not isinstance(ids, dict):
             raise ValueError(f"{vocabulary_path}: {kind} must map names to ids, got {ids!r:.80}")
     return settings, vocabulary

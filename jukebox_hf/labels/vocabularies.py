@@ -176,11 +176,9 @@ class Vocabulary(Mapping[str, int]):
         """
         key = normalise_name(text, self.dialect)
         if key not in self._closest:
-            folded = _fold(text[:200])
+            folded = fold(text[:200])
             alike = difflib.get_close_matches(folded, self._folded, n=8, cutoff=0.6)
-            ranked = [
-                name for fold in alike for name in self._folded[fold]
-            ]  # equal ones come first
+            ranked = [name for key in alike for name in self._folded[key]]  # equal ones come first
             self._closest[key] = tuple(dict.fromkeys([*ranked, *self.search(text)]))[:8]
         return self._closest[key][:limit]
 
@@ -189,17 +187,21 @@ class Vocabulary(Mapping[str, int]):
 
         An empty text finds every name that can be asked for, in alphabetical order.
         """
-        folded = _fold(text)
+        folded = fold(text)
         if not folded:
             everything = (name for names in self._folded.values() for name in names)
             return tuple(sorted(everything)) if not text.strip() else ()
-        found = [name for fold, names in self._folded.items() if folded in fold for name in names]
+        found = [name for key, names in self._folded.items() if folded in key for name in names]
         return tuple(sorted(found, key=lambda name: (len(name), name)))
 
     def search_genre(self, text: str) -> tuple[str, ...]:
         """As `search`; in v2, whose genres are words, also the words of a longer text."""
         words = genre_keys(text, self.dialect)
         return self.search(text) or tuple(dict.fromkeys(word for word in words if word in self))
+
+    def named_like(self, key: str) -> tuple[str, ...]:
+        """The names that can be asked for of which `fold` makes this."""
+        return tuple(self._folded.get(key, ()))
 
     @property
     def _folded(self) -> dict[str, list[str]]:
@@ -208,7 +210,7 @@ class Vocabulary(Mapping[str, int]):
             self._names_by_folded = {}
             for name in self._ids:
                 if name and normalise_name(name, self.dialect) == name:
-                    self._names_by_folded.setdefault(_fold(name), []).append(name)
+                    self._names_by_folded.setdefault(fold(name), []).append(name)
         return self._names_by_folded
 
     def add(self, names: Sequence[str], *, first_id: int = 0) -> list[int]:
@@ -234,7 +236,7 @@ def _shown(value: object) -> str:
     return "a far larger number" if huge else f"{value!r:.80}"
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
     """Lower-case ASCII letters and digits in words: what a name looks like at a glance."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # Unidecode on lone surrogates

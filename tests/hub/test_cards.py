@@ -50,7 +50,7 @@ def metadata(card: NewCard) -> dict[str, Any]:
 
 
 def test_every_kind_of_card_is_one_that_the_hub_understands(model: Path, tmp_path: Path) -> None:
-    demo = tiny_system(tmp_path / "demo", name="demo")
+    demo = tiny_system(tmp_path / "demo", name="demo-22k")
     adapter = AdapterFacts(4, 8, "me/base", None)
     cards = {
         "system": card_of(model),

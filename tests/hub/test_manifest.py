@@ -1,6 +1,7 @@
 """`jukebox.json`: what is written comes back, and what could do harm is refused."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ FULL = Manifest(
     licence="CC-BY-4.0",
     adapters=[AdapterReference(component="prior_2", subfolder="adapter")],
     name="Ünïque",
+    notes={"lyrics": "lyrics are hummed", "artist": "there is one artist"},
 )
 
 
@@ -51,6 +53,24 @@ def test_what_is_empty_is_left_out(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "jukebox.json").read_text())
     assert content == {"format_version": 1, "components": {"vqvae": {"subfolder": "vqvae"}}}
     assert load_manifest(tmp_path) == manifest
+
+
+@pytest.mark.parametrize(
+    ("notes", "message"),
+    [
+        ("lyrics", "notes: expected an object"),
+        ({"lyric": "x"}, "unknown setting 'lyric'. Did you mean 'lyrics'"),
+        ({"lyrics": None}, "notes, lyrics: expected one line of text, found None"),
+        ({"lyrics": "a\x1b[2J"}, "notes, lyrics: expected one line of text"),
+        ({"lyrics": "a\nb"}, "notes, lyrics: expected one line of text"),
+        ({"lyrics": " "}, "notes, lyrics: expected one line of text"),
+        ({"genre": "x" * 201}, "notes, genre: expected text of at most 200 characters"),
+    ],
+)
+def test_notes_are_lines_of_text_on_known_things(tmp_path: Path, notes: Any, message: str) -> None:
+    write(tmp_path, {**FULL.to_dict(), "notes": notes})
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_manifest(tmp_path)
 
 
 def test_nothing_invalid_is_written(tmp_path: Path) -> None:
