@@ -359,6 +359,18 @@ def test_front_door_lists_what_it_imports() -> None:
     for name in listed:
         assert hasattr(jukebox_hf, name)
     assert len(listed) == len(set(listed))
+    assert set(listed) <= set(dir(jukebox_hf))
+
+
+def test_training_and_data_are_imported_only_when_they_are_asked_for() -> None:
+    code = (
+        "import sys, jukebox_hf; "
+        "print([name for name in ('training', 'data') if f'jukebox_hf.{name}' in sys.modules]); "
+        "from jukebox_hf import JukeboxTrainer, TrainingSettings; "
+        "from jukebox_hf import encode_dataset, open_codes, open_songs"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
 
 
 def test_nothing_installs_as_cli(tmp_path: Path) -> None:
