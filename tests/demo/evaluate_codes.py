@@ -12,7 +12,7 @@ the place in the training codes that agrees with most codes of each; beside it s
 number for windows of held-out songs, which cannot be copied. Takes well above those quote.
 
 `--codes` is a folder that `jukebox encode` wrote of a dataset. The songs held out are those that
-training holds out with the same `--validation-fraction` and `--split-seed`.
+training holds out with the same `--validation-fraction` and `--split-seed`, or in the run `--run`.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from tests.demo.code_statistics import (
     perplexity,
 )
 from tests.demo.packages import note
+from tests.demo.song_choice import add_split_options, split_of
 
 
 def codes_of(songs: CodeSongs, level: int) -> list[Codes]:
@@ -130,8 +131,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("what", choices=("entropy", "similarity"))
     parser.add_argument("--codes", required=True, help="dataset of codes, training and held out")
-    parser.add_argument("--validation-fraction", type=float, default=0.05)
-    parser.add_argument("--split-seed", type=int, default=0, help="the training's --seed")
+    add_split_options(parser)
     parser.add_argument("--level", type=int, help="default: every level; similarity: the top")
     parser.add_argument("--takes", type=Path, nargs="+", default=[], help="files of codes")
     parser.add_argument("--window-seconds", type=float, default=2.0)
@@ -143,7 +143,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def evaluate(given: argparse.Namespace) -> list[dict[str, Any]]:
     """The records asked for."""
     songs = open_codes(given.codes)
-    train, held_out = songs.split(given.validation_fraction, given.split_seed)
+    train, held_out = songs.split(*split_of(given))
     if not held_out.songs:
         raise ValueError("no song is held out; choose a larger --validation-fraction")
     note(f"{len(train)} songs to count, {len(held_out)} held out")

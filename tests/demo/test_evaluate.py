@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from jukebox_hf import JukeboxVQVAE, save_codes
+from jukebox_hf import JukeboxVQVAE, TrainingSettings, save_codes
 from jukebox_hf.audio import save_audio
 from jukebox_hf.codes import Codes
 from jukebox_hf.data import encode_dataset, open_codes, open_songs
+from jukebox_hf.training.song_split import open_split
 from tests.demo import evaluate_codec, evaluate_codes
 from tests.demo.evaluate_codec import log_mel_distance, mel_filters, si_sdr
+from tests.demo.figures import load_figures
 from tests.tiny import SAMPLING_RATE, tiny_vqvae
 
 SECONDS = 3
@@ -83,14 +85,44 @@ def test_codec_metrics_of_every_level(
     codec.save_pretrained(tmp_path / "codec")
     arguments = ["--model", str(tmp_path / "codec"), "--dataset", str(music), "--seconds", "2"]
     assert evaluate_codec.main([*arguments, "--validation-fraction", "0", "--json"]) == 0
-    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    report = json.loads(capsys.readouterr().out)
+    records = report["records"]["levels"]
     assert [record["hop_length"] for record in records] == [8, 32, 128]
     for record in records:
-        assert record["clips"] == 4
+        assert len(record["clips"]) == 4
         assert record["si_sdr_db"] < 10  # random weights rebuild nothing
         assert 2 < record["perplexity"] <= codec.config.codebook_size
-    assert evaluate_codec.main([*arguments, "--validation-fraction", "0.25"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    figures = tmp_path / "out" / "codec.json"
+    arguments += ["--validation-fraction", "0.25", "--figures", str(figures)]
+    assert evaluate_codec.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "| 128 |" in printed
+    assert "-8.3" in printed
+    found = load_figures(figures)
+    assert [figure.name for figure in found][:2] == [
+        "Spectral convergence, level 0 (dB)",
+        "SI-SDR, level 0 (dB)",
+    ]
+    assert found[0].dataset == "1 held-out songs, 2 s from the middle of each"
+    assert str(tmp_path) not in found[0].command
+
+
+def test_the_songs_held_out_are_those_of_the_run(
+    codec: JukeboxVQVAE, music: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codec.save_pretrained(tmp_path / "codec")
+    settings = TrainingSettings(task="vqvae", dataset=str(music), validation_fraction=0.5, seed=3)
+    (tmp_path / "run").mkdir()
+    settings.save(tmp_path / "run" / "settings.yaml")
+    arguments = ["--model", str(tmp_path / "codec"), "--dataset", str(music), "--json"]
+    arguments += ["--run", str(tmp_path / "run"), "--seconds", "1"]
+    assert evaluate_codec.main(arguments) == 0
+    levels = json.loads(capsys.readouterr().out)["records"]["levels"]
+    split = open_split(settings, min_seconds=0, allow_codes=False)
+    assert split.validation is not None
+    assert [clip["song"] for clip in levels[0]["clips"]] == [song.name for song in split.validation]
+    assert evaluate_codec.main([*arguments, "--split-seed", "4"]) == 1
+    assert "held songs out with the seed 3, not 4" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_codec_is_explained(
