@@ -207,7 +207,8 @@ def run(settings: TrainingSettings, options: dict[str, Any], arguments: list[str
         return
     result = trainer.train()
     if reports_result():
-        _print_result(settings, result.steps, result.interrupted, options)
+        skipped = [song._asdict() for song in result.skipped]
+        _print_result(settings, result.steps, result.interrupted, skipped, options)
 
 
 def _finish_launched(settings: TrainingSettings, code: int, options: dict[str, Any]) -> None:
@@ -219,11 +220,15 @@ def _finish_launched(settings: TrainingSettings, code: int, options: dict[str, A
             f"training failed in one of the processes (exit code {code}); what it said is above"
         )
     end = read_log(Path(settings.output or ""), "end")[-1]  # every run that ends writes it
-    _print_result(settings, end["step"], end["interrupted"], options)
+    _print_result(settings, end["step"], end["interrupted"], end["skipped"], options)
 
 
 def _print_result(
-    settings: TrainingSettings, steps: int, interrupted: bool, options: dict[str, Any]
+    settings: TrainingSettings,
+    steps: int,
+    interrupted: bool,
+    skipped: list[dict[str, str]],
+    options: dict[str, Any],
 ) -> None:
     output = Path(settings.output or "")
     if interrupted:
@@ -231,7 +236,13 @@ def _print_result(
         note(f"Interrupted after step {steps}. Go on with: {command} -o {output} --resume")
         raise click.exceptions.Exit(130)
     final = output / "final"
-    record = {"output": output, "final": final, "best": output / "best", "steps": steps}
+    record = {
+        "output": output,
+        "final": final,
+        "best": output / "best",
+        "steps": steps,
+        "skipped": skipped,
+    }
     print_result(final, record, as_json=options["as_json"])
 
 

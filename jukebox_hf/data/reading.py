@@ -66,7 +66,7 @@ class SongReader:
             except (OSError, ValueError) as error:
                 reason = f"{self._songs[pick.window.song].name}: {reason_to_skip(error)}"
                 if not self._damaged[pick.window.song]:
-                    logger.warning("%s; other music takes its place", reason)
+                    logger.info("%s; other music takes its place", reason)
                 self._damaged[pick.window.song] = True
         raise ValueError(f"hardly any song can be read, the last one was {reason}")
 

@@ -12,7 +12,7 @@ from jukebox_hf.training.batches import derived_seed
 from jukebox_hf.training.changes import change_config
 from jukebox_hf.training.export import SystemExport
 from jukebox_hf.training.settings import TrainingSettings
-from jukebox_hf.training.song_split import SongSplit, open_split, skipped_note, song_notes
+from jukebox_hf.training.song_split import SongSplit, each_once, open_split, song_notes
 from jukebox_hf.training.tasks import CodecTask
 from jukebox_hf.vqvae import JukeboxVQVAE, JukeboxVQVAEConfig
 from jukebox_hf.vqvae.losses import STFT
@@ -56,14 +56,15 @@ def build_codec(
     validation = None
     if split.validation is not None:
         validation = _clips(split.validation, config, settings, augment=False)
+    unreadable_too = tuple if validation is None else validation.unreadable
     task = CodecTask(codec, settings, processes=accelerator.num_processes)
     return RunParts(
         task,
         train,
         validation,
         SystemExport("vqvae", config, task.save, base=None),
-        notes=song_notes(split, len(train), len(validation or ())),
-        finish=lambda: skipped_note(train.unreadable()),
+        notes=song_notes(split, split.skipped, len(train), len(validation or ())),
+        skipped=lambda: each_once(split.skipped, train.unreadable(), unreadable_too()),
         data_fingerprint=split.fingerprint(),
         learnt_from=split.learnt_from(),
     )

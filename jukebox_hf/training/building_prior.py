@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from jukebox_hf.data import AudioPriorDataset, CodeDataset, CodeSongs, Song
+from jukebox_hf.data import AudioPriorDataset, CodeDataset, CodeSongs, SkippedSong, Song
 from jukebox_hf.hub import System
 from jukebox_hf.labels import LYRIC_CHARACTERS, UNKNOWN, JukeboxProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
@@ -16,7 +16,7 @@ from jukebox_hf.training.changes import change_config
 from jukebox_hf.training.export import SystemExport
 from jukebox_hf.training.finetuning import adapted_prior, add_new_labels, grown_like
 from jukebox_hf.training.settings import TrainingSettings
-from jukebox_hf.training.song_split import SongSplit, open_split, skipped_note, song_notes
+from jukebox_hf.training.song_split import SongSplit, each_once, open_split, song_notes
 from jukebox_hf.training.tasks import EncodeBatch, PriorTask
 from jukebox_hf.vqvae import JukeboxVQVAE, JukeboxVQVAEConfig
 
@@ -70,6 +70,9 @@ def build_prior(
             )
         except ValueError as error:
             problems.append(f"there is nothing to evaluate on, held-out songs are unfit: {error}")
+    unfit = each_once(
+        split.skipped, train.skipped, () if validation is None else validation.skipped
+    )
     task = PriorTask(
         prior,
         settings,
@@ -87,16 +90,20 @@ def build_prior(
         validation,
         export,
         notes=(
-            *song_notes(split, len(train), len(validation or ())),
-            *skipped_note(train.skipped),
+            *song_notes(split, unfit, len(train), len(validation or ())),
             *found.notes,
             *train.notes,
             *problems,
         ),
-        finish=lambda: skipped_note(getattr(train, "unreadable", tuple)()),
+        skipped=lambda: each_once(unfit, *(_unreadable(side) for side in (train, validation))),
         data_fingerprint=split.fingerprint(),
         learnt_from=split.learnt_from(),
     )
+
+
+def _unreadable(examples: Any) -> tuple[SkippedSong, ...]:
+    """Songs of which something could not be read; codes are always read."""
+    return examples.unreadable() if isinstance(examples, AudioPriorDataset) else ()
 
 
 def _level(settings: TrainingSettings, base: System, origin: System) -> int:

@@ -6,6 +6,7 @@ Settings go in; songs to train on and to evaluate on come out, with those that c
 import hashlib
 import logging
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,15 +25,17 @@ from jukebox_hf.training.settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
 
-LISTED = 5  # songs named in a note
-
 
 class SongSplit(NamedTuple):
-    """Songs to train on and songs held out, as audio or as codes."""
+    """Songs to train on and songs held out, as audio or as codes.
+
+    `skipped` cannot be used at all; `notes` say what else was not taken as given.
+    """
 
     train: Sequence[Song] | CodeSongs
     validation: Sequence[Song] | CodeSongs | None
-    skipped: tuple[SkippedSong, ...]
+    skipped: tuple[SkippedSong, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def codes(self) -> bool:
@@ -72,14 +75,15 @@ def open_split(settings: TrainingSettings, *, min_seconds: float, allow_codes: b
     """
     if settings.dataset is None:
         raise ValueError("training needs `dataset`: a folder of songs or codes, or one on the Hub")
-    songs, skipped = _open(settings, settings.dataset, min_seconds, allow_codes)
+    found = _open(settings, settings.dataset, min_seconds, allow_codes)
+    songs = found.train
     if settings.validation_dataset is not None:
-        held_out, skipped_too = _open(
-            settings, settings.validation_dataset, min_seconds, allow_codes
-        )
-        if isinstance(songs, CodeSongs) != isinstance(held_out, CodeSongs):
+        other = _open(settings, settings.validation_dataset, min_seconds, allow_codes)
+        if isinstance(songs, CodeSongs) != isinstance(other.train, CodeSongs):
             raise ValueError("dataset and validation_dataset must both be songs, or both be codes")
-        return SongSplit(songs, held_out, skipped + skipped_too)
+        return SongSplit(
+            songs, other.train, found.skipped + other.skipped, found.notes + other.notes
+        )
     fraction, seed = settings.validation_fraction, settings.seed
     train: Sequence[Song] | CodeSongs
     validation: Sequence[Song] | CodeSongs
@@ -87,19 +91,20 @@ def open_split(settings: TrainingSettings, *, min_seconds: float, allow_codes: b
         train, validation = songs.split(fraction, seed)
     else:
         train, validation = split_songs(songs, fraction, seed)
-    return SongSplit(train, validation if len(validation) else None, skipped)
+    return found._replace(train=train, validation=validation if len(validation) else None)
 
 
 def _open(
     settings: TrainingSettings, dataset: str, min_seconds: float, allow_codes: bool
-) -> tuple[Sequence[Song] | CodeSongs, tuple[SkippedSong, ...]]:
+) -> SongSplit:
+    """A dataset, none of it held out yet."""
     if holds_codes(dataset):
         if not allow_codes:
             raise ValueError(f"{dataset} holds codes, but a codec learns from audio; give songs")
-        return open_codes(dataset), ()
+        return SongSplit(open_codes(dataset), None)
     if allow_codes and not Path(dataset).exists():
         try:
-            return open_codes(dataset, revision=settings.revision), ()
+            return SongSplit(open_codes(dataset, revision=settings.revision), None)
         except (ValueError, FileNotFoundError):
             logger.debug("%s holds no codes", dataset)  # then it holds songs
     found = open_songs(
@@ -113,19 +118,33 @@ def _open(
         lyrics_column=settings.lyrics_column,
         min_seconds=min_seconds,
     )
-    return found.songs, found.skipped
+    return SongSplit(found.songs, None, found.skipped, found.notes)
 
 
-def skipped_note(skipped: Sequence[SkippedSong]) -> list[str]:
-    """One line about songs that are not used, or nothing."""
-    if not skipped:
-        return []
-    shown = "; ".join(f"{song.name} ({song.reason})" for song in skipped[:LISTED])
-    more = f"; and {len(skipped) - LISTED} more" if len(skipped) > LISTED else ""
-    return [f"{len(skipped)} songs are not used: {shown}{more}"]
-
-
-def song_notes(split: SongSplit, examples: int, held_out: int) -> tuple[str, ...]:
+def song_notes(
+    split: SongSplit, skipped: Sequence[SkippedSong], examples: int, held_out: int
+) -> tuple[str, ...]:
+    """What to say of the songs before a run."""
     songs = len(split.everyone())
     kept_back = f", {held_out} held-out ones" if held_out else "; none are held out to evaluate on"
-    return (f"{songs} songs: {examples} examples an epoch{kept_back}", *skipped_note(split.skipped))
+    notes = [f"{songs} songs: {examples} examples an epoch{kept_back}"]
+    if skipped:
+        verb = "song is" if len(skipped) == 1 else "songs are"
+        notes.append(f"{len(skipped)} {verb} not used, listed at the end")
+    return (*notes, *split.notes)
+
+
+def skipped_lines(skipped: Sequence[SkippedSong]) -> list[str]:
+    """Which songs were not used, and why, a line each; nothing if there are none."""
+    if not skipped:
+        return []
+    songs = "1 song was" if len(skipped) == 1 else f"{len(skipped)} songs were"
+    return [f"{songs} not used, or not as a whole:", *(f"  {name}: {why}" for name, why in skipped)]
+
+
+def each_once(*lists: Sequence[SkippedSong]) -> tuple[SkippedSong, ...]:
+    """Songs of several lists by their names, with the first reason that is given for each."""
+    found: dict[str, SkippedSong] = {}
+    for song in chain(*lists):
+        found.setdefault(song.name, SkippedSong(*song))
+    return tuple(found[name] for name in sorted(found))

@@ -9,14 +9,16 @@ import contextlib
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 
+from jukebox_hf.data import SkippedSong
 from jukebox_hf.hub.training_facts import Figure
 from jukebox_hf.precision import torch_dtype
 from jukebox_hf.training.batches import Examples, Share, load_once, load_steps
@@ -42,6 +44,7 @@ from jukebox_hf.training.plan import TrainingPlan, plan_training
 from jukebox_hf.training.reports import Reporter
 from jukebox_hf.training.run_folder import BEST, FINAL, RunFolder
 from jukebox_hf.training.settings import TrainingSettings
+from jukebox_hf.training.song_split import each_once, skipped_lines
 from jukebox_hf.training.stepping import (
     FIRST_LOSS_SCALE,
     StopRequest,
@@ -70,7 +73,7 @@ class RunParts:
         validation: examples held out; `None` evaluates nothing.
         export: fills a folder with a model that `System.open` reads, from a complete state dict.
         notes: what the user should know before it starts.
-        finish: what the user should know at the end, such as songs that could not be read.
+        skipped: songs that are not used, or not as a whole; some are found out only in the end.
         data_fingerprint: of the songs; when it has changed, a run cannot go on to the same result.
         learnt_from: how much music there is to train on.
     """
@@ -80,7 +83,7 @@ class RunParts:
     validation: Examples | None
     export: Callable[[Path, Mapping[str, Tensor]], None]
     notes: tuple[str, ...] = ()
-    finish: Callable[[], list[str]] = list
+    skipped: Callable[[], Sequence[SkippedSong]] = tuple
     data_fingerprint: str | None = None
     learnt_from: LearntFrom | None = None
 
@@ -94,6 +97,7 @@ class TrainingResult(NamedTuple):
     checkpoint: Path | None
     evaluation: CodecEvaluation | PriorEvaluation | None
     best_step: int | None
+    skipped: tuple[SkippedSong, ...] = ()  # songs that were not used, or not as a whole
 
 
 class JukeboxTrainer:
@@ -360,9 +364,15 @@ class JukeboxTrainer:
             if not _is_due(self.state.step, self.settings.evaluate_every):
                 self.evaluate()
             final = self.export(FINAL)
-        for note in self.parts.finish():
-            self.reporter.say(note)
-        self.reporter.write("end", self.state.step, interrupted=interrupted)
+        skipped = each_once(gather_object(list(self.parts.skipped())))
+        for line in skipped_lines(skipped):
+            self.reporter.say(line)
+        self.reporter.write(
+            "end",
+            self.state.step,
+            interrupted=interrupted,
+            skipped=[song._asdict() for song in skipped],
+        )
         return TrainingResult(
             steps=self.state.step,
             interrupted=interrupted,
@@ -370,6 +380,7 @@ class JukeboxTrainer:
             checkpoint=checkpoint,
             evaluation=self.evaluation,
             best_step=self.state.best_step,
+            skipped=skipped,
         )
 
     # --- what happens now and then ---

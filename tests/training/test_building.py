@@ -108,9 +108,12 @@ def test_songs_that_cannot_be_used_are_listed(songs: Path, tmp_path: Path) -> No
     write_song(folder / "short.wav", 0.1)
     said: list[str] = []
     train(song_settings("vqvae", tmp_path / "run", folder), say=said.append)
-    (line,) = [text for text in said if "not used" in text]
-    assert line.startswith("2 songs are not used: broken.wav (")
-    assert "short.wav (too short" in line
+    assert "2 songs are not used, listed at the end" in said
+    assert said[-3] == "2 songs were not used, or not as a whole:"
+    assert said[-2].startswith("  broken.wav: ")
+    assert said[-1].startswith("  short.wav: too short")
+    (end,) = read_log(tmp_path / "run", "end")
+    assert [song["name"] for song in end["skipped"]] == ["broken.wav", "short.wav"]
 
 
 def test_other_songs_than_before_are_noticed(songs: Path, tmp_path: Path) -> None:
