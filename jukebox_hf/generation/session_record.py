@@ -19,6 +19,7 @@ from jukebox_hf.generation.plan import Measures, Plan, TakePlan
 from jukebox_hf.generation.run import WindowReport
 from jukebox_hf.hub.built_in import BUILT_IN
 from jukebox_hf.hub.system import System
+from jukebox_hf.hub.training_facts import TRAINING_FILE
 from jukebox_hf.labels import ResolvedLabels
 
 PACKAGES = ("jukebox-hf", "torch", "transformers", "huggingface-hub", "safetensors", "numpy")
@@ -60,9 +61,12 @@ def _identity(
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 of a local component's settings, and of the sizes and samples of its weights."""
+    """SHA-256 of a local component's settings, and of the sizes and samples of its weights.
+
+    How it was trained, and what was measured since, does not change what it makes.
+    """
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(set(folder.glob("*.json")) - {folder / TRAINING_FILE}):
         digest.update(path.name.encode() + path.read_bytes())
     for path in sorted(folder.glob("*.safetensors")):
         size = path.stat().st_size

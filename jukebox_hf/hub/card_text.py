@@ -66,6 +66,7 @@ def system_text(facts: SystemFacts, repo_id: str, *, in_subfolder: bool = True) 
         **_examples(facts),
         "components": [_row(part) for part in parts],
         "details": _system_details(facts),
+        "sampling_rate": "the given" if facts.codec is None else f"{facts.codec.sampling_rate:,}",
         "limitations": [*map(prose, facts.model_notes.values()), *_limitations(facts.top)],
     }
     kind = "demo" if facts.name == DEMO_NAME else "system"
