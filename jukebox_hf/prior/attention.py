@@ -25,6 +25,7 @@ from torch.nn import functional
 from jukebox_hf.prior.configuration_prior import LayerKind
 
 MAX_SMALL_BATCH = 64  # from there on the usual product is as fast
+MAX_SMALL_SCORES = 2**14  # queries x keys
 
 
 class Layout(NamedTuple):
@@ -146,7 +147,27 @@ class Linear(nn.Linear):
         if _is_small_batch(hidden):
             # The same product the other way round: MKL has a faster kernel, two thirds of the time.
             return torch.addmm(self.bias.unsqueeze(1), self.weight, hidden.t()).t()
+        if compiles_one_row(hidden) and hidden.dtype != torch.float32:
+            return (row_product(hidden, self.weight) + self.bias.float()).to(hidden.dtype)
         return super().forward(hidden)
+
+
+def compiles_one_row(hidden: Tensor) -> bool:
+    """Whether a step of one position, (1, in_features), is being compiled for a CPU."""
+    return (
+        torch.compiler.is_compiling() and hidden.device.type == "cpu" and hidden.shape[:-1] == (1,)
+    )
+
+
+def row_product(hidden: Tensor, weight: Tensor) -> Tensor:
+    """(1, in_features) times `weight` (out_features, in_features), as (1, out_features) float32.
+
+    Written out for the compiler: it converts and sums as it reads, at 0.9 of the rate at which this
+    memory can be read; the libraries' kernels for one row reach half of it in 16 bit.
+    """
+    # `as_strided` makes the compiler store the row once, instead of computing it for every output.
+    row = hidden.float().as_strided((hidden.shape[-1],), (1,))
+    return (weight.float() * row).sum(dim=-1).unsqueeze(0)
 
 
 def _is_small_batch(hidden: Tensor) -> bool:
@@ -296,6 +317,8 @@ class Attention(nn.Module):
         causal: bool = False,
         visible: Tensor | None = None,
     ) -> Tensor:
+        if self.training and _is_small_on_cpu(query, keys):
+            return self._attend_plainly(query, keys, values, causal=causal, visible=visible)
         return functional.scaled_dot_product_attention(
             query,
             keys,
@@ -304,6 +327,20 @@ class Attention(nn.Module):
             is_causal=causal,
             dropout_p=self.dropout if self.training else 0.0,
         )
+
+    def _attend_plainly(
+        self, query: Tensor, keys: Tensor, values: Tensor, *, causal: bool, visible: Tensor | None
+    ) -> Tensor:
+        """`_attend` as two products of matrices."""
+        scores = torch.matmul(query * self.head_dim**-0.5, keys.transpose(-1, -2))
+        if causal:
+            visible = _causal(query.shape[-2], keys.shape[-2], 0, query.device)
+        if visible is not None:
+            scores = scores.masked_fill(~visible, -torch.inf)
+        shares = scores.softmax(dim=-1)
+        if self.training:
+            shares = functional.dropout(shares, self.dropout)
+        return torch.matmul(shares, values)
 
     # --- a run of positions ---
 
@@ -508,3 +545,11 @@ def _causal(num_queries: int, num_keys: int, start: int, device: torch.device) -
     """(num_queries, num_keys) bool: query `i`, at position `start + i`, sees keys up to there."""
     queries = torch.arange(start, start + num_queries, device=device)
     return torch.arange(num_keys, device=device) <= queries.unsqueeze(-1)
+
+
+def _is_small_on_cpu(query: Tensor, keys: Tensor) -> bool:
+    """Whether training is faster with plain products than with the fused attention.
+
+    The CPU's fused kernel costs more per sequence than short rows hold, its gradient above all.
+    """
+    return query.device.type == "cpu" and query.shape[-2] * keys.shape[-2] <= MAX_SMALL_SCORES

@@ -54,12 +54,13 @@ def dense_under_mask(module: Attention, hidden: Tensor) -> Tensor:
     return module.output(mixed.transpose(1, 2).flatten(2).float())
 
 
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("kind", SELF_KINDS)
 def test_factored_attention_equals_dense_attention_under_its_mask(
-    kind: LayerKind, layout: Layout
+    kind: LayerKind, layout: Layout, training: bool
 ) -> None:
-    module = attention(kind, layout)
+    module = attention(kind, layout).train(training)
     hidden = torch.randn(
         3, layout.sequence_length, WIDTH, generator=torch.Generator().manual_seed(1)
     )
@@ -68,10 +69,11 @@ def test_factored_attention_equals_dense_attention_under_its_mask(
     )
 
 
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("kind", SELF_KINDS)
-def test_gradients_reach_exactly_the_visible_positions(kind: LayerKind) -> None:
+def test_gradients_reach_exactly_the_visible_positions(kind: LayerKind, training: bool) -> None:
     layout = Layout(24, 6, 8)
-    module = attention(kind, layout)
+    module = attention(kind, layout).train(training)
     hidden = torch.randn(1, 24, WIDTH, generator=torch.Generator().manual_seed(2))
     hidden.requires_grad_()
     out = module(hidden)
