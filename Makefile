@@ -49,7 +49,7 @@ bench-full: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench --full --json bench-full.json
 
 bench-port: $(VENV)/installed-dev $(PORT_VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.port --compiled --json bench-port.json \
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.port --compiled bfloat16 int4 --json bench-port.json \
 		--port-python $(abspath $(PORT_BIN))/python
 
 $(PORT_VENV)/installed:

@@ -358,7 +358,7 @@ def print_complete(session: Session, output: Output) -> None:
 
 
 def show_plan(system: System, plan: Plan, output: Output) -> None:
-    """Say what is going to happen: on stderr, or as the result of a dry run."""
+    """Say what is going to happen: on stderr, or as the result of a dry run with other GPUs."""
     from jukebox_hf.generation.devices import resolve_device
     from jukebox_hf.generation.estimate import describe, estimate
 
@@ -368,13 +368,18 @@ def show_plan(system: System, plan: Plan, output: Output) -> None:
     costs = estimate(system, plan, place)
     text = describe(plan, costs, model=system.manifest.name or system.source, device=place)
     if output.dry_run:
+        from jukebox_hf.generation.gpus import describe_gpus, estimate_gpus
+
+        elsewhere = estimate_gpus(system, plan)
         record = {
             "model": system.source,
             "seed": plan.settings.seed,
             "takes": len(plan.takes),
             "notes": list(plan.notes),
             **costs.to_record(),
+            "gpus": [one.to_record() for one in elsewhere],
         }
+        text = f"{text}\n{describe_gpus(elsewhere)}"
         for told in plan.notes:
             note(f"Note: {told}", quiet=output.quiet)
         print_result(text, record, as_json=output.as_json)
@@ -473,18 +478,23 @@ def working() -> Iterator[None]:
 
 
 class Bars:
-    """One progress bar per level on a terminal; elsewhere one line when a level is done."""
+    """One progress bar per level on a terminal; elsewhere one line when a level is done.
+
+    As soon as there is something to listen to, one line says where.
+    """
 
     def __init__(self, session: Session, *, quiet: bool) -> None:
         self.session = session
         self.quiet = quiet
         self.level: int | None = None
         self.bar: Any = None
+        self.has_told = quiet
 
     def show(self, level: int, codes: int, total: int) -> None:
         """A level has so many of its codes."""
         from tqdm import tqdm
 
+        self._tell_preview()
         if level != self.level:
             self.close()
             self.level = level
@@ -508,6 +518,19 @@ class Bars:
         self.show(report.level, report.codes_done, report.codes_total)
         if report.level_done and self.bar.disable:
             note(f"Level {report.level} is done: {report.codes_total:,} codes.", quiet=self.quiet)
+
+    def _tell_preview(self) -> None:
+        from jukebox_hf.generation.preview import preview_paths
+
+        paths = [] if self.has_told else preview_paths(self.session.folder)
+        if paths:
+            self.has_told = True
+            place = paths[0] if len(paths) == 1 else paths[0].parent
+            text = f"Listen already: {place} (it grows, and gets finer level by level)"
+            if self.bar is None or self.bar.disable:
+                note(text)
+            else:
+                self.bar.write(text, file=sys.stderr)
 
     def close(self) -> None:
         """Leave the last bar as it is."""

@@ -7,7 +7,7 @@ with made-up weights, so that nothing has to be fetched or loaded to know them.
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -56,6 +56,20 @@ class Speed(NamedTuple):
     step: float
     prefilled: float
     window: float
+
+    def seconds(self, work: Work) -> float:
+        """Of all the work of a level."""
+        return work.steps * self.step + work.prefilled * self.prefilled + work.passes * self.window
+
+
+class SampledLevel(NamedTuple):
+    """A level that has something to sample, with a prior of that config in batches of that size."""
+
+    level: int
+    config: JukeboxPriorConfig
+    memory: PriorMemory
+    batch_size: int
+    work: Work
 
 
 @dataclass(frozen=True)
@@ -127,31 +141,38 @@ def estimate(
     precision = plan.settings.precision
     levels = []
     speeds: dict[tuple[Any, ...], Speed] = {}
-    for level in plan.levels:
-        config = system.prior_config(level.level)
-        needed = memory.prior_memory(config, precision, device)
-        rows = sum(len(level.runs(take)) for take in plan.takes_at(level.level))
-        if not rows:
-            continue
-        size = min(needed.batch_size(available), rows)
-        work = level_work(plan, level, size)
+    for work in sampled_levels(system, plan, precision, device, available):
+        config, size = work.config, work.batch_size
         seconds = None
         if calibrate:
             # Levels often have priors of one shape.
             key = (config.width, config.depth, config.sequence_length, config.row_length, size)
             if key not in speeds:
                 speeds[key] = measure(config, precision, device, size)
-            speed = speeds[key]
-            seconds = (
-                work.steps * speed.step
-                + work.prefilled * speed.prefilled
-                + work.passes * speed.window
-            )
-        levels.append(LevelEstimate(level.level, work, size, needed, seconds))
+            seconds = speeds[key].seconds(work.work)
+        levels.append(LevelEstimate(work.level, work.work, size, work.memory, seconds))
     samples = sum(take.num_samples for take in plan.takes)
     codes = sum(take.num_samples // hop for take in plan.takes for hop in plan.hop_lengths)
     disk = round(samples * FLAC_BYTES_PER_SAMPLE + codes * STORED_LEVELS_BYTES)
     return Estimate(tuple(levels), available, disk)
+
+
+def sampled_levels(
+    system: System,
+    plan: Plan,
+    precision: str,
+    device: torch.device | str,
+    available_bytes: int,
+) -> Iterator[SampledLevel]:
+    """The levels with something to do, in batches that fit into `available_bytes`."""
+    for level in plan.levels:
+        config = system.prior_config(level.level)
+        needed = memory.prior_memory(config, precision, device)
+        rows = sum(len(level.runs(take)) for take in plan.takes_at(level.level))
+        if rows:
+            size = min(needed.batch_size(available_bytes), rows)
+            work = level_work(plan, level, size)
+            yield SampledLevel(level.level, config, needed, size, work)
 
 
 def level_work(plan: Plan, level: LevelPlan, batch_size: int) -> Work:
@@ -256,11 +277,17 @@ def _conditioner_seconds(
     size = 768
     factor = torch.ones(size, size, device=device)
     rate = 2 * size**3 / _best_time(device, 3, lambda: factor @ factor)
+    return conditioner_operations(config) * batch_size / rate
+
+
+def conditioner_operations(config: JukeboxPriorConfig) -> float:
+    """Floating-point operations of the convolutions that condition one window of an upsampler."""
+    if not config.is_upsampler:
+        return 0.0
     inner = int(config.conditioner_width * config.conditioner_conv_multiplier)
     per_block = config.conditioner_width * inner * 4  # a kernel of three, and one of one
     weights = per_block * config.conditioner_depth * config.upper_downsamplings
-    products = 2 * weights * config.context_length / config.upper_stride * batch_size
-    return products / rate
+    return 2 * weights * config.context_length / config.upper_stride
 
 
 def describe(plan: Plan, costs: Estimate, *, model: str, device: torch.device) -> str:

@@ -62,13 +62,20 @@ def summary(times: list[tuple[float, float]], *, per: int = 1) -> dict[str, floa
 
 
 def ratio(slow: list[tuple[float, float]], fast: list[tuple[float, float]]) -> dict[str, float]:
-    """How many times faster: the median of the ratios of every round, and their range."""
-    ratios = [a / b for (a, _), (b, _) in zip(slow, fast, strict=True)]
-    return {
-        "ratio": round(statistics.median(ratios), 3),
-        "from": round(min(ratios), 3),
-        "to": round(max(ratios), 3),
-    }
+    """How many times faster: the median of the ratios of every round, and their range.
+
+    `cpu_ratio` and so on are of CPU time, which does not count what other processes did meanwhile:
+    the ones to read where a core is shared.
+    """
+    result = {}
+    for index, name in enumerate(("", "cpu_")):
+        ratios = [one[index] / other[index] for one, other in zip(slow, fast, strict=True)]
+        result |= {
+            f"{name}ratio": round(statistics.median(ratios), 3),
+            f"{name}from": round(min(ratios), 3),
+            f"{name}to": round(max(ratios), 3),
+        }
+    return result
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def step_bytes(prior: JukeboxPrior) -> int:
         if hasattr(layer, "in_features") and hasattr(layer, "compute_dtype"):
             weights = layer.in_features * layer.out_features
             kind = type(layer).__name__
-            per_weight = {"Int8Linear": 1.0, "Int4Linear": 0.5 + 4 / 64}.get(kind, each)
+            narrow = {"Int8Linear": 1.0, "Int4Linear": 0.5 + 4 / 64, "Float16Linear": 2.0}
+            per_weight = narrow.get(kind, each)
             total += round(weights * per_weight)
     return total

@@ -31,6 +31,7 @@ TARGETS = {  # port in float32 / ours, of performance.md section 3
     ("bfloat16", "eager", 1, "middle"): 2.2,
     ("float16", "eager", 1, "middle"): 2.2,
     ("bfloat16", "compiled", 1, "middle"): 2.5,
+    ("float16", "compiled", 1, "middle"): 2.5,
     ("int4", "compiled", 1, "middle"): 4.5,
     ("float32", "eager", 16, "middle"): 5.0,
     ("bfloat16", "eager", 16, "middle"): 8.0,
@@ -180,7 +181,9 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--places", nargs="+", default=["middle", "end"])
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
-    parser.add_argument("--compiled", action="store_true", help="compiled rows too: minutes each")
+    parser.add_argument(
+        "--compiled", nargs="*", default=[], help="precisions to be compiled too: minutes each"
+    )
     parser.add_argument("--json", type=Path, help="write everything there")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -201,7 +204,7 @@ def main() -> None:
             for place in given.places:
                 wanted = list(variants)
                 if given.compiled and batch == 1 and place == "middle":
-                    wanted += [("bfloat16", "compiled"), ("int4", "compiled")]
+                    wanted += [(one, "compiled") for one in given.compiled]
                 rows = compare(
                     port,
                     weights,

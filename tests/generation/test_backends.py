@@ -9,12 +9,14 @@ from torch import Tensor
 from jukebox_hf.generation.backends import STEPS_PER_GRAPH, CompiledBackend, make_backend
 from jukebox_hf.generation.noise import uniform_noise
 from jukebox_hf.generation.sampling import SamplingSettings, WindowSampler
+from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from tests.prior.tiny_priors import inputs, tiny_prior
 
 # torch 2.13 warns of itself when its compiler is first imported (torch/utils/mkldnn.py).
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning")
 
+CPU = torch.device("cpu")
 WINDOWS = 2
 HALF = 12  # of the context of these priors
 
@@ -64,6 +66,29 @@ def test_a_step_is_one_graph_and_is_recorded_once(name: str) -> None:
     assert torch.equal(sample_windows(sampler), expected)
     with torch._dynamo.config.patch(error_on_recompile=True):
         assert torch.equal(sample_windows(sampler), expected)
+
+
+def one_step(precision: str, compiler: str | None) -> Tensor:
+    """Logits after one step of a prior with 16 or 8 bits; a compiler of torch's, or none."""
+    prior = tiny_prior("upsampler", width=64, attention_width=64, mlp_width=128)
+    prior = prepare(prior.to(loading_dtype(precision)), precision, CPU, packed=compiler is None)
+    sampler = sampler_of(prior, "eager", 1)
+    if compiler is not None:
+        sampler.backend = CompiledBackend(sampler._make_step(), compiler=compiler)
+    codes, given = inputs(prior, 1)
+    with torch.inference_mode():
+        conditioning = prior.condition(**given)
+        sampler.sample(codes[:, :HALF], torch.full((1, 2), 0.5), conditioning)
+    return sampler.buffers.logits.clone()
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "int8"])
+@pytest.mark.parametrize("compiler", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_one_row_is_multiplied_alike_eagerly_and_compiled(precision: str, compiler: str) -> None:
+    """Compiled for a CPU, a single row has a product of its own."""
+    eager, compiled = one_step(precision, None), one_step(precision, compiler)
+    tolerance = {"float16": 0.01, "bfloat16": 0.05, "int8": 0.05}[precision]
+    assert (eager - compiled).norm() < tolerance * (eager - eager.mean()).norm()
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from jukebox_hf.generation.weights import load_for_sampling, loading_dtype
 from jukebox_hf.hub.system import System
 from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
-from jukebox_hf.prior.quantization import Int4Linear, Int8Linear, PackedLinear
+from jukebox_hf.prior.quantization import Float16Linear, Int4Linear, Int8Linear, PackedLinear
 from tests.tiny import tiny_prior, tiny_prior_config, tiny_processor, tiny_system, tiny_vqvae
 
 CPU = torch.device("cpu")
@@ -39,11 +39,15 @@ def test_a_prior_loads_in_every_precision(wide: System, precision: str) -> None:
     prior = load_for_sampling(wide, 0, precision=precision, device=CPU)
     layer = prior.decoder.layers[0].mlp.expand
     packed = PackedLinear if PackedLinear.is_supported() else Linear
-    kinds = {"int8": Int8Linear, "int4": Int4Linear, "bfloat16": packed}
+    half = Float16Linear if Float16Linear.is_supported() else Linear
+    kinds = {"int8": Int8Linear, "int4": Int4Linear, "bfloat16": packed, "float16": half}
     assert type(layer) is kinds.get(precision, Linear)
     assert prior.output.weight.dtype == torch.float32
     assert not prior.training
-    if type(layer) is not PackedLinear:  # those hold their weights where nobody can count them
+    if type(layer) not in (
+        PackedLinear,
+        Float16Linear,
+    ):  # those hold their weights where nobody can count them
         assert prior_memory(prior.config, precision, CPU).weights == module_bytes(prior)
 
 

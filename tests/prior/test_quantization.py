@@ -9,6 +9,7 @@ import torch
 from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.quantization import (
     MAX_PACKED_ROWS,
+    Float16Linear,
     Int4Linear,
     Int8Linear,
     PackedLinear,
@@ -103,6 +104,31 @@ def test_packed_layers_compute_what_plain_bfloat16_does() -> None:
     assert isinstance(prior.decoder.layers[0].mlp.expand, PackedLinear)
     packed = prior(codes, **given).logits
     assert (packed - plain).norm() / (plain - plain.mean()).norm() < 0.05
+
+
+@pytest.mark.parametrize("num_rows", [1, 3, 65])
+@torch.inference_mode()
+def test_float16_layers_are_exact_but_for_their_weights(num_rows: int) -> None:
+    if not Float16Linear.is_supported():
+        pytest.skip("this CPU or build of torch has no float16 kernel for packed weights")
+    exact = linear(130, 33).half().float()
+    rows = torch.randn(2, num_rows, 130) * 1e5  # more than float16 can hold
+    torch.testing.assert_close(Float16Linear(exact)(rows), exact(rows), rtol=1e-4, atol=10.0)
+
+
+@torch.inference_mode()
+def test_packed_float16_computes_in_float32() -> None:
+    if not Float16Linear.is_supported():
+        pytest.skip("this CPU or build of torch has no float16 kernel for packed weights")
+    prior = tiny_prior("lyrics_encoder", **WIDE)
+    for parameter in prior.parameters():
+        parameter.copy_(parameter.half())
+    codes, given = inputs(prior, 2)
+    exact = prior(codes, **given).logits
+    pack(prior.to(torch.float16))
+    assert isinstance(prior.decoder.layers[0].mlp.expand, Float16Linear)
+    assert prior.decoder.dtype == torch.float32
+    torch.testing.assert_close(prior(codes, **given).logits, exact, rtol=1e-4, atol=1e-5)
 
 
 def test_replaced_layers_are_let_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
