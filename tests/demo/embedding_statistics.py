@@ -74,7 +74,7 @@ def find_centroids(
 
 
 def centroid_accuracy(pieces: Rows, genres: Sequence[str], songs: Sequence[str]) -> float:
-    """Share of pieces whose genre's centroid is nearest, each time made without the piece's song."""
+    """Share of pieces that the centroid of their genre, made without their song, is nearest to."""
     hits = 0
     for song in sorted(set(songs)):
         inside = np.array([name == song for name in songs])

@@ -34,7 +34,7 @@ from tests.demo.figures import Report, add_output_options
 from tests.demo.packages import note
 from tests.demo.song_choice import add_split_options, split_of
 
-VARIANTS = ("own", "genre", "wrong", "none")
+VARIANTS = ("own", "right", "wrong", "none")
 
 
 class Window(NamedTuple):
@@ -131,7 +131,7 @@ def score_windows(
         if processor is not None and window.genre in genres and len(genres) > 1:
             others = [genre for genre in genres if genre != window.genre]
             wrong = others[number % len(others)]
-            given = {"genre": window.genre, "wrong": wrong, "none": None}
+            given = {"right": window.genre, "wrong": wrong, "none": None}
             for name, genre in given.items():
                 labels = relabel(processor, window.inputs["labels"], genre)
                 record[name] = score_window(prior, window, labels)
@@ -210,8 +210,8 @@ def measure_labels(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     songs = [record["song"] for record in labelled]
     return {
         "labels": {name: float(np.mean(values)) for name, values in bits.items()},
-        "wrong_above_genre": difference(songs, bits["wrong"], bits["genre"])._asdict(),
-        "none_above_genre": difference(songs, bits["none"], bits["genre"])._asdict(),
+        "wrong_above_right": difference(songs, bits["wrong"], bits["right"])._asdict(),
+        "none_above_right": difference(songs, bits["none"], bits["right"])._asdict(),
     }
 
 
@@ -234,8 +234,8 @@ def fill_report(report: Report, records: Sequence[dict[str, Any]]) -> None:
         report.figure(f"Unigram cross entropy, level {level} (bits per code)", record["unigram"])
         report.figure(f"Order-2 Markov model, level {level} (bits per code)", record["order_2"])
         if "labels" in record:
-            wrong = Difference(**record["wrong_above_genre"])
-            none = Difference(**record["none_above_genre"])
+            wrong = Difference(**record["wrong_above_right"])
+            none = Difference(**record["none_above_right"])
             values = (f"{record['labels'][name]:.3f}" for name in VARIANTS)
             label_rows.append((level, *values, str(wrong), str(none)))
             report.figure(

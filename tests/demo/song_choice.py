@@ -76,13 +76,14 @@ def spread_clips(songs: Sequence[Song], count: int, seconds: float) -> list[Plac
     usable = [song for song in songs if song.duration_seconds >= seconds]
     if not usable:
         return []
-    chosen = [usable[int((i + 0.5) * len(usable) / count)] for i in range(min(count, len(usable)))]
-    share, more = divmod(count, len(chosen))
+    number = min(count, len(usable))
+    chosen = [usable[int((i + 0.5) * len(usable) / number)] for i in range(number)]
+    share, more = divmod(count, number)
     places = []
-    for number, song in enumerate(chosen):
-        fits = min(share + (number < more), int(song.duration_seconds // seconds))
-        room = song.duration_seconds - seconds
-        places += [Place(song, room * (i + 0.5) / fits) for i in range(fits)]
+    for place, song in enumerate(chosen):
+        fits = min(share + (place < more), int(song.duration_seconds // seconds))
+        room = song.duration_seconds / fits
+        places += [Place(song, room * (i + 0.5) - seconds / 2) for i in range(fits)]
     return places
 
 

@@ -69,12 +69,15 @@ class Musicnn:
         index, data = (weight_file("musicnn", *item) for item in FILES[kind].items())
         return cls(read_checkpoint(index, data))
 
-    def hear(self, audio: Tensor, *, hop_seconds: float = PATCH_SECONDS) -> Heard:
+    def hear(self, audio: Tensor, *, hop_seconds: float | None = None) -> Heard:
         """Listen to audio (samples,) at 16 kHz, in patches of 3 s that begin `hop_seconds` apart.
 
-        Raises `ValueError` for audio shorter than a patch.
+        None: one after another. Raises `ValueError` for audio shorter than a patch.
         """
-        return self(patches(log_mel(audio), round(hop_seconds * SAMPLING_RATE / STFT_HOP)))
+        hop = PATCH_FRAMES
+        if hop_seconds is not None:
+            hop = round(hop_seconds * SAMPLING_RATE / STFT_HOP)
+        return self(patches(log_mel(audio), hop))
 
     @torch.no_grad()
     def __call__(self, spectrograms: Tensor) -> Heard:

