@@ -125,6 +125,17 @@ class LevelSampler:
             row.done += window.new
         return spans
 
+    def under_way(self, batch: Sequence[RowWindow], count: int) -> list[Tensor]:
+        """The codes (time,) of every row of a batch that has `count` codes more than is recorded.
+
+        For `on_codes` to look at while `sample` is at work on that batch.
+        """
+        fresh = self.sampler.codes_so_far(len(batch), batch[0].window.given, count).cpu()
+        return [
+            torch.cat([row.codes[: row.done], codes])
+            for (row, _), codes in zip(batch, fresh, strict=True)
+        ]
+
     def _noise(self, row: Row, window: Window) -> Tensor:
         return uniform_noise(
             seed=self.seed,

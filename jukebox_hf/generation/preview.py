@@ -1,6 +1,7 @@
 """Audio of takes that are still under way: wav files that grow, and get finer from the left.
 
-Codes go in; only what they add is decoded, with as much around it as its sound depends on.
+Codes go in, also those of a window that is being sampled; only what they add is decoded, with as
+much around it as its sound depends on.
 """
 
 import logging
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import soundfile
+from torch import Tensor
 
 from jukebox_hf.generation.chains import decode_part
 from jukebox_hf.generation.run import DECODED_SECONDS, Generation
@@ -17,6 +19,11 @@ logger = logging.getLogger(__name__)
 PREVIEW_FOLDER = "preview"
 INTERVAL_SECONDS = 5.0
 LARGEST_SHARE = 0.05  # of the time that all else takes
+
+
+def preview_paths(folder: Path) -> list[Path]:
+    """The previews that a session's folder holds now, by take."""
+    return sorted((folder / PREVIEW_FOLDER).glob("*.wav"))
 
 
 class Previews:
@@ -58,17 +65,16 @@ class Previews:
     def _update_take(self, number: int) -> None:
         """From coarse to fine, so that the finest has the last word."""
         for level in reversed(range(self.generation.plan.num_levels)):
-            codes = self.generation.codes[number][level]
+            codes = self.generation.codes_so_far(number, level)
             heard = self._heard.get((number, level), 0)
             if len(codes) > heard:
                 if not any(key[0] == number for key in self._heard):
                     self._path(number).unlink(missing_ok=True)  # of an earlier process
-                self._write(number, level, heard)
+                self._write(number, level, codes, heard)
                 self._heard[number, level] = len(codes)
 
-    def _write(self, number: int, level: int, heard: int) -> None:
+    def _write(self, number: int, level: int, codes: Tensor, heard: int) -> None:
         codec = self.generation.codec
-        codes = self.generation.codes[number][level]
         hop = codec.config.hop_lengths[level]
         # What was heard last had no codes after it: it sounds a little different now.
         first = max(heard - codec.decoding_halo(level), 0) * hop

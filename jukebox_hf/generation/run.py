@@ -72,6 +72,15 @@ class WindowReport(NamedTuple):
         return tuple(dict.fromkeys(window.take for window in self.windows))
 
 
+class _UnderWay(NamedTuple):
+    """A batch of windows that is being sampled, and how many codes it has of each."""
+
+    level: int
+    batch: Sequence[RowWindow]
+    sampler: LevelSampler
+    num_codes: int
+
+
 class Generation:
     """Iterate over it to make the music: each step samples one batch of windows and reports it.
 
@@ -130,6 +139,7 @@ class Generation:
         self.seams = {key: list(joined) for key, joined in (seams or {}).items()}
         self._earlier_chains = dict(chains or {})
         self._codec: JukeboxVQVAE | None = None
+        self._under_way: _UnderWay | None = None
 
     # --- the work ---
 
@@ -227,13 +237,15 @@ class Generation:
                 started = time.perf_counter()
                 try:
                     sampler = sampler or self._sampler(level, prior, takes, needed)
-                    spans = sampler.sample(batch, self._progress(level, own, len(batch)))
+                    spans = sampler.sample(batch, self._progress(level, own, batch, sampler))
                 except Exception as error:
                     if not memory.is_out_of_memory(error):
                         raise
                     sampler = None
                     self._halve_batch(level.level, len(batch), error)
                     continue
+                finally:
+                    self._under_way = None
                 self._take_over(level, rows, batch)
                 if self.share[1] == 1 and all(row.done == row.run.length for row in own):
                     self.finish_level(level)
@@ -361,16 +373,21 @@ class Generation:
         )
 
     def _progress(
-        self, level: LevelPlan, rows: Sequence[Row], at_once: int
+        self,
+        level: LevelPlan,
+        rows: Sequence[Row],
+        batch: Sequence[RowWindow],
+        sampler: LevelSampler,
     ) -> Callable[[int], None] | None:
-        """What a batch of `at_once` windows calls with the number of codes that it has of each."""
+        """What a batch of windows calls with the number of codes that it has of each."""
         on_codes = self.on_codes
         if on_codes is None:
             return None
         before = self._report(level, rows, (), 0.0)
 
         def progress(count: int) -> None:
-            on_codes(level.level, before.codes_done + count * at_once, before.codes_total)
+            self._under_way = _UnderWay(level.level, batch, sampler, count)
+            on_codes(level.level, before.codes_done + count * len(batch), before.codes_total)
 
         progress(0)
         return progress
@@ -411,6 +428,19 @@ class Generation:
                 return level
         return None
 
+    def codes_so_far(self, number: int, level: int) -> Tensor:
+        """A take's codes (time,) of a level, as in `codes`, and those of the window under way.
+
+        The latter only where the level is not cut into chains, and while `on_codes` is called.
+        """
+        made, now = self.codes[number][level], self._under_way
+        if now is None or now.level != level or not now.num_codes or (number, level) in self.chains:
+            return made
+        takes = [row.take for row, _ in now.batch]
+        if number not in takes:
+            return made
+        return now.sampler.under_way(now.batch, now.num_codes)[takes.index(number)]
+
     def decode(self, number: int, level: int) -> Tensor:
         """Audio (1, samples) float32 of a take's codes at a level, cross-faded at its seams."""
         codes = self.codes[number][level]
@@ -437,7 +467,7 @@ class Generation:
             fingerprint=self.system.vqvae_config().codebook_fingerprint,
             origin={
                 "source": "jukebox generate",
-                "model": self.system.source,
+                "model": self.system.manifest.name or self.system.source,
                 "seed": str(self.plan.settings.seed),
                 "take": str(number),
             },

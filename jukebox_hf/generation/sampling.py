@@ -184,6 +184,13 @@ class WindowSampler:
             )
         return self.prior.to_codes(state.tokens[:, first : first + new])
 
+    def codes_so_far(self, batch: int, first: int, count: int) -> Tensor:
+        """The first `count` codes of a window that is being sampled after `first` given ones.
+
+        For `on_codes` to look at; (batch, count) int64.
+        """
+        return self.prior.to_codes(self.buffers.tokens[:batch, first : first + count])
+
     def _make_step(self) -> Step:
         """What happens for one code, as a function of nothing but the state."""
         prior, settings, lyric_symbols = self.prior, self.settings, self.lyric_symbols

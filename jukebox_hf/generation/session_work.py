@@ -84,6 +84,7 @@ class SessionWork:
 
     def __post_init__(self) -> None:
         self._part = self._empty_part()
+        self._listened: Previews | None = None
 
     def run(self) -> Iterator[WindowReport]:
         """Make what is missing; a report comes out after each batch, which is then on disk."""
@@ -92,7 +93,7 @@ class SessionWork:
             return
         self._begin()
         generation = self._generation()
-        listened = Previews(self.folder, generation) if self.previews else None
+        listened = self._listened = Previews(self.folder, generation) if self.previews else None
         for report in generation:
             self._save(generation, report)
             if listened is not None:
@@ -166,10 +167,17 @@ class SessionWork:
             seams=seams,
             batch_sizes={int(level): n for level, n in self.record["batch_sizes"].items()},
             share=share,
-            on_codes=self.on_codes,
+            on_codes=self._tell,
         )
         generation.prepare()
         return generation
+
+    def _tell(self, level: int, codes: int, total: int) -> None:
+        """During a batch: say how far it is, and let it be heard."""
+        if self.on_codes is not None:
+            self.on_codes(level, codes, total)
+        if self._listened is not None:
+            self._listened.update()
 
     # --- after every batch ---
 

@@ -146,3 +146,17 @@ def test_it_is_what_python_gets_without_a_name(built_in: Path, tmp_path: Path) -
     assert not System.open(copy).is_built_in
     assert System.open(copy).manifest.notes == pipeline.system.manifest.notes
     assert System.open(built_in).is_built_in
+
+
+def test_where_to_listen_is_said_while_it_is_made(
+    built_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jukebox_hf.generation.preview.INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr("jukebox_hf.generation.sampling.CODES_PER_REPORT", 4)
+    result = run("generate", *QUICK, "-o", tmp_path / "song")
+    path = tmp_path / "song" / "preview" / "01.wav"
+    told = f"Listen already: {path} (it grows, and gets finer level by level)\n"
+    assert result.stderr.count(told) == 1
+    assert result.stderr.index(told) < result.stderr.index("Level 2 is done")
+    several = run("generate", *QUICK, "--takes", "2", "-o", tmp_path / "songs")
+    assert f"Listen already: {tmp_path / 'songs' / 'preview'} (it grows" in several.stderr

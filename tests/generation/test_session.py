@@ -9,6 +9,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -426,6 +427,37 @@ def test_previews_are_there_while_a_session_works(tiny: System, tmp_path: Path) 
             names = sorted(p.name for p in (tmp_path / "s" / PREVIEW_FOLDER).iterdir())
             assert names == ["01.wav", "02.wav"]
     assert not (tmp_path / "s" / PREVIEW_FOLDER).exists()
+
+
+def test_previews_have_what_a_window_under_way_has(
+    tiny: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jukebox_hf.generation.sampling.CODES_PER_REPORT", 3)
+    plan = plan_of(tiny, {1: Prompt(seconds=0.5), 2: Prompt(seconds=0.5, genre="jazz")}, to_level=1)
+    expected = Generation(tiny, plan)
+    for _ in expected:
+        pass
+    path = tmp_path / PREVIEW_FOLDER / "02.wav"
+    heard: dict[int, list[int]] = {1: [], 2: []}
+
+    def listen(level: int, codes: int, total: int) -> None:
+        previews.update(now=True)
+        made = generation.codes_so_far(2, level)
+        assert torch.equal(made, expected.codes[2][level][: len(made)])
+        heard[level].append(len(made))
+        if level == 2 and len(made):
+            audio, _ = soundfile.read(path, dtype="float32")
+            decoded = generation.codec.decode(made[None], level)[0, 0].clamp(-1, 1)
+            torch.testing.assert_close(torch.from_numpy(audio), decoded, rtol=0, atol=2**-14)
+
+    generation = Generation(tiny, plan, on_codes=listen)
+    previews = Previews(tmp_path, generation)
+    for _ in generation:
+        pass
+    assert heard[2][:4] == [0, 3, 6, 9]  # long before the first window of 31 codes is complete
+    assert all(later >= sooner for sooner, later in pairwise(heard[1]))
+    for number in (1, 2):
+        assert torch.equal(generation.codes[number][1], expected.codes[number][1])
 
 
 # --- going on from what exists ---
