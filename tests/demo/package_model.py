@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from jukebox_hf.hub import (
     ComponentReference,
@@ -141,10 +142,28 @@ def save_component(folder: Path, name: str, system: System, notes: list[str]) ->
         model = system.load_prior(level, dtype="float32")
         if (system.settings_path(name) / "processor_config.json").is_file():
             with_aliases(system.processor(level), notes).save_pretrained(folder)
-    for key, tensor in model.half().state_dict().items():
+    weights = halved(model.half().state_dict())
+    for key, tensor in weights.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ValueError(f"{name}: {key} holds numbers that float16 does not")
-    model.save_pretrained(folder, max_shard_size=f"{LARGEST_SHARD // 1_000_000}MB")
+    limit = f"{LARGEST_SHARD // 1_000_000}MB"
+    model.save_pretrained(folder, state_dict=weights, max_shard_size=limit)
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)  # a temporary file's is 600
+
+
+def halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in float16, also those of layers that compute in float32; codebooks stay as they are.
+
+    What was one tensor under two names still is, so that it is written once.
+    """
+    found: dict[int, Tensor] = {}
+    return {
+        key: found.setdefault(tensor.data_ptr(), tensor.half())
+        if tensor.is_floating_point() and ".codebook." not in key
+        else tensor
+        for key, tensor in weights.items()
+    }
 
 
 def with_aliases(processor: JukeboxProcessor, notes: list[str]) -> JukeboxProcessor:
