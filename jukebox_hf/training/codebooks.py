@@ -105,4 +105,4 @@ def _kmeans_round(codebook: Codebook, rows: Tensor, generator: torch.Generator) 
 def entropy_nats(counts: Tensor) -> float:
     """Entropy of a histogram, in nats; 0 for an empty one."""
     shares = counts.cpu().double() / counts.sum().cpu().clamp_min(1)
-    return float(-torch.special.xlogy(shares, shares).sum())
+    return abs(float(torch.special.xlogy(shares, shares).sum()))  # of one code 0.0, not -0.0

@@ -211,6 +211,8 @@ class Reporter:
     def count(self, metrics: Mapping[str, Tensor]) -> None:
         """Numbers of one part of a step, to be averaged until they are logged."""
         self._means.add(metrics)
+        if "loss" in metrics:
+            self._train_loss.add({"loss": metrics["loss"]})
 
     def count_step(self, audio_seconds: float) -> None:
         """One more step, which saw so much audio over all processes."""
@@ -224,7 +226,6 @@ class Reporter:
         elapsed = max(now - self._since, 1e-9)
         means = self._mean_over_processes(self._means.read())
         loss = means.get("loss", math.nan)
-        self._train_loss.add({"loss": torch.tensor(loss)})
         speed = {
             "steps_per_second": (step - self._step) / elapsed,
             "audio_seconds_per_second": self._seconds / elapsed,
@@ -239,9 +240,13 @@ class Reporter:
     def log_evaluation(
         self, step: int, evaluation: CodecEvaluation | PriorEvaluation, warnings: list[str]
     ) -> float:
-        """Log an evaluation and what is wrong; returns the training loss since the last one."""
+        """Log an evaluation and what is wrong; returns the mean training loss since the last one.
+
+        It is not a number if there was no step in between.
+        """
         scalars = evaluation.scalars()
-        train_loss = self._train_loss.read().get("loss", math.nan)
+        means = self._mean_over_processes(self._train_loss.read())
+        train_loss = means.get("loss", math.nan)
         self.write("evaluation", step, **scalars, train_loss=train_loss, warnings=warnings)
         for warning in warnings:
             logger.warning(warning)

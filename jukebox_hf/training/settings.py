@@ -7,7 +7,7 @@ one of the wrong type. What the settings mean is documented at `TrainingSettings
 import difflib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -273,6 +273,7 @@ class TrainingSettings:
     def from_mapping(cls, content: Mapping[str, Any], *, source: str) -> "TrainingSettings":
         """Settings from plain values, as YAML gives them; errors begin with `source`."""
         known = {entry.name: entry for entry in fields(cls)}
+        _refuse_fields_of_models([name for name in content if name not in known], known, source)
         refuse_unknown(content, known, source)
         try:
             return cls(
@@ -314,6 +315,22 @@ class TrainingSettings:
             if value != default:
                 given[entry.name] = list(value) if isinstance(value, tuple) else value
         return given
+
+
+def _refuse_fields_of_models(unknown: Sequence[str], known: Iterable[str], source: str) -> None:
+    """Raise `ValueError` for a setting that is nearer to a field of a model than to any setting."""
+    from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+    from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+
+    of_models = {
+        entry.name for kind in (JukeboxVQVAEConfig, JukeboxPriorConfig) for entry in fields(kind)
+    }
+    for name in unknown:
+        nearest = difflib.get_close_matches(name, [*known, *sorted(of_models)], n=1)
+        if nearest and nearest[0] in of_models:
+            raise ValueError(
+                f"{source}: unknown setting {name!r}. Did you mean 'model.{nearest[0]}'?"
+            )
 
 
 _PRIOR_ONLY = ("codec", "level", "lora_rank", "labels", "unknown_artist_share")

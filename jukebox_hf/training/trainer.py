@@ -401,9 +401,9 @@ class JukeboxTrainer:
         best = ""
         if state.best_loss is not None:
             best = f", best {state.best_loss:.4f} at {state.best_step}"
+        training = f"{train_loss:.4f} in training, " if math.isfinite(train_loss) else ""
         self.reporter.say(
-            f"step {state.step}: loss {train_loss:.4f} in training, {evaluation.loss:.4f} on "
-            f"held-out songs{best}"
+            f"step {state.step}: loss {training}{evaluation.loss:.4f} on held-out songs{best}"
         )
         return evaluation
 

@@ -31,8 +31,9 @@ from jukebox_hf.vqvae import JukeboxVQVAE
 HELD_OUT = 0.2  # of the songs
 CLIPS = 64  # that codecs are evaluated on
 WINDOWS = 256  # that priors are evaluated on
-# From nothing, as in the paper's ablation (arXiv:2005.00341, section 6.2): no warm-up, no k-means.
-PLAIN = {"unquantized_steps": 0, "kmeans_steps": 0}
+# As in the paper's ablation (arXiv:2005.00341, section 6.2): from nothing, without warm-up or
+# k-means, and with the original's decay of the codebooks.
+PLAIN = {"unquantized_steps": 0, "kmeans_steps": 0, "model": {"codebook_decay": 0.99}}
 
 
 def run(settings: TrainingSettings) -> Path:

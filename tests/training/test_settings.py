@@ -42,6 +42,7 @@ def test_unknown_settings_are_refused_with_the_nearest_name(tmp_path: Path) -> N
         ({"task": "vqvae", "steps": 5, "unquantized_steps": 5}, "codebooks would never come in"),
         ({"task": "vqvae", "report_to": ["tensorbord"]}, "Did you mean 'tensorboard'"),
         ({"task": "vqvae", "seed": -1}, "seed must be from 0"),
+        ({"task": "vqvae", "codbook_size": 9}, "Did you mean 'model.codebook_size'"),
         ({"steps": 5}, "task"),
     ],
 )  # fmt: skip

@@ -371,6 +371,18 @@ def test_the_log_holds_losses_speed_and_evaluations(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["event"] == "end"
 
 
+def test_an_evaluation_knows_the_loss_in_training_also_where_none_was_logged(
+    tmp_path: Path,
+) -> None:
+    said: list[str] = []
+    settings = prior_settings(tmp_path, steps=4, evaluate_every=2, log_every=100)
+    prior_trainer(settings, say=said.append).train()
+    events = read_log(tmp_path, "evaluation")
+    assert [event["step"] for event in events] == [2, 4]
+    assert all(math.isfinite(event["train_loss"]) for event in events)
+    assert sum("in training" in text for text in said) == 2
+
+
 def test_a_collapsed_codebook_is_warned_about(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
