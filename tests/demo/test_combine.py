@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.combine import combine, main
+from tests.demo.combine import chosen, combine, main
 
 
 def folder(path: Path, columns: list[str], rows: list[list[str]]) -> Path:
@@ -42,3 +42,13 @@ def test_refusals_leave_nothing_behind(tmp_path: Path, capsys: pytest.CaptureFix
     assert main([str(music), "--output", str(output)]) == 2
     assert not output.exists()
     assert {path.name for path in tmp_path.iterdir()} == {"music", "empty"}
+
+
+def test_a_large_genre_is_cut_and_a_small_one_kept() -> None:
+    rows = [{"file_name": f"{n}.flac", "genre": "rock", "seconds": "60"} for n in range(9)]
+    rows.append({"file_name": "a.flac", "genre": "folk", "seconds": "30"})
+    some = chosen(rows, 2.5)
+    assert [row["genre"] for row in some] == ["rock"] * 3 + ["folk"]
+    assert some == [row for row in rows if row in some]  # in their order
+    assert chosen(list(reversed(rows)), 2.5) == list(reversed(some))  # the same songs
+    assert chosen(rows, None) == rows
