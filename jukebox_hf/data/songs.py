@@ -7,6 +7,7 @@ with the reason. `finding` knows what datasets look like; cutting clips is `clip
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ SEARCH_SECONDS = 20
 # The header of an mp3 file may promise a little more than there is: so much at its end is decoded.
 TAIL_SECONDS = 1.0
 SCAN_THREADS = 8
+LISTED_KINDS = 3  # of reasons, where no song can be used
 
 
 class Named(Protocol):
@@ -303,9 +305,15 @@ def _check_duration(seconds: float, min_seconds: float, max_seconds: float | Non
 def _no_songs(dataset: str, skipped: Sequence[SkippedSong]) -> str:
     if not skipped:
         return f"{dataset} holds no songs; expected audio files, or a table with a column of audio"
-    shown = "; ".join(f"{name} ({reason})" for name, reason in skipped[:3])
-    more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-    return f"no song of {dataset} can be used: {shown}{more}"
+    kinds = Counter(reason.split(":")[0] for _, reason in skipped)  # such as "too short"
+    examples: dict[str, str] = {}
+    for name, reason in skipped:
+        kind = reason.split(":")[0]
+        more = f", and {kinds[kind] - 1} more like it" if kinds[kind] > 1 else ""
+        examples.setdefault(kind, f"{name} ({reason}){more}")
+    shown = "; ".join(examples[kind] for kind, _ in kinds.most_common(LISTED_KINDS))
+    rest = sum(count for _, count in kinds.most_common()[LISTED_KINDS:])
+    return f"no song of {dataset} can be used: {shown}{f'; and {rest} others' if rest else ''}"
 
 
 def _by_name(item: Named) -> str:
