@@ -28,7 +28,7 @@ help:
 	@echo "make bench-port   the same models here and in transformers 4.57.6, side by side"
 
 demo: $(VENV)/installed
-	$(BIN)/jukebox generate
+	$(BIN)/jukebox generate --genre rock
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --timeout 600 $(PYTEST_ARGS)

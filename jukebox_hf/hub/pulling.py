@@ -23,6 +23,7 @@ from jukebox_hf.hub.names import VQVAE
 from jukebox_hf.hub.shareable import (
     CODES_FILE,
     CODES_PATTERNS,
+    RIGHTS_FILES,
     adapter_files,
     check_processor,
     component_files,
@@ -149,6 +150,10 @@ def copy_system(
                 own = f"adapter_{name}"
                 _copy(adapter_files(adapter), temporary / own)
                 adapters.append(AdapterReference(own, component=name))
+        for name in RIGHTS_FILES:
+            path = system.location.file(name)
+            if path is not None:
+                shutil.copyfile(path, temporary / name)
         manifest = Manifest(
             {name: ComponentReference(subfolder=name) for name in wanted},
             generation=system.manifest.generation,

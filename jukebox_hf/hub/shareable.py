@@ -22,6 +22,7 @@ Kind = Literal["system", "component", "adapter", "codes"]
 CODES_FILE, CODES_STATE = "jukebox_codes.json", "state.json"
 CODES_PATTERNS = (CODES_FILE, CODES_STATE, "dataset_info.json", "codes-*.arrow")
 PROCESSOR_FILES = (CONFIG_FILE, VOCABULARY_FILE)
+RIGHTS_FILES = ("LICENSE", "ATTRIBUTION.md")  # of a whole model: they go where its weights go
 SETTINGS = ("config.json", *PROCESSOR_FILES, TRAINING_FILE)
 
 

@@ -31,6 +31,7 @@ from jukebox_hf.hub.names import VQVAE
 from jukebox_hf.hub.sameness import same_elsewhere
 from jukebox_hf.hub.shareable import (
     CODES_FILE,
+    RIGHTS_FILES,
     adapter_files,
     codes_files,
     component_files,
@@ -305,6 +306,9 @@ def _read_system(system: System, components: Sequence[str] | None, refer_to: str
             adapters.append(AdapterReference(own, component=adapter.component))
             for path in adapter_files(location.folder(subfolder, ())):
                 files[f"{own}/{path.name}"] = path
+    if isinstance(system.location, LocalFolder):
+        found = {name: system.location.file(name) for name in RIGHTS_FILES}
+        files |= {name: path for name, path in found.items() if path is not None}
     for level in system.prior_levels:
         if f"prior_{level}" in references:
             system.prior_config(level)  # belongs to the VQ-VAE, and is of this level
@@ -335,7 +339,7 @@ def _plan_system(source: _Source, target: Target, *, is_whole: bool) -> _Plan:
     readme = Path(source.system.source) / CARD
     return _Plan(
         files=files,
-        folders=sorted({os.path.dirname(name) for name in source.files}),
+        folders=sorted({os.path.dirname(name) for name in source.files} - {""}),
         card=make_card(system_text(facts, target.repo_id)),
         readme=readme,
         notes=notes,

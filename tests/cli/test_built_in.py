@@ -140,11 +140,15 @@ def test_without_it_one_sentence_says_what_to_do(
 
 
 def test_it_is_what_python_gets_without_a_name(built_in: Path, tmp_path: Path) -> None:
+    for name in ("LICENSE", "ATTRIBUTION.md"):
+        (built_in / name).write_text("by others")
     pipeline = JukeboxPipeline.from_pretrained(device="cpu")
     assert pipeline.system.is_built_in
     copy = pipeline.save_pretrained(tmp_path / "copy")
     assert not System.open(copy).is_built_in
     assert System.open(copy).manifest.notes == pipeline.system.manifest.notes
+    for name in ("LICENSE", "ATTRIBUTION.md"):  # they go where the weights go
+        assert (copy / name).read_text() == "by others"
     assert System.open(built_in).is_built_in
 
 

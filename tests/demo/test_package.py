@@ -137,6 +137,8 @@ def test_words_count_as_followed_only_above_the_control(
     if control is not None:
         figures.append(Figure("Word recall, control", control, "c"))
     assert bool(package_card.lyrics_notes(figures, [])) != follows
+    figures.append(Figure("Probability by chance, words of takes", 0.2, "c"))
+    assert package_card.lyrics_notes(figures, [])
 
 
 def test_examples_are_made_and_stay_with_their_weights(recipe: Recipe, tmp_path: Path) -> None:
