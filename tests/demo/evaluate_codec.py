@@ -199,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         songs = open_songs(given.dataset).songs
         if split.fraction:
             songs = split_songs(songs, split.fraction, split.seed)[1]
-        codec = JukeboxVQVAE.from_pretrained(given.model)  # ready to be used, not trained
+        codec = JukeboxVQVAE.from_pretrained(given.model, dtype=torch.float32)
         records = evaluate(codec, songs, given.seconds)
     except (ValueError, OSError) as error:
         note(f"error: {error}")

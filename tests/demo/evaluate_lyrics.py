@@ -114,7 +114,7 @@ def session_pieces(folder: Path) -> list[Piece]:
 
 def recorded_pieces(songs: Sequence[Song], count: int, rate: int, seconds: float) -> list[Piece]:
     """The beginnings of recorded songs of which it is known when they are sung."""
-    pieces = []
+    pieces: list[Piece] = []
     for song in songs:
         if song.lyric_times is None or len(pieces) == count:
             continue
@@ -194,9 +194,10 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> Report:
     """Everything that is asked for."""
     system = None if given.model is None else System.open(given.model)
     whisper = Whisper()
-    records, remarks = [], []
+    records: list[dict[str, Any]] = []
+    remarks: list[str] = []
     if given.singing is not None:
-        codec = system.load_vqvae(dtype=torch.float32).eval() if system is not None else None
+        codec = system.load_vqvae(dtype=torch.float32) if system is not None else None
         rate = 22_050 if codec is None else codec.config.sampling_rate
         songs = open_songs(given.singing).songs
         recorded = recorded_pieces(songs, given.takes, rate, given.seconds)

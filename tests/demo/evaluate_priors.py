@@ -68,7 +68,7 @@ def held_out_windows(
     chosen = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
     windows = []
     for number in chosen.tolist():
-        item = dict(items[number])
+        item: dict[str, Any] = dict(items[number])
         song = songs.songs[item.pop("song")]
         codes = item.pop("codes")
         inputs: dict[str, Any] = {
@@ -174,7 +174,7 @@ def measure_level(
     system: System, level: int, train: CodeSongs, held_out: CodeSongs, count: int
 ) -> dict[str, Any]:
     """Everything about the prior of a level, as one record."""
-    prior = system.load_prior(level).eval()
+    prior = system.load_prior(level, dtype=torch.float32)
     config = prior.config
     needs_names = config.has_labels or config.lyrics != "none"
     processor = system.processor(level) if needs_names else None

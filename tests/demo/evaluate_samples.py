@@ -158,7 +158,7 @@ def hear_clips(
     codec: JukeboxVQVAE | None = None,
 ) -> Clips:
     """What listeners say about clips of songs, as they are or after a codec."""
-    version = "recorded" if codec is None else codec.fingerprint()
+    version = "recorded" if codec is None else (codec.fingerprint() or "rebuilt")
     clips = Clips([], [], [])
     for number, place in enumerate(places, start=1):
 
@@ -343,7 +343,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> Report | None:
     system = None if given.model is None else System.open(given.model)
     codec = None
     if system is not None and "vqvae" in system.manifest.components:
-        codec = system.load_vqvae(dtype=torch.float32).eval()
+        codec = system.load_vqvae(dtype=torch.float32)
     split = split_of(given)
     songs = list(open_songs(given.dataset).songs)
     train, held_out = split_songs(songs, split.fraction, split.seed)

@@ -35,7 +35,12 @@ class Clips(NamedTuple):
 
     def where(self, keep: Sequence[bool]) -> "Clips":
         """Those that are to be kept."""
-        return Clips(*([one for one, own in zip(part, keep, strict=True) if own] for part in self))
+        places = [place for place, own in enumerate(keep) if own]
+        return Clips(
+            [self.genres[place] for place in places],
+            [self.songs[place] for place in places],
+            [self.heard[place] for place in places],
+        )
 
     def half(self, number: int) -> "Clips":
         """Every other song's clips, the first half (0) or the second (1)."""

@@ -7,7 +7,7 @@ measurement goes on where it was stopped.
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,10 @@ def remember(folder: Path, key: str, make: Callable[[], Heard]) -> Heard:
         write_atomically(path, lambda file: _save(file, heard))
     with np.load(path, allow_pickle=False) as kept:
         arrays = {name: kept[name] for name in Heard._fields}
-    return Heard(**{name: value if value.ndim else float(value) for name, value in arrays.items()})
+    values: dict[str, Any] = {
+        name: value if value.ndim else float(value) for name, value in arrays.items()
+    }
+    return Heard(**values)
 
 
 def _save(path: Path, heard: Heard) -> None:

@@ -5,6 +5,7 @@ comes out. The network is the file `nmp.onnx` of the package `basic-pitch` 0.4.0
 by onnxruntime; windows and overlaps are those of the package. 10 s take 0.3 s of one CPU core.
 """
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class BasicPitch:
     def __init__(self) -> None:
         path = weight_file("basic_pitch", MODEL, MODEL_SHA256)
         try:
-            import onnxruntime
+            onnxruntime: Any = import_module("onnxruntime")
         except ImportError:
             raise MissingEvaluatorError("basic-pitch needs onnxruntime; install it") from None
         options = onnxruntime.SessionOptions()

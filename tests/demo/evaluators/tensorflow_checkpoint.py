@@ -8,6 +8,7 @@ descriptions: LevelDB's doc/table_format.md, and tensor_bundle.proto of TensorFl
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +100,7 @@ def _varint(data: bytes, place: int) -> tuple[int, int]:
             return value, place
 
 
-def _message(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _message(data: bytes) -> Iterator[tuple[int, Any]]:
     """Field numbers and values of a protocol buffer; fixed numbers as bytes."""
     place = 0
     while place < len(data):

@@ -291,3 +291,4 @@ def test_the_model_is_asked_for_trusted_words_only(monkeypatch: pytest.MonkeyPat
     assert recogniser.words(np.zeros(16_000, np.float32)) == ["let", "the", "sun", "shine"]
     assert asked["condition_on_previous_text"] is False
     assert asked["temperature"] == 0
+    assert asked["no_repeat_ngram_size"] == 4
