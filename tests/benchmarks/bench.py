@@ -1,7 +1,8 @@
 """The benchmark matrix: `make bench` for a fixed subset, `make bench-full` for all of it.
 
 `python -m tests.benchmarks.bench [SECTION ...] [--full] [--device cuda] [--tiny] [--json FILE]`.
-Every section yields rows (dicts); the ceilings of the machine are measured in the same run.
+Every section yields rows (dicts); the ceilings of the machine are measured in the same run. The
+file is written after every row, so that a run that is cut off leaves what it has.
 """
 
 import argparse
@@ -13,8 +14,10 @@ from typing import Any
 
 import torch
 
+from jukebox_hf.generation.devices import BACKENDS, PRECISIONS
 from tests.benchmarks import sections
 from tests.benchmarks.measuring import environment
+from tests.benchmarks.models import SIZES
 
 Row = dict[str, Any]
 SECTIONS: dict[str, Callable[[sections.Scope], Iterator[Row]]] = {
@@ -37,6 +40,12 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="smallest sizes: a rehearsal")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", nargs="+", default=[], choices=[*SIZES])
+    parser.add_argument("--batches", nargs="+", default=[], type=int)
+    parser.add_argument("--places", nargs="+", default=[], choices=["middle", "end"])
+    parser.add_argument(
+        "--variants", nargs="+", default=[], metavar="PRECISION:BACKEND", help="of decode"
+    )
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     names = given.sections or [*SECTIONS] if given.full or given.tiny else given.sections or SUBSET
@@ -48,15 +57,42 @@ def main() -> None:
         torch.set_num_threads(1)
     result: dict[str, Any] = {"environment": environment(device), "rows": []}
     with tempfile.TemporaryDirectory() as temporary:
-        scope = sections.Scope(device, given.full, given.tiny, given.rounds, Path(temporary))
+        scope = sections.Scope(
+            device,
+            given.full,
+            given.tiny,
+            given.rounds,
+            Path(temporary),
+            chosen_sizes=tuple(given.sizes),
+            chosen_batches=tuple(given.batches),
+            chosen_places=tuple(given.places),
+            chosen_variants=tuple(_variant(one, parser) for one in given.variants),
+        )
         for name in names:
             for row in SECTIONS[name](scope):
                 result["rows"].append({"section": name, **row})
                 print(json.dumps(result["rows"][-1]), flush=True)
+                write(result, given.json)
     result["environment"]["load_after"] = environment(device)["load"]
     print(json.dumps(result["environment"]))
-    if given.json:
-        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(result, given.json)
+
+
+def _variant(text: str, parser: argparse.ArgumentParser) -> tuple[str, str]:
+    """`float16:graph` as precision and backend."""
+    precision, _, backend = text.partition(":")
+    if precision not in PRECISIONS or backend not in BACKENDS:
+        parser.error(
+            f"a variant is one of {', '.join(PRECISIONS)}, a colon and one of "
+            f"{', '.join(BACKENDS)}; got {text!r}"
+        )
+    return precision, backend
+
+
+def write(result: dict[str, Any], path: Path | None) -> None:
+    """What is known so far, as JSON."""
+    if path is not None:
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""What int8 and int4 weights cost, in bits per code on given codes.
+"""What 16, 8 and 4 bits per weight cost, in bits per code on given codes.
 
-`python -m tests.benchmarks.precision_cost MODEL LEVEL CODES [--windows 8]`: a model folder, the
-level of one of its priors, and a codes file with music that it was not trained on. Rows of labels
-are the model's "unknown". On random weights the numbers say nothing: use a trained model.
+`python -m tests.benchmarks.precision_cost MODEL LEVEL CODES... [--windows 8]`: a model, level of
+a prior of it, and codes files (`jukebox encode`) of music that it was not trained on. Every
+take of every file counts. Differences are taken window by window, so that few windows tell them
+exactly. On random weights the numbers say nothing: use a trained model.
 """
 
 import argparse
 import json
+import statistics
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,58 +19,82 @@ from jukebox_hf.codes import load_codes
 from jukebox_hf.generation.devices import PRECISIONS
 from jukebox_hf.generation.weights import load_for_sampling
 from jukebox_hf.hub.system import System
+from tests.benchmarks.window_inputs import PieceInputs
 
 CPU = torch.device("cpu")
 
 
-def windows_of(system: System, level: int, path: Path, count: int) -> list[dict[str, Any]]:
-    """Inputs of `JukeboxPrior.forward` for windows spread over the first take of a codes file."""
-    codes, config = load_codes(path), system.prior_config(level)
-    processor = system.processor(level)
-    own, length = codes.levels[level][0], config.context_length
-    if len(own) < length:
-        raise ValueError(f"{path} has {len(own)} codes of level {level}; one window is {length}")
-    total = max(
-        len(own) * config.hop_length, round(config.min_total_seconds * config.sampling_rate) + 1
-    )
-    ratio = config.upper_ratio if config.is_upsampler else 1
-    starts = torch.linspace(0, len(own) - length, count).long() // ratio * ratio
+def windows_of(
+    system: System,
+    level: int,
+    paths: Sequence[Path],
+    count: int,
+    *,
+    artist: str | None = None,
+    genre: str | None = None,
+) -> list[dict[str, Any]]:
+    """Inputs of `JukeboxPrior.forward` for `count` windows of every take of some codes files.
+
+    Takes that are shorter than a window are left out; `ValueError` if all are.
+    """
     found = []
-    for start in sorted(set(starts.tolist())):
-        labels = processor.window(
-            [processor.resolve()], total_samples=total, offset_samples=start * config.hop_length
-        )
-        given: dict[str, Any] = {"codes": own[None, start : start + length]}
-        given |= {"labels": labels.labels, "lyric_tokens": labels.lyric_tokens}
-        if config.is_upsampler:
-            above = codes.levels[level + 1][0]
-            given["upper_codes"] = above[None, start // ratio : (start + length) // ratio]
-        found.append(given)
+    context = system.prior_config(level).context_length
+    for path in paths:
+        levels = load_codes(path).levels
+        for take in range(len(levels[level])):
+            piece = {one: codes[take] for one, codes in levels.items()}
+            if len(piece[level]) >= context:
+                inputs = PieceInputs(system, level, piece, artist=artist, genre=genre)
+                found += [inputs.at(start) for start in inputs.starts(count)]
+    if not found:
+        raise ValueError(f"no take has {context} codes of level {level}, which is one window")
     return found
 
 
 @torch.inference_mode()
-def bits(system: System, level: int, precision: str, windows: list[dict[str, Any]]) -> float:
-    """Mean bits per code of a precision, over windows."""
+def bits(
+    system: System, level: int, precision: str, windows: Sequence[dict[str, Any]]
+) -> list[float]:
+    """Mean bits per code of every window in a precision, with the layers that sampling uses."""
     prior = load_for_sampling(system, level, precision=precision, device=CPU)
-    return sum(float(prior(**given).music_loss) for given in windows) / len(windows)
+    return [float(prior(**given).music_loss) for given in windows]
+
+
+def compare(
+    system: System, level: int, windows: Sequence[dict[str, Any]], precisions: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """A row per precision; `excess` is against the first, with its standard error over windows."""
+    exact: list[float] = []
+    for precision in precisions:
+        found = bits(system, level, precision, windows)
+        exact = exact or found
+        differences = [one - other for one, other in zip(found, exact, strict=True)]
+        spread = statistics.stdev(differences) if len(differences) > 1 else 0.0
+        yield {
+            "level": level,
+            "windows": len(windows),
+            "precision": precision,
+            "bits_per_code": round(statistics.mean(found), 5),
+            "excess": round(statistics.mean(differences), 5),
+            "standard_error": round(spread / len(differences) ** 0.5, 5),
+        }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("level", type=int)
-    parser.add_argument("codes", type=Path)
-    parser.add_argument("--windows", type=int, default=8)
+    parser.add_argument("codes", type=Path, nargs="+")
+    parser.add_argument("--windows", type=int, default=8, help="per take")
+    parser.add_argument("--artist")
+    parser.add_argument("--genre")
+    parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
     given = parser.parse_args()
     system = System.open(given.model)
-    windows = windows_of(system, given.level, given.codes, given.windows)
-    exact = None
-    for precision in PRECISIONS:
-        found = bits(system, given.level, precision, windows)
-        exact = found if exact is None else exact
-        row = {"precision": precision, "bits_per_code": found, "excess": found - exact}
-        print(json.dumps({"level": given.level, "windows": len(windows), **row}), flush=True)
+    labels = {"artist": given.artist, "genre": given.genre}
+    windows = windows_of(system, given.level, given.codes, given.windows, **labels)
+    for row in compare(system, given.level, windows, given.precisions):
+        print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ class Scope(NamedTuple):
     tiny: bool
     rounds: int
     folder: Path
+    chosen_sizes: tuple[str, ...] = ()  # of `models.SIZES`; none: what the rest says
+    chosen_batches: tuple[int, ...] = ()
+    chosen_variants: tuple[tuple[str, str], ...] = ()  # precision and backend
+    chosen_places: tuple[str, ...] = ()
 
     @property
     def on_gpu(self) -> bool:
@@ -37,11 +41,25 @@ class Scope(NamedTuple):
 
     @property
     def sizes(self) -> list[str]:
+        if self.chosen_sizes:
+            return [*self.chosen_sizes]
         if self.tiny:
             return ["4x256"]
         if self.on_gpu:
             return ["released_upsampler", "released_5b"]
         return ["4x256", "12x512", "24x1024"] if self.full else ["24x1024"]
+
+    @property
+    def batches(self) -> list[int]:
+        if self.chosen_batches:
+            return [*self.chosen_batches]
+        return [1, 4, 16, 32] if self.full else [1, 41, 16] if self.on_gpu else [1, 16]
+
+    @property
+    def places(self) -> list[str]:
+        if self.chosen_places:
+            return [*self.chosen_places]
+        return ["middle", "end"] if self.full else ["middle"]
 
     def time(self, run: Callable[[], object], warm_up: int = 1) -> list[tuple[float, float]]:
         """(wall, CPU) seconds of every round of one thing."""
@@ -65,43 +83,64 @@ def machine(scope: Scope) -> Iterator[Row]:
 
 
 def decode(scope: Scope) -> Iterator[Row]:
-    """One step with sampling: all precisions of one size and batch take turns."""
+    """One step with sampling: all precisions of one size and batch take turns.
+
+    On a GPU, which is nobody else's, one after the other: together they would not fit.
+    """
     for size in scope.sizes:
-        for batch in [1, 4, 16, 32] if scope.full else [1, 41, 16] if scope.on_gpu else [1, 16]:
-            for place in ("middle", "end") if scope.full or scope.on_gpu else ("middle",):
+        for batch in scope.batches:
+            for place in scope.places:
                 yield from _decode(scope, size, batch, place)
 
 
 def _decode(scope: Scope, size: str, batch: int, place: str) -> Iterator[Row]:
+    variants = [*(scope.chosen_variants or _variants(scope, batch))]
+    if scope.on_gpu:
+        reference: list[tuple[float, float]] = []
+        for variant in variants:
+            for row, times in _decode_together(scope, size, batch, place, [variant]):
+                reference = reference or times
+                against = {"against": " ".join(variants[0]), **ratio(reference, times)}
+                yield row | (against if times else {})
+    else:
+        found = list(_decode_together(scope, size, batch, place, variants))
+        reference = next(times for _, times in found if times)
+        for row, times in found:
+            yield row | (
+                {"against": " ".join(variants[0]), **ratio(reference, times)} if times else {}
+            )
+
+
+def _decode_together(
+    scope: Scope, size: str, batch: int, place: str, variants: list[tuple[str, str]]
+) -> Iterator[tuple[Row, list[tuple[float, float]]]]:
+    """Rows and the times behind them; without times, how long a compilation took."""
     runs, weights = {}, {}
-    for precision, backend in _variants(scope, batch):
+    steps = 16 if scope.on_gpu else STEPS
+    for precision, backend in variants:
         prior = random_prior(size, precision, scope.device, packed=backend == "eager")
         name = f"{precision} {backend}"
-        steps = 16 if scope.on_gpu else STEPS
         run = steps_at(prior, place, batch=batch, backend=backend, steps=steps)
         weights[name] = step_bytes(prior)
         first, _ = seconds_of(run, scope.device)
         runs[name] = run
         if backend != "eager":
-            yield {"size": size, "what": name, "batch": batch, "first_call_s": round(first, 1)}
-    times = alternate(runs, scope.device, rounds=scope.rounds, warm_up=1)
-    reference = next(iter(runs))
-    for name, one in times.items():
-        row = {"size": size, "batch": batch, "place": place, "what": name}
-        per = 16 if scope.on_gpu else STEPS
-        row |= summary(one, per=per)
-        row["weight_GB/s"] = round(weights[name] / row["ms"] / 1e6, 2)
-        yield row | {"against": reference, **ratio(times[reference], one)}
+            yield {"size": size, "what": name, "batch": batch, "first_call_s": round(first, 1)}, []
+    for name, one in alternate(runs, scope.device, rounds=scope.rounds, warm_up=1).items():
+        row = {
+            "size": size,
+            "batch": batch,
+            "place": place,
+            "what": name,
+            **summary(one, per=steps),
+        }
+        yield row | {"weight_GB/s": round(weights[name] / row["ms"] / 1e6, 2)}, one
 
 
 def _variants(scope: Scope, batch: int) -> list[tuple[str, str]]:
-    """Precision and backend; on a GPU in 16 bit and less only, where the released weights fit."""
+    """Precision and backend; on a GPU in 16 bit only, where the released weights fit."""
     if scope.on_gpu:
-        return [
-            (precision, backend)
-            for precision in ("float16", "bfloat16")
-            for backend in ("eager", "compiled", "graph")
-        ] + [("int8", "graph"), ("int4", "graph")]
+        return [("float16", backend) for backend in ("eager", "compiled", "graph")]
     if scope.full:
         backends = ("eager", "compiled") if batch in (1, 16) else ("eager",)
         return [(precision, backend) for backend in backends for precision in PRECISIONS]
@@ -186,14 +225,15 @@ def train(scope: Scope) -> Iterator[Row]:
     rates = {
         row["what"]: row["GFLOP/s"] for row in machine(scope) if row["what"].startswith("GEMM")
     }
-    size = scope.sizes[0]
+    # A window of 24 x 1024 leaves 10 GB of activations behind.
+    size = scope.sizes[0] if scope.on_gpu or scope.tiny or scope.chosen_sizes else "12x512"
     prior = random_prior(size, "float32", scope.device).train()
     context = prior.config.context_length
     codes = torch.zeros(1, context, dtype=torch.int64, device=scope.device)
     weights = sum(one.numel() for one in prior.decoder.layers.parameters())
     weights += prior.config.vocabulary_size * prior.config.width
     flop = 6 * weights * context
-    for precision in ("float32", "bfloat16"):
+    for precision in ("bfloat16",) if scope.on_gpu else ("float32", "bfloat16"):
 
         def step(precision: str = precision) -> None:
             prior.zero_grad()
@@ -201,11 +241,18 @@ def train(scope: Scope) -> Iterator[Row]:
                 loss = prior(codes).loss
             loss.backward()
 
-        one = summary(alternate({"it": step}, scope.device, rounds=2, warm_up=1)["it"])
+        recomputed = False
+        try:
+            step()
+        except torch.OutOfMemoryError:  # all activations of a window: 60 GB at the released size
+            recomputed = True
+            prior.gradient_checkpointing_enable()
+        one = summary(alternate({"it": step}, scope.device, rounds=3, warm_up=1)["it"])
         rate = flop / one["ms"] / 1e6
         yield {
             "size": size,
             "what": f"training step {precision}",
+            "recomputed": recomputed,
             **one,
             "GFLOP/s": round(rate, 1),
             "share_of_GEMM": round(rate / rates[f"GEMM {precision}"], 3),

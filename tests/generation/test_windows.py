@@ -122,6 +122,15 @@ def test_released_sizes() -> None:
     assert [w.start for w in windows[-2:]] == [98304, 102048]
 
 
+def test_codes_that_are_read_again_at_released_sizes() -> None:
+    """For 20 s: windows, codes sampled, and codes given to windows, level by level."""
+    found = []
+    for total, context, stride in ((6890, 6144, 768), (27560, 8192, 4096), (110240, 8192, 4096)):
+        windows = level_windows(total, context, stride)
+        found.append((len(windows), sum(w.new for w in windows), sum(w.given for w in windows)))
+    assert found == [(2, 6890, 5398), (6, 27560, 21592), (26, 110240, 102752)]
+
+
 def test_stride_is_a_positive_multiple_of_the_unit() -> None:
     assert window_stride(8192, 0.5, unit=4) == 4096
     assert window_stride(6144, 0.125) == 768

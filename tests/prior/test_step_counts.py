@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from jukebox_hf.generation.sampling import SamplingSettings, WindowSampler
+from jukebox_hf.precision import torch_dtype
 from jukebox_hf.prior.attention import StepMasks
-from jukebox_hf.prior.configuration_prior import LayerKind
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig, LayerKind
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
-from jukebox_hf.prior.quantization import quantize
+from jukebox_hf.prior.quantization import pack, quantize
 from tests.prior.tiny_priors import ARCHITECTURES, inputs, tiny_prior
 
 # Operations that touch memory; views (select, transpose, ...) cost only their call.
@@ -123,3 +125,53 @@ def test_prefill_is_one_pass() -> None:
     with torch.inference_mode():
         prior.prefill(codes[:, :20], prior.condition(), prior.new_cache(2))
     assert len(passes) == 1
+
+
+# Per released prior: weights that one step reads, and bytes of its cache in 16 bit, in millions.
+RELEASED = {"upsampler_level_0": (801, 386), "1b_lyrics": (911, 338), "5b_lyrics": (5393, 983)}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_what_a_step_of_a_released_prior_reads_and_keeps(name: str) -> None:
+    """The figures of the design: millions of weights, and megabytes that keys and values take."""
+    config = JukeboxPriorConfig.preset(name)
+    with torch.device("meta"):
+        prior = JukeboxPrior(config)
+    row_length = config.row_length
+    kept = {
+        "row": row_length,
+        "column": config.num_rows * row_length,
+        "previous_row": 2 * row_length,
+        "dense": config.sequence_length,
+        "prime": config.prime_length,
+        "cross": config.lyric_length,
+    }
+    positions = sum(kept[kind] for kind in config.layer_kinds)
+    size = prior.new_cache(1, torch.float16, "meta").num_bytes()
+    assert size == 2 * 2 * config.attention_width * positions
+    weights = prior.output.weight.numel() + sum(
+        parameter.numel()
+        for name, parameter in prior.decoder.layers.named_parameters()
+        if ".key_value." not in name  # read once per window
+    )
+    assert (round(weights / 1e6), round(size / 1e6)) == RELEASED[name]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+def test_a_step_leaves_no_memory_behind(precision: str) -> None:
+    """What a step allocates it gives back: sampling a window takes no more than its buffers."""
+    prior = tiny_prior("upsampler").to(torch_dtype(precision))
+    codes, given = inputs(prior, 1)
+    sampler = WindowSampler(pack(prior), SamplingSettings(), 1)
+    with torch.inference_mode():
+        conditioning = prior.condition(**given)
+        sampler.sample(codes[:, :4], torch.rand(1, 4), conditioning)
+        state = sampler._narrow(1, conditioning)
+        state.position.fill_(8)
+        with torch.profiler.profile(profile_memory=True) as profile:
+            sampler.backend.run(state, 3)
+    events = profile.events()
+    assert events is not None
+    changes = [event.self_cpu_memory_usage for event in events]
+    assert sum(change > 0 for change in changes) > 10  # it does see what is allocated
+    assert sum(changes) == 0
