@@ -6,7 +6,7 @@ and returns nothing. What a step does is the business of `sampling`.
 
 import types
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -73,7 +73,9 @@ class CompiledBackend(EagerBackend):
         )
         # A prior does not change while it samples: before every step only the shapes of tensors are
         # looked at, not the attributes of a thousand modules (5 % of a step of 24 layers).
-        options = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
+        options: dict[str, str | int | bool | Callable[..., Any]] = {
+            "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe
+        }
         super().__init__(
             torch.compile(own, fullgraph=True, dynamic=False, backend=compiler, options=options)
         )

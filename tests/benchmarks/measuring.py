@@ -82,7 +82,10 @@ def environment(device: torch.device) -> dict[str, Any]:
     """What a result depends on besides the code: commit, versions, hardware, load, date."""
 
     def output(*command: str) -> str:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        except OSError:  # no git here
+            return ""
         return done.stdout.strip()
 
     return {
