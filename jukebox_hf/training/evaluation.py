@@ -162,7 +162,8 @@ def evaluate_prior(
         prior: in its own device and precision.
         batches: windows of held-out songs.
         compare_labels: for a prior with labels, also score each window with the artist and genre of
-            the next window of the batch that has others.
+            the next window of the batch that has others. Windows of a batch without others count
+            for neither side of the comparison.
 
     Raises:
         ValueError: if there are no batches.
@@ -177,14 +178,14 @@ def evaluate_prior(
             windows = len(batch.codes)
             counts += torch.bincount(batch.codes.flatten(), minlength=config.codebook_size)
             lyric_loss = 0.0 if output.lyric_loss is None else float(output.lyric_loss)
-            wrong, compared = (0.0, 0)
+            worse, compared = (0.0, 0)
             if compare_labels and batch.labels is not None:
-                wrong, compared = _score_with_wrong_labels(prior, batch)
+                worse, compared = _cost_of_wrong_labels(prior, batch)
             row = [float(output.loss), float(output.music_loss), lyric_loss, 1.0]
-            sums += torch.tensor([*(windows * part for part in row), wrong, compared]).to(
+            sums += torch.tensor([*(windows * part for part in row), worse, compared]).to(
                 sums.device
             )
-    loss, music, lyrics, windows, wrong, compared = sum_over_processes(sums).tolist()
+    loss, music, lyrics, windows, worse, compared = sum_over_processes(sums).tolist()
     counts = sum_over_processes(counts)
     _require(windows)
     bits_per_code = music / windows
@@ -194,13 +195,16 @@ def evaluate_prior(
         bits_per_second=bits_per_code * config.sampling_rate / config.hop_length,
         unigram_bits=entropy_nats(counts) / math.log(2),
         lyric_bits=None if config.lyrics == "none" else lyrics / windows,
-        wrong_label_bits=wrong / compared if compared else None,
+        wrong_label_bits=bits_per_code + worse / compared if compared else None,
         windows=round(windows),
     )
 
 
-def _score_with_wrong_labels(prior: JukeboxPrior, batch: PriorBatch) -> tuple[float, int]:
-    """Sum over windows of bits per code, and how many windows there are with other labels."""
+def _cost_of_wrong_labels(prior: JukeboxPrior, batch: PriorBatch) -> tuple[float, int]:
+    """How many more bits per code windows take with wrong labels than with their own.
+
+    Returns the sum over windows, and how many windows there are with other labels in the batch.
+    """
     assert batch.labels is not None
     names = torch.cat([batch.labels.artist[:, None], batch.labels.genres], dim=1)
     order = torch.arange(len(names), device=names.device)
@@ -211,12 +215,15 @@ def _score_with_wrong_labels(prior: JukeboxPrior, batch: PriorBatch) -> tuple[fl
     keep = (other != order).nonzero().squeeze(1)
     if not len(keep):
         return 0.0, 0
+    own = PriorBatch(*(None if part is None else _rows(part, keep) for part in batch))  # type: ignore[arg-type]
     wrong = batch.labels._replace(
         artist=batch.labels.artist[other], genres=batch.labels.genres[other]
+    ).select(keep)
+    right_bits, wrong_bits = (
+        float(prior(own.codes, **{**own.conditioning(), "labels": labels}).music_loss)
+        for labels in (own.labels, wrong)
     )
-    mixed = PriorBatch(*(None if part is None else _rows(part, keep) for part in batch))  # type: ignore[arg-type]
-    output = prior(mixed.codes, **{**mixed.conditioning(), "labels": _rows(wrong, keep)})
-    return float(output.music_loss) * len(keep), len(keep)
+    return (wrong_bits - right_bits) * len(keep), len(keep)
 
 
 def _rows(part: Tensor | JukeboxLabels, rows: Tensor) -> Tensor | JukeboxLabels:

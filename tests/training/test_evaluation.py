@@ -100,6 +100,24 @@ def test_wrong_labels_are_those_of_the_next_window_that_has_others() -> None:
     assert found.wrong_label_bits == pytest.approx(expected, rel=1e-5)
 
 
+def test_windows_that_cannot_be_compared_are_on_neither_side_of_the_comparison() -> None:
+    prior = tiny_prior("top")
+    codes, given = inputs(prior, 4)
+    labels = given["labels"]._replace(
+        artist=torch.tensor([1, 2, 1, 1]), genres=torch.tensor([[0, -1]] * 4)
+    )
+    parts = [PriorBatch(codes[rows], labels.select(rows)) for rows in (slice(2), slice(2, 4))]
+    found = evaluate_prior(prior, parts, compare_labels=True)
+    assert found.wrong_label_bits is not None
+    swapped = labels._replace(artist=torch.tensor([2, 1, 1, 1]))
+    with torch.no_grad():
+        right, wrong = (
+            prior(codes[:2], labels=each.select(slice(2))).music_loss.item()
+            for each in (labels, swapped)
+        )
+    assert found.wrong_label_bits - found.bits_per_code == pytest.approx(wrong - right, abs=1e-5)
+
+
 def test_windows_that_all_have_the_same_labels_cannot_be_compared() -> None:
     prior = tiny_prior("top")
     codes, given = inputs(prior, 3)
