@@ -73,7 +73,8 @@ def _data(dataset: str, learnt_from: LearntFrom | None) -> TrainingData:
 
 
 def _told(settings: TrainingSettings) -> dict[str, str | int | float | bool]:
-    values = {name: getattr(settings, name) for name in TOLD}
+    foreign = {"clip_samples"} if settings.task == "prior" else set()  # means nothing there
+    values = {name: getattr(settings, name) for name in TOLD if name not in foreign}
     return {name: value for name, value in values.items() if value not in (None, 0)}
 
 

@@ -306,6 +306,7 @@ def test_the_figures_of_training_come_out_again_by_their_commands(
         facts = load_training_facts(model / component)
         assert facts is not None
         assert (facts.data[0].songs, facts.data[0].hours) == (4, pytest.approx(0.002))
+        assert ("clip_samples" in facts.settings) == (component == "vqvae")
         assert {figure.dataset for figure in facts.figures} == {f"held-out songs of {dataset.name}"}
         (command,) = {figure.command for figure in facts.figures}
         words = [
