@@ -12,7 +12,9 @@ do, which is what cutting long audio into pieces needs to know.
 import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -48,7 +50,47 @@ def edges_after(edges: Edges, layer: nn.Conv1d | nn.ConvTranspose1d) -> Edges:
     )
 
 
-class PointwiseConv(nn.Conv1d):
+class Conv1d(nn.Conv1d):
+    """`nn.Conv1d`, which in 16 bit on a CPU keeps the channels of a moment beside each other.
+
+    Only two-dimensional convolutions have fast kernels for that. What they return is (batch,
+    channels, time) in that order of memory, which element-wise operations keep, so that nothing is
+    rearranged between two convolutions.
+    """
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(batch, in_channels, time) -> (batch, out_channels, time // stride)."""
+        if not _is_16_bit_on_cpu(hidden):
+            return super().forward(hidden)
+        out = functional.conv2d(
+            _channels_last(hidden),
+            _channels_last(self.weight),
+            self.bias,
+            stride=(1, *self.stride),
+            padding=(0, int(self.padding[0])),
+            dilation=(1, *self.dilation),
+        )
+        # One input channel leaves the order open, and the kernel then takes the other one.
+        return out.contiguous(memory_format=torch.channels_last).squeeze(2)
+
+
+class ConvTranspose1d(nn.ConvTranspose1d):
+    """`nn.ConvTranspose1d` with the memory of `Conv1d`."""
+
+    def forward(self, hidden: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(batch, in_channels, time) -> (batch, out_channels, time * stride)."""
+        if output_size is not None or not _is_16_bit_on_cpu(hidden):
+            return super().forward(hidden, output_size)
+        return functional.conv_transpose2d(
+            _channels_last(hidden),
+            _channels_last(self.weight),
+            self.bias,
+            stride=(1, *self.stride),
+            padding=(0, int(self.padding[0])),
+        ).squeeze(2)
+
+
+class PointwiseConv(Conv1d):
     """A convolution of kernel size 1, which with `zero_init` is 0 in a new model."""
 
     def __init__(self, in_channels: int, out_channels: int, *, zero_init: bool = False) -> None:
@@ -74,9 +116,7 @@ class ResidualBlock(GradientCheckpointingLayer):  # type: ignore[no-untyped-call
         super().__init__()
         inner_width = int(conv_multiplier * width)
         self.scale = scale
-        self.dilated = nn.Conv1d(
-            width, inner_width, KERNEL_SIZE, padding=dilation, dilation=dilation
-        )
+        self.dilated = Conv1d(width, inner_width, KERNEL_SIZE, padding=dilation, dilation=dilation)
         self.pointwise = PointwiseConv(inner_width, width, zero_init=zero_init)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -144,9 +184,7 @@ class EncoderStage(nn.Module):
         self, in_channels: int, width: int, *, stride: int, residual: ResidualStack
     ) -> None:
         super().__init__()
-        self.downsample = nn.Conv1d(
-            in_channels, width, 2 * stride, stride=stride, padding=stride // 2
-        )
+        self.downsample = Conv1d(in_channels, width, 2 * stride, stride=stride, padding=stride // 2)
         self.residual = residual
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -166,7 +204,7 @@ class DecoderStage(nn.Module):
     ) -> None:
         super().__init__()
         self.residual = residual
-        self.upsample = nn.ConvTranspose1d(
+        self.upsample = ConvTranspose1d(
             width, out_channels, 2 * stride, stride=stride, padding=stride // 2
         )
 
@@ -220,7 +258,7 @@ class EncoderBlock(nn.Module):
             )
             for i in range(num_stages)
         )
-        self.output = nn.Conv1d(width, out_channels, KERNEL_SIZE, padding=1)
+        self.output = Conv1d(width, out_channels, KERNEL_SIZE, padding=1)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(batch, in_channels, time) -> (batch, out_channels, time // stride ** num_stages)."""
@@ -261,7 +299,7 @@ class DecoderBlock(nn.Module):
     ) -> None:
         super().__init__()
         require_even_stride(stride)
-        self.input = nn.Conv1d(in_channels, width, KERNEL_SIZE, padding=1)
+        self.input = Conv1d(in_channels, width, KERNEL_SIZE, padding=1)
         self.stages = nn.ModuleList(
             DecoderStage(
                 width,
@@ -320,3 +358,15 @@ def init_convolutions(module: nn.Module) -> None:
     bound = 1 / math.sqrt(module.weight.shape[1:].numel())
     init.kaiming_uniform_(module.weight, a=math.sqrt(5))
     init.uniform_(module.bias, -bound, bound)
+
+
+def _is_16_bit_on_cpu(hidden: Tensor) -> bool:
+    """Whether a convolution of `hidden` computes in 16 bit on a CPU."""
+    if hidden.device.type != "cpu":
+        return False
+    return hidden.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled("cpu")
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    """(n, channels, time) as (n, channels, 1, time), channels next to each other in memory."""
+    return tensor.unsqueeze(2).contiguous(memory_format=torch.channels_last)

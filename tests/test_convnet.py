@@ -156,3 +156,33 @@ def test_with_zero_init_new_blocks_add_nothing():
         init_convolutions(module)
     hidden = torch.randn(1, 3, 9)
     assert torch.equal(stack(hidden), hidden)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_16_bit_blocks_compute_what_float32_does_channel_by_channel_in_memory(
+    dtype: torch.dtype,
+) -> None:
+    settings: dict[str, int] = {"depth": 2, "num_stages": 2, "stride": 2, "dilation_growth": 3}
+    generator = torch.Generator().manual_seed(0)
+    encoder, decoder = EncoderBlock(1, 8, 4, **settings), DecoderBlock(4, 8, 3, **settings)
+    for parameter in [*encoder.parameters(), *decoder.parameters()]:
+        parameter.data = (torch.randn(parameter.shape, generator=generator) / 4).to(dtype).float()
+    audio = torch.randn(2, 1, 64, generator=generator).to(dtype).float()
+    expected = [encoder(audio), decoder(encoder(audio))]
+    coarse, whole = encoder.to(dtype), decoder.to(dtype)
+    got = [coarse(audio.to(dtype)), whole(coarse(audio.to(dtype)))]
+    for want, have in zip(expected, got, strict=True):
+        assert have.dtype == dtype and have.shape == want.shape
+        assert have.stride(1) == 1  # channels are neighbours
+        torch.testing.assert_close(have.float(), want, rtol=0, atol=0.03 * want.std().item())
+
+
+def test_autocast_gradients_are_those_of_float32() -> None:
+    settings: dict[str, int] = {"depth": 2, "num_stages": 1, "stride": 2, "dilation_growth": 3}
+    torch.manual_seed(0)
+    block, audio = EncoderBlock(1, 8, 4, **settings), torch.randn(2, 1, 64)
+    exact = torch.autograd.grad(block(audio).square().mean(), list(block.parameters()))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = block(audio).float().square().mean()
+    for want, have in zip(exact, torch.autograd.grad(loss, list(block.parameters())), strict=True):
+        torch.testing.assert_close(have, want, rtol=0, atol=0.05 * want.abs().max().item())

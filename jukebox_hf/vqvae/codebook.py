@@ -21,6 +21,7 @@ from jukebox_hf.precision import Float32Module, exact_float32
 
 # Numbers in one table of distances: 64 MiB of float32, however long the audio.
 MAX_DISTANCES = 2**24
+MAX_DISTANCES_ON_CPU = 2**18  # 1 MiB, which stays in a core's own cache
 RESTART_NOISE = (
     0.01  # standard deviation of the noise on repeated latents, times sqrt(codebook_dim)
 )
@@ -163,7 +164,8 @@ class Codebook(Float32Module):
 
     def _parts(self, rows: Tensor) -> tuple[Tensor, ...]:
         """`rows` cut so that one part's table of distances to all codes stays small."""
-        return torch.split(rows, max(1, MAX_DISTANCES // self.codebook_size))
+        limit = MAX_DISTANCES_ON_CPU if rows.device.type == "cpu" else MAX_DISTANCES
+        return torch.split(rows, max(1, limit // self.codebook_size))
 
     @torch.no_grad()
     def _prepare(self, rows: Tensor, generator: torch.Generator | None) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from jukebox_hf.convnet import KERNEL_SIZE, DecoderBlock, Edges, EncoderBlock, edges_after
+from jukebox_hf.convnet import KERNEL_SIZE, Conv1d, DecoderBlock, Edges, EncoderBlock, edges_after
 from jukebox_hf.vqvae.codebook import Codebook, CodebookMetrics
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.losses import commitment_loss
@@ -76,7 +76,7 @@ class Decoder(nn.Module):
             )
             for block in range(level + 1)
         )
-        self.output = nn.Conv1d(config.codebook_dim, 1, KERNEL_SIZE, padding=1)
+        self.output = Conv1d(config.codebook_dim, 1, KERNEL_SIZE, padding=1)
 
     def forward(self, latents: Tensor) -> Tensor:
         """(batch, time, codebook_dim) -> (batch, 1, time * hop_length)."""

@@ -1,5 +1,6 @@
 """What the sections of the matrix measure. Each yields rows as soon as it has them."""
 
+import copy
 import gc
 import json
 import subprocess
@@ -233,6 +234,18 @@ def codec(scope: Scope) -> Iterator[Row]:
             for what, one in times.items():
                 row = {"what": f"{what} {name}", "level": level, **summary(one)}
                 yield row | {"times_real_time": round(1e3 * seconds / row["ms"], 2)}
+    coarse = copy.deepcopy(vqvae).to(torch.bfloat16)
+    for level, some in enumerate(codes):
+        for what, argument in (("encode", (audio, [level])), ("decode", (some, level))):
+            runs = {
+                "float32": partial(getattr(vqvae, what), *argument),
+                "bfloat16": partial(getattr(coarse, what), *argument),
+            }
+            with torch.inference_mode():
+                times = alternate(runs, scope.device, rounds=min(scope.rounds, 3), warm_up=1)
+            row = {"what": f"{what} whole, bfloat16", "level": level, **summary(times["bfloat16"])}
+            faster = ratio(times["float32"], times["bfloat16"])
+            yield row | {"against": "float32", **faster}
 
 
 def train(scope: Scope) -> Iterator[Row]:
