@@ -172,7 +172,7 @@ def test_16_bit_blocks_compute_what_float32_does_channel_by_channel_in_memory(
     coarse, whole = encoder.to(dtype), decoder.to(dtype)
     got = [coarse(audio.to(dtype)), whole(coarse(audio.to(dtype)))]
     for want, have in zip(expected, got, strict=True):
-        assert have.dtype == dtype and have.shape == want.shape
+        assert (have.dtype, have.shape) == (dtype, want.shape)
         assert have.stride(1) == 1  # channels are neighbours
         torch.testing.assert_close(have.float(), want, rtol=0, atol=0.03 * want.std().item())
 

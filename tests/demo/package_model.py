@@ -13,7 +13,8 @@ with `--component prior_1=DIR`), and writes `jukebox_hf/demo`, whole or not at a
     ATTRIBUTION.md, LICENSE  who made the music; CC-BY-SA-4.0
 
 `--songs` are the folders it was trained on, with `metadata.csv` and, of others' music,
-`ATTRIBUTION.md`. `--facts` is JSON that completes what the runs wrote about themselves (`command`,
+`ATTRIBUTION.md`; `--songs-of prior_2=DIR` names the part of them that a component was trained on.
+`--facts` is JSON that completes what the runs wrote about themselves (`command`,
 `hardware` and `duration_seconds` of each are needed, any field of `TrainingFacts` is taken):
 
     {"vqvae": {"command": "jukebox train vqvae ...", "hardware": "1 GPU", "duration_seconds": 3600}}
@@ -89,6 +90,7 @@ class Recipe:
         figures: what was measured.
         generation: sampling defaults that replace those of the runs.
         name: of the model.
+        songs_of: folder of music by component, for those that learnt from some of it only.
     """
 
     sources: Mapping[str, Path]
@@ -97,6 +99,7 @@ class Recipe:
     figures: Sequence[Figure] = ()
     generation: Mapping[str, Any] = field(default_factory=dict)
     name: str = DEMO_NAME
+    songs_of: Mapping[str, Path] = field(default_factory=dict)
 
 
 def package_model(recipe: Recipe, output: Path, *, overwrite: bool = False) -> list[str]:
@@ -107,7 +110,11 @@ def package_model(recipe: Recipe, output: Path, *, overwrite: bool = False) -> l
     notes: list[str] = []
     rows = [row for folder in recipe.songs for row in song_rows(folder)]
     systems = {name: System.open(folder) for name, folder in recipe.sources.items()}
-    facts = {name: component_facts(name, systems[name], recipe, rows) for name in systems}
+    some_rows = {name: song_rows(folder) for name, folder in recipe.songs_of.items()}
+    facts = {
+        name: component_facts(name, systems[name], recipe, some_rows.get(name, rows))
+        for name in systems
+    }
     with new_folder(output, overwrite=overwrite) as folder:
         for name, system in systems.items():
             save_component(folder / name, name, system, notes)
@@ -332,6 +339,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="where vqvae, prior_0, prior_1 or prior_2 is instead; repeatable",
     )
     parser.add_argument("--songs", type=Path, nargs="+", required=True, metavar="DIR")
+    parser.add_argument(
+        "--songs-of",
+        action="append",
+        default=[],
+        type=_named_folder,
+        metavar="NAME=DIR",
+        help="what vqvae, prior_0, prior_1 or prior_2 learnt from, if not from all; repeatable",
+    )
     parser.add_argument("--facts", type=Path, metavar="FILE", help="how each was trained")
     parser.add_argument("--figures", type=Path, nargs="+", default=[], metavar="FILE")
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="DIR")
@@ -384,7 +399,13 @@ def recipe_of(given: argparse.Namespace) -> Recipe:
     figures = [figure for path in given.figures for figure in load_figures(path)]
     chosen = {**sources, **dict(given.component)}
     return Recipe(
-        {name: chosen[name] for name in RUNS}, given.songs, facts, figures, generation, given.name
+        sources={name: chosen[name] for name in RUNS},
+        songs=given.songs,
+        songs_of=dict(given.songs_of),
+        facts=facts,
+        figures=figures,
+        generation=generation,
+        name=given.name,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,17 @@ def test_runs_become_one_model_of_half_precision(recipe: Recipe, tmp_path: Path)
         genre="grunge", lyrics="la", seed=1, to_level=2
     )
     assert any("not the words" in note for note in music.notes)
+
+
+def test_a_component_that_learnt_from_some_songs_says_so(recipe: Recipe, tmp_path: Path) -> None:
+    some = replace(recipe, songs_of={"prior_2": recipe.songs[1]})
+    package_model.package_model(some, tmp_path / "demo")
+    system = System.open(tmp_path / "demo")
+    hours = {
+        name: [each.hours for each in load_training_facts(system.settings_path(name)).data]
+        for name in ("vqvae", "prior_2")
+    }
+    assert hours == {"vqvae": [1.0, 0.5], "prior_2": [0.5]}
 
 
 def test_the_card_says_how_it_was_trained_and_what_it_cannot(
