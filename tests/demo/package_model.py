@@ -21,8 +21,9 @@ with `--component prior_1=DIR`), and writes `jukebox_hf/demo`, whole or not at a
 
 `--figures` are files that `evaluate_*` wrote with `--figures`. Unless they say that words are
 recognised better than other words (`Word recall ...` above its control), the manifest says that the
-model does not follow lyrics. A folder that is there is replaced only with `--overwrite`; its
-examples stay if the weights are the same.
+model does not follow lyrics; unless all listeners tell its genres apart, that it hardly follows
+genres. A folder that is there is replaced only with `--overwrite`; its examples stay if the weights
+are the same.
 """
 
 import argparse
@@ -60,7 +61,7 @@ from tests.demo.package_card import (
     OUTPUT,
     digests,
     examples_of,
-    lyrics_notes,
+    honest_notes,
     owner,
     write_card,
 )
@@ -127,7 +128,7 @@ def package_model(recipe: Recipe, output: Path, *, overwrite: bool = False) -> l
                 generation=sampling_defaults(systems, recipe.generation),
                 licence=LICENCE,
                 name=recipe.name,
-                notes=lyrics_notes(figures, notes),
+                notes=honest_notes(figures, notes),
             ),
         )
         (folder / "LICENSE").write_bytes(LICENCE_TEXT.read_bytes())
