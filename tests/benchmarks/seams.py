@@ -226,8 +226,14 @@ def _prompts(
         return [Prompt(**labels, seconds=given.seconds)] * given.takes
     if given.codes is not None:
         codes = load_codes(given.codes)
-        upper = {one: some for one, some in codes.levels.items() if one > level}
-        seconds = upper[level + 1].shape[1] * hops[level + 1] / codes.sampling_rate
+        # Whole codes of the top level: a piece has no others.
+        samples = codes.levels[level + 1].shape[1] * hops[level + 1] // hops[-1] * hops[-1]
+        upper = {
+            one: some[:, : samples // hops[one]]
+            for one, some in codes.levels.items()
+            if one > level
+        }
+        seconds = samples / codes.sampling_rate
     else:
         above = pipeline.generate(
             prompts=[Prompt(**labels, seconds=given.seconds)] * given.takes,
