@@ -337,9 +337,7 @@ class Attention(nn.Module):
             visible = _causal(query.shape[-2], keys.shape[-2], 0, query.device)
         if visible is not None:
             scores = scores.masked_fill(~visible, -torch.inf)
-        shares = scores.softmax(dim=-1)
-        if self.training:
-            shares = functional.dropout(shares, self.dropout)
+        shares = functional.dropout(scores.softmax(dim=-1), self.dropout, self.training)
         return torch.matmul(shares, values)
 
     # --- a run of positions ---

@@ -173,7 +173,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     pipeline = JukeboxPipeline.from_pretrained(given.model, device="cpu", precision=given.precision)
     system, level = pipeline.system, given.level
     labels = {"artist": given.artist, "genre": given.genre}
-    prompts = _prompts(pipeline, given, labels)
+    prompts = prompts_for(pipeline, given, labels)
     run = pipeline.start(
         prompts=prompts, seed=given.seed, to_level=level, chains={level: given.chains}
     )
@@ -217,7 +217,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _prompts(
+def prompts_for(
     pipeline: JukeboxPipeline, given: argparse.Namespace, labels: dict[str, str | None]
 ) -> list[Prompt]:
     """Takes whose upper codes are there: of a file, or made in one chain per level."""

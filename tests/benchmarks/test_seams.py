@@ -1,9 +1,14 @@
 """The arithmetic behind what is said about seams, on data whose answer is known."""
 
+import argparse
+from pathlib import Path
+
 import pytest
 import torch
 
-from tests.benchmarks.seams import bits_after_seams, flux_at_seams, spectral_flux
+from jukebox_hf import JukeboxPipeline
+from jukebox_hf.codes import Codes, save_codes
+from tests.benchmarks.seams import bits_after_seams, flux_at_seams, prompts_for, spectral_flux
 from tests.benchmarks.window_inputs import PieceInputs, bits_of_piece
 from tests.tiny import tiny_system
 
@@ -92,3 +97,21 @@ def test_bits_of_a_piece_are_those_of_its_windows(tmp_path: object) -> None:
     logits = second.logits[0, 16:].log_softmax(dim=-1)
     expected = -logits.gather(1, piece[0][32:48, None]).squeeze(1) / torch.log(torch.tensor(2.0))
     torch.testing.assert_close(bits[32:48], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_codes_of_a_file_are_cut_to_what_a_piece_can_be_made_of(tmp_path: Path) -> None:
+    pipeline = JukeboxPipeline.from_pretrained(tiny_system(tmp_path / "model"))
+    config = pipeline.system.vqvae_config()
+    hops, top = config.hop_lengths, 20
+    counts = {1: top * hops[2] // hops[1] + 1, 2: top}  # one code of level 1 too many
+    levels = {level: torch.zeros(1, count, dtype=torch.int64) for level, count in counts.items()}
+    path = tmp_path / "song.safetensors"
+    fingerprint = config.codebook_fingerprint
+    save_codes(path, Codes(levels, hops, config.sampling_rate, fingerprint, {}))
+    given = argparse.Namespace(level=0, codes=path, takes=2)
+    prompts = prompts_for(pipeline, given, {"artist": None, "genre": None})
+    assert len(prompts) == 2
+    primer = prompts[0].primer
+    assert isinstance(primer, Codes)
+    assert primer.levels[1].shape[1] == counts[1] - 1
+    assert prompts[0].seconds == top * hops[2] / config.sampling_rate
