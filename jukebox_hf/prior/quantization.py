@@ -34,7 +34,8 @@ def quantize(
     """Give the transformers' layers weights of 8 or 4 bits, in place.
 
     Weights of 4 bits need inputs in whole groups of `GROUP_SIZE` and outputs in multiples of 16;
-    layers of other sizes get 8 bits. Activations are bfloat16 on a CPU, elsewhere what they were.
+    linear layers of other sizes get 8 bits, and so do those of the first layer, where rounding
+    costs most. Activations are bfloat16 on a CPU, elsewhere what they were.
 
     Args:
         prior: with weights of 16 or 32 bits. One on the meta device has no weights yet; its layers
@@ -47,9 +48,9 @@ def quantize(
     """
     if precision not in ("int8", "int4"):
         raise ValueError(f"quantized precision must be int8 or int4, got {precision!r}")
-    for module, name, linear in _layer_linears(prior):
-        fits = fits_kernels(linear.in_features, linear.out_features)
-        make = Int4Linear if precision == "int4" and fits else Int8Linear
+    for index, module, name, linear in _layer_linears(prior):
+        can_be_4_bits = index > 0 and fits_kernels(linear.in_features, linear.out_features)
+        make = Int4Linear if precision == "int4" and can_be_4_bits else Int8Linear
         setattr(module, name, make(linear if device is None else linear.to(device)))
     if device is not None:
         nn.Module.to(prior, device)
@@ -72,27 +73,28 @@ def pack(prior: JukeboxPrior) -> JukeboxPrior:
     kind = kinds.get(prior.decoder.dtype)
     if prior.device.type != "cpu" or kind is None or not kind.is_supported():
         return prior
-    for module, name, linear in _layer_linears(prior):
+    for _, module, name, linear in _layer_linears(prior):
         setattr(module, name, kind(linear))
     nn.Module.to(prior, prior.decoder.dtype)  # what was not packed computes in the same
     return prior
 
 
-def _layer_linears(prior: JukeboxPrior) -> Iterator[tuple[nn.Module, str, Linear]]:
-    """The linear layers of every transformer layer, with the modules that hold them.
+def _layer_linears(prior: JukeboxPrior) -> Iterator[tuple[int, nn.Module, str, Linear]]:
+    """The linear layers of every transformer layer, its index, and the modules that hold them.
 
     Each is let go before the next one comes: replaced layers must not stay in memory.
     """
     places = [
-        (module, name)
+        (index, module, name)
         for transformer in prior.modules()
         if isinstance(transformer, Transformer)
-        for module in transformer.layers.modules()
+        for index, layer in enumerate(transformer.layers)
+        for module in layer.modules()
         for name, child in module.named_children()
         if isinstance(child, Linear)
     ]
-    for module, name in places:
-        yield module, name, cast("Linear", getattr(module, name))
+    for index, module, name in places:
+        yield index, module, name, cast("Linear", getattr(module, name))
 
 
 class _FrozenLinear(nn.Module):

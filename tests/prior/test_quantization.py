@@ -76,9 +76,14 @@ def test_a_quantized_prior_gives_the_same_cached_and_whole(name: str, precision:
     assert (cached - whole).norm() / (whole - whole.mean()).norm() < 0.1
 
 
-def test_layers_unfit_for_four_bits_get_eight() -> None:
-    prior = quantize(tiny_prior("plain"), "int4")
-    assert isinstance(prior.decoder.layers[0].mlp.expand, Int8Linear)
+@pytest.mark.parametrize(
+    ("sizes", "kinds"), [({}, [Int8Linear, Int8Linear]), (WIDE, [Int8Linear, Int4Linear])]
+)
+def test_layers_unfit_for_four_bits_and_the_first_get_eight(
+    sizes: dict[str, int], kinds: list[type]
+) -> None:
+    prior = quantize(tiny_prior("plain", **sizes), "int4")
+    assert [type(layer.mlp.expand) for layer in prior.decoder.layers[:2]] == kinds
 
 
 def test_quantizing_shrinks_the_layers() -> None:
