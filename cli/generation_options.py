@@ -82,7 +82,7 @@ def step_options(function: Function) -> Function:
         click.option(
             "--backend",
             type=click.Choice(BACKENDS),
-            show_default="what suits the device",
+            show_default="graph for large models on CUDA, else eager",
             help="How a step runs: compiled takes a minute to begin, graph needs CUDA.",
         ),
     ]
@@ -305,7 +305,8 @@ def fit_plan(
     elif settings is not None:
         seed = settings.seed
     precision = options["precision"] or (settings.precision if settings else None)
-    backend = options["backend"] or (settings.backend if settings else default_backend(place))
+    backend = options["backend"] or (settings.backend if settings else None)
+    backend = backend or default_backend(place, system)
     check_backend(backend, place)
     return make_plan(
         system,

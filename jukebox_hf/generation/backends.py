@@ -4,6 +4,7 @@ A step is a function of a `StepState`: it reads and writes the state's buffers, 
 and returns nothing. What a step does is the business of `sampling`.
 """
 
+import logging
 import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,10 +13,14 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.generation.devices import check_backend
+from jukebox_hf.generation.memory import is_out_of_memory
 from jukebox_hf.prior.attention import PriorCache
+
+logger = logging.getLogger(__name__)
 
 STEPS_PER_GRAPH = 8  # fewer launches per code; more would only make capturing slower
 WARM_UP_STEPS = 2
+EQUAL_WITHIN = 0.05  # of the logits' spread: what 16 bit may differ by
 
 
 class StepState(NamedTuple):
@@ -87,28 +92,52 @@ class GraphBackend(CompiledBackend):
     A graph replays with fixed addresses: states of one batch size must be views of the same
     buffers, and what conditions a window is copied into a buffer that stays.
 
+    Every graph is first compared with eager steps. Where steps cannot be compiled or captured, or
+    come out otherwise, they run eagerly, and the log says so.
+
     Not run on a GPU yet.
     """
 
     def __init__(self, step: Step) -> None:
         super().__init__(step)
+        self._eager: EagerBackend = EagerBackend(step)
+        self._works = True
         self._states: dict[int, StepState] = {}
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
     def prepare(self, state: StepState) -> StepState:
         """See `EagerBackend`; captures the graph of a batch size when it is first met."""
         batch = len(state.tokens)
-        if batch not in self._graphs:
-            own = None if state.positions is None else state.positions.clone()
-            self._states[batch] = state._replace(positions=own)
-            self._graphs[batch] = self._capture(self._states[batch])
-        elif state.positions is not None:
-            kept = self._states[batch].positions
-            assert kept is not None, "windows of one prior are conditioned alike"
-            kept.copy_(state.positions)
-        return self._states[batch]
+        if self._works and batch not in self._graphs:
+            try:
+                self._add_graph(batch, state)
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                logger.warning("steps cannot run as CUDA graphs here, they run eagerly: %s", error)
+                self._works = False
+                self._states.clear()
+                self._graphs.clear()
+        if not self._works:
+            return state
+        kept = self._states[batch]
+        if state.positions is not None:
+            assert kept.positions is not None, "windows of one prior are conditioned alike"
+            kept.positions.copy_(state.positions)
+        return kept
+
+    def _add_graph(self, batch: int, state: StepState) -> None:
+        if state.tokens.shape[1] <= 1 + WARM_UP_STEPS + STEPS_PER_GRAPH:
+            raise RuntimeError("the context is too short")
+        own = None if state.positions is None else state.positions.clone()
+        kept = state._replace(positions=own)
+        graph = self._capture(kept)
+        if not _runs_alike(self._eager, graph, kept):
+            raise RuntimeError("other logits than those of eager steps came out")
+        self._states[batch], self._graphs[batch] = kept, graph
 
     def _capture(self, state: StepState) -> torch.cuda.CUDAGraph:
+        """A graph of steps on that state; leaves the state some codes after the window's start."""
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # compiles, and lets libraries allocate what they need
@@ -124,10 +153,39 @@ class GraphBackend(CompiledBackend):
 
     def run(self, state: StepState, count: int) -> None:
         """See `EagerBackend`."""
+        if not self._works:
+            self._eager.run(state, count)
+            return
         graph = self._graphs[len(state.tokens)]
         for _ in range(count // STEPS_PER_GRAPH):
             graph.replay()
         super().run(state, count % STEPS_PER_GRAPH)
+
+
+def _runs_alike(eager: EagerBackend, graph: torch.cuda.CUDAGraph, state: StepState) -> bool:
+    """Whether a graph's steps and eager ones lead from this state to the same one.
+
+    The noise is 0 meanwhile: rounding must not decide between two codes.
+    """
+    state.uniform.zero_()
+    before = state.tokens.clone(), state.logits.clone(), state.position.clone()
+    after = []
+    runs: list[Callable[[], Any]] = [lambda: eager.run(state, STEPS_PER_GRAPH), graph.replay]
+    for run in runs:
+        for buffer, value in zip((state.tokens, state.logits, state.position), before, strict=True):
+            buffer.copy_(value)
+        for layer in state.cache.layers:  # rows that it keeps for a while are written over
+            layer.keys.zero_()
+            layer.values.zero_()
+        run()
+        after.append((state.tokens.clone(), state.logits.clone(), state.position.clone()))
+    (tokens, expected, position), (other_tokens, found, other_position) = after
+    error = (found - expected).norm()
+    return (
+        torch.equal(tokens, other_tokens)
+        and torch.equal(position, other_position)
+        and bool(error <= EQUAL_WITHIN * (expected - expected.mean()).norm())
+    )
 
 
 def make_backend(name: str, step: Step, device: torch.device) -> EagerBackend:

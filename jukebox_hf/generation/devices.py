@@ -2,10 +2,13 @@
 
 import torch
 
+from jukebox_hf.hub.system import System
+
 # Weights of a prior while it samples. int8 and int4 are rounded when they are loaded.
 PRECISIONS = ("float32", "float16", "bfloat16", "int8", "int4")
 # What a step runs as; recorded with a session. In float32 they are the same code for code.
 BACKENDS = ("eager", "compiled", "graph")
+GRAPH_WIDTH = 1024
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -40,13 +43,16 @@ def default_precision(device: torch.device) -> str:
     return "float16" if device.type == "cuda" else "float32"
 
 
-def default_backend(device: torch.device) -> str:
-    """How a step runs on a device where nothing else is asked for: eagerly.
+def default_backend(device: torch.device, system: System) -> str:
+    """How a step of a model runs on a device where nothing else is asked for.
 
-    On CUDA the graph is meant to be the default, but it has not been run on a GPU yet; until tests
-    marked `gpu` have passed on one, it is for those who ask for it.
+    As CUDA graphs on CUDA if it has a prior at least `GRAPH_WIDTH` wide, as the released models
+    have: smaller ones are done before their steps are compiled. Eagerly elsewhere.
     """
-    return "eager"
+    if device.type != "cuda":
+        return "eager"
+    widths = [system.prior_config(level).width for level in system.prior_levels]
+    return "graph" if max(widths, default=0) >= GRAPH_WIDTH else "eager"
 
 
 def check_backend(backend: str, device: torch.device) -> None:

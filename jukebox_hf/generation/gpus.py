@@ -138,7 +138,7 @@ def describe_gpus(estimates: Sequence[GpuEstimate]) -> str:
     precision = estimates[0].precision
     lines = [
         f"On other hardware, in {precision}: estimates from published bandwidths and assumed "
-        "shares of them, never measured. Eager is the default there, graph is --backend graph."
+        "shares of them, never measured. Graph is the default there for large models."
     ]
     for one in estimates:
         times = (

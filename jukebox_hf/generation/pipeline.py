@@ -196,7 +196,7 @@ class JukeboxPipeline:
         self.system = system
         self.device = resolve_device(device)
         self.precision = precision or default_precision(self.device)
-        self.backend = backend or default_backend(self.device)
+        self.backend = backend or default_backend(self.device, system)
         check_backend(self.backend, self.device)
 
     @classmethod
@@ -220,7 +220,8 @@ class JukeboxPipeline:
             device: "auto", "cpu", "cuda", "mps" or a torch device.
             precision: of the priors: "float32", "float16", "bfloat16", or "int8" and "int4", which
                 round the weights; None: float16 on CUDA, else float32.
-            backend: how a step runs: "eager", "compiled", or on CUDA "graph"; None: eager.
+            backend: how a step runs: "eager", "compiled", or on CUDA "graph"; None: graph for
+                large models on CUDA, else eager.
             local_files_only: ask nothing of the Hub.
             cache_dir: instead of huggingface_hub's own cache.
 

@@ -16,7 +16,7 @@ import torch
 
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation.chains import Chain, Seam
-from jukebox_hf.generation.devices import check_backend, default_backend, resolve_device
+from jukebox_hf.generation.devices import check_backend, resolve_device
 from jukebox_hf.generation.lock import locked
 from jukebox_hf.generation.pipeline import run_notes
 from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
@@ -362,8 +362,7 @@ def _runnable(plan: Plan, device: torch.device) -> Plan:
     try:
         check_backend(plan.settings.backend, device)
     except ValueError:
-        settings = replace(plan.settings, backend=default_backend(device))
-        return replace(plan, settings=settings)
+        return replace(plan, settings=replace(plan.settings, backend="eager"))
     return plan
 
 

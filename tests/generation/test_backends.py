@@ -1,12 +1,22 @@
 """However steps run, they choose the same codes, and nothing is compiled twice."""
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from jukebox_hf.generation.backends import STEPS_PER_GRAPH, CompiledBackend, make_backend
+from jukebox_hf.generation.backends import (
+    STEPS_PER_GRAPH,
+    WARM_UP_STEPS,
+    CompiledBackend,
+    GraphBackend,
+    Step,
+    StepState,
+    make_backend,
+)
 from jukebox_hf.generation.noise import uniform_noise
 from jukebox_hf.generation.sampling import SamplingSettings, WindowSampler
 from jukebox_hf.generation.weights import loading_dtype, prepare
@@ -111,16 +121,86 @@ def test_more_batch_sizes_than_torch_compiles_by_default() -> None:
             assert torch.equal(sample_windows(compiled, batch, windows=1), expected)
 
 
+class GraphsWithoutGpu(GraphBackend):
+    """Graph backend whose graphs are steps in a loop; `flaw` is what each does besides."""
+
+    def __init__(self, step: Step, flaw: Callable[[StepState], None]) -> None:
+        super().__init__(step)
+        self.step, self.flaw = step, flaw
+        self.replays = 0
+
+    def _capture(self, state: StepState) -> Any:
+        state.position.fill_(WARM_UP_STEPS + 1)
+
+        def replay() -> None:
+            self.replays += 1
+            for _ in range(STEPS_PER_GRAPH):
+                self.step(state)
+            self.flaw(state)
+
+        return SimpleNamespace(replay=replay)
+
+
+def no_flaw(state: StepState) -> None:
+    pass
+
+
+def shift_position(state: StepState) -> None:
+    state.position.sub_(1)
+
+
+def scale_logits(state: StepState) -> None:
+    state.logits.mul_(1.2)
+
+
+def fail_to_capture(state: StepState) -> None:
+    raise RuntimeError("operation not permitted when stream is capturing")
+
+
+@pytest.mark.parametrize("flaw", [no_flaw, shift_position, scale_logits, fail_to_capture])
+def test_graphs_are_used_only_where_they_do_what_eager_steps_do(
+    flaw: Callable[[StepState], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    prior = tiny_prior("upsampler")
+    expected = [sample_windows(sampler_of(prior, "eager"), batch) for batch in (2, 1)]
+    sampler = sampler_of(prior, "eager")
+    sampler.backend = backend = GraphsWithoutGpu(sampler._make_step(), flaw)
+    assert torch.equal(sample_windows(sampler), expected[0])
+    assert torch.equal(sample_windows(sampler, 1), expected[1])
+    if flaw is no_flaw:
+        assert backend.replays > 2  # one per batch size compares
+        assert not caplog.records
+    else:
+        assert backend.replays <= 1
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "they run eagerly" in caplog.text
+
+
+def test_no_room_for_a_graph_is_no_reason_to_run_eagerly() -> None:
+    """The batch is halved instead."""
+
+    def too_large(state: StepState) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    sampler = sampler_of(tiny_prior("upsampler"), "eager")
+    sampler.backend = GraphsWithoutGpu(sampler._make_step(), too_large)
+    with pytest.raises(torch.OutOfMemoryError):
+        sample_windows(sampler)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["upsampler", "lyrics_encoder", "lyrics_sequence"])
 @pytest.mark.parametrize("backend", ["compiled", "graph"])
-def test_backends_on_a_gpu_choose_the_same_codes(name: str, backend: str) -> None:
+def test_backends_on_a_gpu_choose_the_same_codes(
+    name: str, backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
     prior = tiny_prior(name).to("cuda")
-    expected = sample_windows(sampler_of(prior, "eager"))
+    expected = [sample_windows(sampler_of(prior, "eager"), batch) for batch in (2, 1)]
     sampler = sampler_of(prior, backend)
-    assert torch.equal(sample_windows(sampler), expected)
-    assert torch.equal(sample_windows(sampler), expected)
-    assert torch.equal(sample_windows(sampler, 1), expected[:1])  # another graph, other windows
+    assert torch.equal(sample_windows(sampler), expected[0])
+    assert torch.equal(sample_windows(sampler), expected[0])
+    assert torch.equal(sample_windows(sampler, 1), expected[1])  # another graph, other windows
+    assert not caplog.records  # graphs were not given up
 
 
 @pytest.mark.gpu

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from jukebox_hf.generation.devices import PRECISIONS, check_backend
+from jukebox_hf.generation.devices import PRECISIONS, check_backend, default_backend
 from jukebox_hf.generation.memory import module_bytes, prior_memory
 from jukebox_hf.generation.settings import GenerationSettings
 from jukebox_hf.generation.weights import load_for_sampling, loading_dtype
@@ -37,7 +37,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> System:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_prior_loads_in_every_precision(wide: System, precision: str) -> None:
     prior = load_for_sampling(wide, 0, precision=precision, device=CPU)
-    layer = prior.decoder.layers[0].mlp.expand
+    layer = prior.decoder.layers[1].mlp.expand
     packed = PackedLinear if PackedLinear.is_supported() else Linear
     half = Float16Linear if Float16Linear.is_supported() else Linear
     kinds = {"int8": Int8Linear, "int4": Int4Linear, "bfloat16": packed, "float16": half}
@@ -90,6 +90,18 @@ def test_graphs_need_cuda() -> None:
     with pytest.raises(ValueError, match="needs a CUDA device, and this is cpu"):
         check_backend("graph", CPU)
     check_backend("graph", torch.device("cuda"))
+
+
+@pytest.mark.parametrize(
+    ("device", "width", "backend"),
+    [("cuda", 16, "eager"), ("cuda", 2048, "graph"), ("cpu", 2048, "eager")],
+)
+def test_large_models_run_as_graphs_where_there_are_graphs(
+    tmp_path: Path, device: str, width: int, backend: str
+) -> None:
+    system = System.open(tiny_system(tmp_path / "model", "encoder"))
+    system.prior_config(1).width = width
+    assert default_backend(torch.device(device), system) == backend
 
 
 def test_the_lyric_encoder_is_quantized_too(tmp_path: Path) -> None:
