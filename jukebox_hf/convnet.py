@@ -19,6 +19,7 @@ from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 KERNEL_SIZE = 3  # of every convolution that keeps the length
+MAX_CHANNELS_LAST_WIDTH = 512  # in float32 on a CPU; wider, the plain kernels are faster
 
 
 class Edges(NamedTuple):
@@ -51,7 +52,7 @@ def edges_after(edges: Edges, layer: nn.Conv1d | nn.ConvTranspose1d) -> Edges:
 
 
 class Conv1d(nn.Conv1d):
-    """`nn.Conv1d`, which in 16 bit on a CPU keeps the channels of a moment beside each other.
+    """`nn.Conv1d`, which on a CPU keeps the channels of a moment beside each other if that is fast.
 
     Only two-dimensional convolutions have fast kernels for that. What they return is (batch,
     channels, time) in that order of memory, which element-wise operations keep, so that nothing is
@@ -60,7 +61,7 @@ class Conv1d(nn.Conv1d):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(batch, in_channels, time) -> (batch, out_channels, time // stride)."""
-        if not _is_16_bit_on_cpu(hidden):
+        if not _channels_last_is_faster(hidden):
             return super().forward(hidden)
         out = functional.conv2d(
             _channels_last(hidden),
@@ -79,7 +80,7 @@ class ConvTranspose1d(nn.ConvTranspose1d):
 
     def forward(self, hidden: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(batch, in_channels, time) -> (batch, out_channels, time * stride)."""
-        if output_size is not None or not _is_16_bit_on_cpu(hidden):
+        if output_size is not None or not _channels_last_is_faster(hidden):
             return super().forward(hidden, output_size)
         return functional.conv_transpose2d(
             _channels_last(hidden),
@@ -360,11 +361,17 @@ def init_convolutions(module: nn.Module) -> None:
     init.uniform_(module.bias, -bound, bound)
 
 
-def _is_16_bit_on_cpu(hidden: Tensor) -> bool:
-    """Whether a convolution of `hidden` computes in 16 bit on a CPU."""
+def _channels_last_is_faster(hidden: Tensor) -> bool:
+    """Whether a convolution of `hidden` had better keep channels together in memory.
+
+    On CPUs: always in 16 bit; in float32 up to some width, but not where gradients are wanted.
+    """
     if hidden.device.type != "cpu":
         return False
-    return hidden.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled("cpu")
+    if hidden.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled("cpu"):
+        return True
+    narrow = hidden.dtype == torch.float32 and hidden.shape[1] <= MAX_CHANNELS_LAST_WIDTH
+    return narrow and not torch.is_grad_enabled()
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

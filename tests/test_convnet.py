@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jukebox_hf.convnet import (
+    MAX_CHANNELS_LAST_WIDTH,
     DecoderBlock,
     Edges,
     EncoderBlock,
@@ -175,6 +176,21 @@ def test_16_bit_blocks_compute_what_float32_does_channel_by_channel_in_memory(
         assert (have.dtype, have.shape) == (dtype, want.shape)
         assert have.stride(1) == 1  # channels are neighbours
         torch.testing.assert_close(have.float(), want, rtol=0, atol=0.03 * want.std().item())
+
+
+@pytest.mark.parametrize(("width", "together"), [(8, True), (MAX_CHANNELS_LAST_WIDTH + 8, False)])
+def test_without_gradients_narrow_float32_blocks_keep_channels_together(
+    width: int, together: bool
+) -> None:
+    torch.manual_seed(0)
+    stack = ResidualStack(width, depth=2, dilation_growth=3)
+    hidden = torch.randn(2, width, 32)
+    expected = stack(hidden)
+    first = stack.blocks[0].dilated
+    with torch.no_grad():
+        assert (first(hidden).stride(1) == 1) is together
+        torch.testing.assert_close(stack(hidden), expected)
+    assert first(hidden).stride(1) != 1
 
 
 def test_autocast_gradients_are_those_of_float32() -> None:

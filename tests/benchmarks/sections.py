@@ -5,13 +5,16 @@ import gc
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
+from torch import Tensor
 
+from jukebox_hf import convnet
 from jukebox_hf.generation.devices import PRECISIONS
 from jukebox_hf.generation.memory import prior_memory
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
@@ -234,6 +237,8 @@ def codec(scope: Scope) -> Iterator[Row]:
             for what, one in times.items():
                 row = {"what": f"{what} {name}", "level": level, **summary(one)}
                 yield row | {"times_real_time": round(1e3 * seconds / row["ms"], 2)}
+    if not scope.on_gpu:
+        yield from _orders_of_memory(scope, vqvae, audio, codes)
     coarse = copy.deepcopy(vqvae).to(torch.bfloat16)
     for level, some in enumerate(codes):
         for what, argument in (("encode", (audio, [level])), ("decode", (some, level))):
@@ -246,6 +251,27 @@ def codec(scope: Scope) -> Iterator[Row]:
             row = {"what": f"{what} whole, bfloat16", "level": level, **summary(times["bfloat16"])}
             faster = ratio(times["float32"], times["bfloat16"])
             yield row | {"against": "float32", **faster}
+
+
+def _orders_of_memory(
+    scope: Scope, vqvae: JukeboxVQVAE, audio: Tensor, codes: Sequence[Tensor]
+) -> Iterator[Row]:
+    """Convolutions in float32 with the channels of a moment together, against torch's own order."""
+
+    def torch_order(run: Callable[[], object]) -> None:
+        with patch.object(convnet, "MAX_CHANNELS_LAST_WIDTH", 0):
+            run()
+
+    for level, some in enumerate(codes):
+        for what in ("encode", "decode"):
+            argument = (audio, [level]) if what == "encode" else (some, level)
+            run = partial(getattr(vqvae, what), *argument)
+            runs = {"ours": run, "torch's order": partial(torch_order, run)}
+            with torch.inference_mode():
+                times = alternate(runs, scope.device, rounds=scope.rounds, warm_up=1)
+            row = {"what": f"{what} whole, channels together", "level": level}
+            faster = ratio(times["torch's order"], times["ours"])
+            yield row | summary(times["ours"]) | {"against": "torch's order", **faster}
 
 
 def train(scope: Scope) -> Iterator[Row]:
