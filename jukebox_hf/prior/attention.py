@@ -24,7 +24,9 @@ from torch.nn import functional
 
 from jukebox_hf.prior.configuration_prior import LayerKind
 
-MAX_SMALL_BATCH = 64  # from there on the usual product is as fast
+# For these the product of large weights is faster the other way round, on a CPU in float32.
+MIN_TRANSPOSED_ROWS, MAX_TRANSPOSED_ROWS = 7, 64
+MIN_TRANSPOSED_WEIGHTS = 2**19
 MAX_SMALL_SCORES = 2**14  # queries x keys
 
 
@@ -144,12 +146,22 @@ class Linear(nn.Linear):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
-        if _is_small_batch(hidden):
-            # The same product the other way round: MKL has a faster kernel, two thirds of the time.
+        if self._is_faster_transposed(hidden):
+            # MKL has a faster kernel the other way round: three quarters of the time.
             return torch.addmm(self.bias.unsqueeze(1), self.weight, hidden.t()).t()
         if compiles_one_row(hidden) and hidden.dtype != torch.float32:
             return (row_product(hidden, self.weight) + self.bias.float()).to(hidden.dtype)
         return super().forward(hidden)
+
+    def _is_faster_transposed(self, hidden: Tensor) -> bool:
+        """Whether this is one position, (batch, width), of some windows, in float32 on a CPU."""
+        return (
+            hidden.ndim == 2
+            and MIN_TRANSPOSED_ROWS <= len(hidden) <= MAX_TRANSPOSED_ROWS
+            and self.weight.numel() >= MIN_TRANSPOSED_WEIGHTS
+            and hidden.dtype == torch.float32
+            and hidden.device.type == "cpu"
+        )
 
 
 def compiles_one_row(hidden: Tensor) -> bool:
@@ -168,16 +180,6 @@ def row_product(hidden: Tensor, weight: Tensor) -> Tensor:
     # `as_strided` makes the compiler store the row once, instead of computing it for every output.
     row = hidden.float().as_strided((hidden.shape[-1],), (1,))
     return (weight.float() * row).sum(dim=-1).unsqueeze(0)
-
-
-def _is_small_batch(hidden: Tensor) -> bool:
-    """Whether this is one position, (batch, width), of a few windows, in float32 on a CPU."""
-    return (
-        hidden.ndim == 2
-        and 1 < len(hidden) <= MAX_SMALL_BATCH
-        and hidden.dtype == torch.float32
-        and hidden.device.type == "cpu"
-    )
 
 
 def layer_dtype(layer: Any) -> torch.dtype:

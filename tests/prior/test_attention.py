@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from jukebox_hf.prior.attention import Attention, LayerCache, Layout, StepMasks
+from jukebox_hf.prior.attention import (
+    MAX_TRANSPOSED_ROWS,
+    MIN_TRANSPOSED_ROWS,
+    MIN_TRANSPOSED_WEIGHTS,
+    Attention,
+    LayerCache,
+    Layout,
+    Linear,
+    StepMasks,
+)
 from jukebox_hf.prior.configuration_prior import LayerKind
 
 SELF_KINDS: tuple[LayerKind, ...] = ("row", "column", "previous_row", "dense", "prime")
@@ -147,3 +156,15 @@ def test_a_step_never_changes_shapes_nor_allocates_buffers(kind: LayerKind) -> N
         )
         assert out.shape == (1, WIDTH)
     assert (cache.keys.data_ptr(), cache.values.data_ptr()) == addresses
+
+
+@pytest.mark.parametrize("rows", [1, MIN_TRANSPOSED_ROWS, MAX_TRANSPOSED_ROWS + 1])
+@torch.inference_mode()
+def test_a_large_linear_layer_is_its_formula_for_any_number_of_rows(rows: int) -> None:
+    torch.manual_seed(0)
+    layer = Linear(512, MIN_TRANSPOSED_WEIGHTS // 512, init_std=0.02)
+    layer.bias.normal_()
+    hidden = torch.randn(rows, 512)
+    assert layer._is_faster_transposed(hidden) is (rows == MIN_TRANSPOSED_ROWS)
+    expected = hidden.double() @ layer.weight.double().T + layer.bias.double()
+    torch.testing.assert_close(layer(hidden).double(), expected, rtol=1e-5, atol=1e-5)
