@@ -1,5 +1,8 @@
 """Where models run and in which precision: fixed rules, so that a session can be repeated."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from jukebox_hf.hub.system import System
@@ -9,6 +12,7 @@ PRECISIONS = ("float32", "float16", "bfloat16", "int8", "int4")
 # What a step runs as; recorded with a session. In float32 they are the same code for code.
 BACKENDS = ("eager", "compiled", "graph")
 GRAPH_WIDTH = 1024
+ONE_THREAD_WIDTH = 512  # narrower priors sample with one thread on a CPU
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -63,3 +67,21 @@ def check_backend(backend: str, device: torch.device) -> None:
         raise ValueError(
             f"backend graph needs a CUDA device, and this is {device.type}; use eager or compiled"
         )
+
+
+@contextmanager
+def sampling_threads(device: torch.device, width: int) -> Iterator[None]:
+    """Within it, a prior of that width is sampled by as many threads as are of use.
+
+    Narrower than `ONE_THREAD_WIDTH`, by one: the operations of a step are so short that threads
+    gain little on an idle CPU, and wait for each other most of the time on a busy one.
+    """
+    before = torch.get_num_threads()
+    if device.type != "cpu" or width >= ONE_THREAD_WIDTH or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -17,7 +17,7 @@ from jukebox_hf.codes import Codes
 from jukebox_hf.generation import memory
 from jukebox_hf.generation.alignment import LyricAlignment, align_lyrics
 from jukebox_hf.generation.chains import Chain, Seam, decode_chains, find_seams, splice
-from jukebox_hf.generation.devices import check_backend
+from jukebox_hf.generation.devices import check_backend, sampling_threads
 from jukebox_hf.generation.levels import LevelSampler, Piece, Row, RowWindow, next_batch
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
 from jukebox_hf.generation.weights import load_for_sampling
@@ -237,7 +237,8 @@ class Generation:
                 started = time.perf_counter()
                 try:
                     sampler = sampler or self._sampler(level, prior, takes, needed)
-                    spans = sampler.sample(batch, self._progress(level, own, batch, sampler))
+                    with sampling_threads(self.device, config.width):
+                        spans = sampler.sample(batch, self._progress(level, own, batch, sampler))
                 except Exception as error:
                     if not memory.is_out_of_memory(error):
                         raise

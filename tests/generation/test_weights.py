@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from jukebox_hf.generation.devices import PRECISIONS, check_backend, default_backend
+from jukebox_hf.generation.devices import (
+    ONE_THREAD_WIDTH,
+    PRECISIONS,
+    check_backend,
+    default_backend,
+    sampling_threads,
+)
 from jukebox_hf.generation.memory import module_bytes, prior_memory
 from jukebox_hf.generation.settings import GenerationSettings
 from jukebox_hf.generation.weights import load_for_sampling, loading_dtype
@@ -102,6 +108,21 @@ def test_large_models_run_as_graphs_where_there_are_graphs(
     system = System.open(tiny_system(tmp_path / "model", "encoder"))
     system.prior_config(1).width = width
     assert default_backend(torch.device(device), system) == backend
+
+
+@pytest.mark.parametrize(
+    ("device", "width", "threads"),
+    [("cpu", ONE_THREAD_WIDTH - 1, 1), ("cpu", ONE_THREAD_WIDTH, 2), ("cuda", 64, 2)],
+)
+def test_small_priors_are_sampled_by_one_thread(device: str, width: int, threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with sampling_threads(torch.device(device), width):
+            assert torch.get_num_threads() == threads
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_lyric_encoder_is_quantized_too(tmp_path: Path) -> None:
