@@ -13,7 +13,7 @@ from typing import Any
 from jukebox_hf.hub.facts import AdapterFacts, ComponentFacts, LabelFacts, SystemFacts
 from jukebox_hf.hub.manifest import OPENAI_LICENCE
 from jukebox_hf.hub.names import VQVAE
-from jukebox_hf.hub.training_facts import TrainingFacts
+from jukebox_hf.hub.training_facts import Figure, TrainingFacts
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 
@@ -200,15 +200,7 @@ def _common(facts: SystemFacts, repo_id: str) -> dict[str, Any]:
     elif facts.licence is not None:
         rights.append(f"Licence of the weights: {prose(facts.licence)}.")
     figures = [
-        {
-            "name": cell(figure.name),
-            "value": f"{figure.value:.6g}",
-            "dataset": cell(figure.dataset or ""),
-            "command": cell(code(figure.command)),
-        }
-        for part in parts
-        if part.training is not None
-        for figure in part.training.figures
+        figure for part in parts if part.training is not None for figure in part.training.figures
     ]
     return {
         "title": prose(facts.name or repo_id.split("/")[-1]),
@@ -216,10 +208,22 @@ def _common(facts: SystemFacts, repo_id: str) -> dict[str, Any]:
         "noncommercial": NONCOMMERCIAL if facts.is_noncommercial else None,
         "prompt": _prompt(facts.top.labels if facts.top else None),
         "training": [_training(p.name, p.training) for p in parts if p.training is not None],
-        "figures": figures,
+        "measurements": _measurements(figures),
         "rights": rights,
         "citation": True,
     }
+
+
+def _measurements(figures: Sequence[Figure]) -> list[dict[str, Any]]:
+    """Figures by the command that measures them, in the order in which the commands come."""
+    groups: dict[tuple[str | None, str], list[dict[str, str]]] = {}
+    for figure in figures:
+        row = {"name": cell(figure.name), "value": f"{figure.value:.4g}"}
+        groups.setdefault((figure.dataset, figure.command), []).append(row)
+    return [
+        {"dataset": prose(dataset or ""), "command": code(command), "figures": rows}
+        for (dataset, command), rows in groups.items()
+    ]
 
 
 def _prompt(labels: LabelFacts | None) -> str:
