@@ -23,6 +23,7 @@ Row = dict[str, Any]
 SECTIONS: dict[str, Callable[[sections.Scope], Iterator[Row]]] = {
     "machine": sections.machine,
     "decode": sections.decode,
+    "threads": sections.threads,
     "prefill": sections.prefill,
     "sample": sections.sample,
     "chains": sections.chains,

@@ -3,6 +3,7 @@
 import copy
 import gc
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -159,6 +160,29 @@ def _variants(scope: Scope, batch: int) -> list[tuple[str, str]]:
         return [(precision, backend) for backend in backends for precision in PRECISIONS]
     chosen = [("float32", "eager"), ("bfloat16", "eager"), ("int4", "eager")]
     return chosen + ([("int4", "compiled")] if batch == 1 else [])
+
+
+def threads(scope: Scope) -> Iterator[Row]:
+    """One step by one thread against as many as there are cores."""
+    cores = os.cpu_count() or 1
+    if scope.on_gpu or cores == 1:
+        return
+
+    def with_threads(number: int, run: Callable[[], object]) -> None:
+        torch.set_num_threads(number)
+        run()
+        torch.set_num_threads(1)
+
+    for size in scope.chosen_sizes or (["4x256"] if scope.tiny else ["4x256", "12x512", "24x1024"]):
+        for batch in scope.chosen_batches or (1, 32):
+            prior = random_prior(size, "float32", scope.device)
+            run = steps_at(prior, "middle", batch=batch, backend="eager", steps=STEPS)
+            runs = {f"{n} threads": partial(with_threads, n, run) for n in (1, cores)}
+            times = alternate(runs, scope.device, rounds=scope.rounds, warm_up=1)
+            one, all_of_them = times.values()
+            row = {"size": size, "batch": batch, "what": f"{cores} threads"}
+            against = {"against": "1 thread", **ratio(one, all_of_them)}
+            yield row | summary(all_of_them, per=STEPS) | against
 
 
 def prefill(scope: Scope) -> Iterator[Row]:
