@@ -21,6 +21,8 @@ WINDOWS_DEVICES = frozenset(
     {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
     | {f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789¹²³"}
 )
+UMASK = os.umask(0)  # it can only be read by setting it
+os.umask(UMASK)
 REPLACE_ATTEMPTS = 10
 REPLACE_PAUSE_SECONDS = 0.05
 
@@ -43,6 +45,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]
     )
     try:
         write(temporary)
+        give_usual_permissions(temporary)
         _flush_to_disk(temporary)
         _replace(temporary, target)
     except BaseException:  # also Ctrl-C
@@ -50,6 +53,16 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]
             temporary.unlink(missing_ok=True)
         raise
     _flush_folder(target.parent)
+
+
+def give_usual_permissions(path: Path) -> None:
+    """Let everybody read a file, or all below a folder, whom the umask allows to.
+
+    safetensors writes files that nobody but their owner may read.
+    """
+    for file in (path, *path.rglob("*")) if path.is_dir() else (path,):
+        if file.is_file() and not file.is_symlink():
+            file.chmod(stat.S_IMODE(file.stat().st_mode) | (0o666 & ~UMASK))
 
 
 def check_writable_target(path: str | os.PathLike[str]) -> Path:

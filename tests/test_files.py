@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from jukebox_hf import files
 from jukebox_hf.files import safe_file_name, write_atomically
+from jukebox_hf.hub.folders import new_folder
+from jukebox_hf.training.checkpoints import durable_folder
 
 
 def test_new_content_replaces_the_old(tmp_path: Path) -> None:
@@ -94,6 +98,22 @@ def test_the_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
+def test_tensors_are_as_readable_as_any_other_file(tmp_path: Path) -> None:
+    """safetensors by itself makes files that only their owner may read."""
+    (tmp_path / "usual").touch()
+    usual = (tmp_path / "usual").stat().st_mode
+    tensors = {"one": torch.ones(1)}
+    write_atomically(tmp_path / "file", lambda path: save_file(tensors, path))
+    with new_folder(tmp_path / "model") as folder:
+        (folder / "part").mkdir()
+        save_file(tensors, folder / "part" / "file")
+    with durable_folder(tmp_path / "checkpoint") as folder:
+        save_file(tensors, folder / "file")
+    for name in ("file", "model/part/file", "checkpoint/file"):
+        assert (tmp_path / name).stat().st_mode == usual, name
+
+
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")

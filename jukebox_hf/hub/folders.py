@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from jukebox_hf.files import PARTIAL_SUFFIX, safe_file_name
+from jukebox_hf.files import PARTIAL_SUFFIX, give_usual_permissions, safe_file_name
 
 MAX_JSON_BYTES = 200_000_000  # an index of a million tensors is smaller
 
@@ -93,6 +93,7 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        give_usual_permissions(temporary)
         check_new_folder(folder, overwrite=overwrite)
         _move_into_place(temporary, folder)
     except BaseException:  # also Ctrl-C

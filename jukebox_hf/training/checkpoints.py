@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from jukebox_hf.files import PARTIAL_SUFFIX
+from jukebox_hf.files import PARTIAL_SUFFIX, give_usual_permissions
 from jukebox_hf.hub.adapters import ADAPTER_WEIGHTS, NEW_ROWS, live_names
 from jukebox_hf.training.optimization import AveragedWeights, trainable
 
@@ -92,6 +92,7 @@ def durable_folder(target: Path) -> Iterator[Path]:
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
             yield temporary
+            give_usual_permissions(temporary)
             flush_tree(temporary)
             if target.exists():
                 os.rename(target, replaced)
