@@ -295,7 +295,8 @@ def test_a_fine_tune_says_what_it_learnt_from_and_how(
         "Started from `ada/base`.",
         "| [my songs](https://huggingface.co/datasets/ada/songs) | 3 |  | CC-BY-4.0 |",
         "jukebox finetune --model ada/base --dataset ada/songs",
-        "| bits per code | 3.21 |  | `jukebox evaluate --model ada/tune` |",
+        "By `jukebox evaluate --model ada/tune`:",
+        "| bits per code | 3.21 |",
     ):
         assert line in text
 
