@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from jukebox_hf.generation import memory
+from jukebox_hf.generation.devices import sampling_threads
 from jukebox_hf.generation.memory import PriorMemory, format_bytes
 from jukebox_hf.generation.plan import LevelPlan, Plan
 from jukebox_hf.generation.weights import loading_dtype, prepare
@@ -200,13 +201,14 @@ def measure(
     config: JukeboxPriorConfig, precision: str, device: torch.device, batch_size: int
 ) -> Speed:
     """How fast a prior of that config is: timed on a few layers, in the middle of a window."""
-    few = _time_layers(config, min(FEW_LAYERS, config.depth), precision, device, batch_size)
-    if config.depth > FEW_LAYERS:
-        count = min(MORE_LAYERS, config.depth)
-        more = _time_layers(config, count, precision, device, batch_size)
-        layers = (config.depth - FEW_LAYERS) / (count - FEW_LAYERS)
-        few = Speed(*(max(a, a + (b - a) * layers) for a, b in zip(few, more, strict=True)))
-    return few._replace(window=_conditioner_seconds(config, device, batch_size))
+    with sampling_threads(device, config.width):
+        few = _time_layers(config, min(FEW_LAYERS, config.depth), precision, device, batch_size)
+        if config.depth > FEW_LAYERS:
+            count = min(MORE_LAYERS, config.depth)
+            more = _time_layers(config, count, precision, device, batch_size)
+            layers = (config.depth - FEW_LAYERS) / (count - FEW_LAYERS)
+            few = Speed(*(max(a, a + (b - a) * layers) for a, b in zip(few, more, strict=True)))
+        return few._replace(window=_conditioner_seconds(config, device, batch_size))
 
 
 @torch.inference_mode()
