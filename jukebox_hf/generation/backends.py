@@ -93,7 +93,7 @@ class GraphBackend(CompiledBackend):
     buffers, and what conditions a window is copied into a buffer that stays.
 
     Every graph is first compared with eager steps. Where steps cannot be compiled or captured, or
-    come out otherwise, they run eagerly, and the log says so.
+    come out otherwise, they run eagerly, and a warning says so; the codes are the same.
 
     Not run on a GPU yet.
     """
