@@ -38,7 +38,15 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 BUILT_IN_MODEL = "the model that comes with the package"
-SAMPLING_NAMES = ("temperature", "top_k", "top_p", "hop_fraction", "chains", "codes_only")
+SAMPLING_NAMES = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "hop_fraction",
+    "chains",
+    "codes_only",
+    "guidance",
+)
 
 
 # --- options ------------------------------------------------------------------------------------
@@ -111,6 +119,12 @@ def sampling_options(function: Function) -> Function:
             "--top-p",
             value_type=click.FLOAT,
             help="Choose among the likeliest codes that reach this probability only.",
+        ),
+        per_level_option(
+            "--guidance",
+            value_type=click.FLOAT,
+            help="Above 1 artist and genre count more than the model learnt; takes more time.",
+            default_text="the model's",
         ),
         per_level_option(
             "--hop-fraction",

@@ -80,6 +80,7 @@ def show(session: Path, as_json: bool) -> None:
         choices = [f"temperature {own.temperature:g}", f"hop fraction {own.hop_fraction:g}"]
         choices += [f"top-k {own.top_k}"] if own.top_k else []
         choices += [f"top-p {own.top_p:g}"] if own.top_p else []
+        choices += [f"guidance {own.guidance:g}"] if own.guidance != 1 else []
         choices += [f"{own.chains} chains"] if own.chains != 1 else []
         lines.append(f"level {level}   {', '.join(choices)}")
     for take in found.takes:

@@ -64,12 +64,20 @@ class Speed(NamedTuple):
 
 
 class SampledLevel(NamedTuple):
-    """A level that has something to sample, with a prior of that config in batches of that size."""
+    """A level that has something to sample, with a prior of that config.
+
+    Attributes:
+        level, config, work: what and how much.
+        memory: per window.
+        batch_size: windows at once.
+        rows: of the prior's batches.
+    """
 
     level: int
     config: JukeboxPriorConfig
     memory: PriorMemory
     batch_size: int
+    rows: int
     work: Work
 
 
@@ -147,9 +155,9 @@ def estimate(
         seconds = None
         if calibrate:
             # Levels often have priors of one shape.
-            key = (config.width, config.depth, config.sequence_length, config.row_length, size)
+            key = (config.width, config.depth, config.sequence_length, config.row_length, work.rows)
             if key not in speeds:
-                speeds[key] = measure(config, precision, device, size)
+                speeds[key] = measure(config, precision, device, work.rows)
             seconds = speeds[key].seconds(work.work)
         levels.append(LevelEstimate(work.level, work.work, size, work.memory, seconds))
     samples = sum(take.num_samples for take in plan.takes)
@@ -168,12 +176,14 @@ def sampled_levels(
     """The levels with something to do, in batches that fit into `available_bytes`."""
     for level in plan.levels:
         config = system.prior_config(level.level)
-        needed = memory.prior_memory(config, precision, device)
-        rows = sum(len(level.runs(take)) for take in plan.takes_at(level.level))
-        if rows:
-            size = min(needed.batch_size(available_bytes), rows)
+        takes = plan.takes_at(level.level)
+        copies = level.sampling(takes).rows_per_window
+        needed = memory.prior_memory(config, precision, device).with_rows(copies)
+        runs = sum(len(level.runs(take)) for take in takes)
+        if runs:
+            size = min(needed.batch_size(available_bytes), runs)
             work = level_work(plan, level, size)
-            yield SampledLevel(level.level, config, needed, size, work)
+            yield SampledLevel(level.level, config, needed, size, size * copies, work)
 
 
 def level_work(plan: Plan, level: LevelPlan, batch_size: int) -> Work:

@@ -118,14 +118,14 @@ def _speed(level: SampledLevel, gpu: Gpu, seconds_per_layer: float) -> Speed:
     per_layer = 3 * config.width * config.attention_width + config.attention_width * config.width
     weights = config.depth * (per_layer + 2 * config.width * config.mlp_width)
     read = 2 * weights + 4 * config.vocabulary_size * config.width  # the output layer is float32
-    operations = 2 * weights * level.batch_size
+    operations = 2 * weights * level.rows
     streaming = read / (BANDWIDTH_SHARE * gpu.bandwidth)
     multiplying = operations / gpu.products
     # Eagerly, launching goes on beside the kernels; in a graph each layer drains before the next.
     launching = config.depth * seconds_per_layer
     busy = max(streaming, multiplying)
     eager = seconds_per_layer == EAGER_LAYER_SECONDS
-    conditioning = conditioner_operations(config) * level.batch_size
+    conditioning = conditioner_operations(config) * level.rows
     return Speed(
         step=max(busy, launching) if eager else busy + launching,
         prefilled=operations / (PRODUCT_SHARE * gpu.products),

@@ -160,18 +160,23 @@ class LevelSampler:
             ],
         )
         device = self.prior.device
-        upper = None
+        labels, lyrics, upper = known.labels, known.lyric_tokens, None
         if config.is_upsampler:
             upper = torch.stack(
                 [
                     self._upper_codes(piece, window)
                     for piece, (_, window) in zip(pieces, batch, strict=True)
                 ]
-            ).to(device)
+            )
+        if self.sampler.settings.rows_per_window == 2:
+            assert labels is not None, "guidance is for priors with labels"
+            rows = torch.arange(len(batch)).repeat(2)
+            labels = labels.select(rows).without_names(torch.arange(len(rows)) >= len(batch))
+            lyrics, upper = (None if part is None else part[rows] for part in (lyrics, upper))
         conditioning = self.prior.condition(
-            labels=None if known.labels is None else known.labels.to(device),
-            lyric_tokens=None if known.lyric_tokens is None else known.lyric_tokens.to(device),
-            upper_codes=upper,
+            labels=None if labels is None else labels.to(device),
+            lyric_tokens=None if lyrics is None else lyrics.to(device),
+            upper_codes=None if upper is None else upper.to(device),
         )
         return conditioning, list(known.lyric_spans)
 

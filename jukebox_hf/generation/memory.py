@@ -37,6 +37,12 @@ class PriorMemory(NamedTuple):
     cache: int
     workspace: int
 
+    def with_rows(self, rows_per_window: int) -> "PriorMemory":
+        """The same for windows that take so many rows of a batch each."""
+        return self._replace(
+            cache=self.cache * rows_per_window, workspace=self.workspace * rows_per_window
+        )
+
     def total(self, batch_size: int) -> int:
         """Bytes with so many windows at once."""
         return self.weights + batch_size * (self.cache + self.workspace)

@@ -287,6 +287,7 @@ class JukeboxPipeline:
         hop_fraction: PerLevel[float] | None = None,
         chains: PerLevel[int | Literal["auto"]] | None = None,
         codes_only: PerLevel[bool] | None = None,
+        guidance: PerLevel[float] | None = None,
     ) -> MusicRun:
         """Plan music; iterate over what comes back to make it, one batch of windows at a time.
 
@@ -301,6 +302,7 @@ class JukeboxPipeline:
             chains: into how many runs a level is cut that are made side by side: faster, not exact;
                 "auto" follows from the length. The top level is cut only if it is named.
             codes_only: never let a prior sing where it should play, see `SamplingSettings`.
+            guidance: how much more artist and genre count than a prior learnt, see there too.
 
         Raises:
             ValueError: for what this model cannot do, before any weight is read.
@@ -333,6 +335,7 @@ class JukeboxPipeline:
             hop_fraction=hop_fraction,
             chains=chains,
             codes_only=codes_only,
+            guidance=guidance,
         )
         return MusicRun(self, plan)
 

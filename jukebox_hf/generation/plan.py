@@ -6,7 +6,7 @@ an error that says why it is not. How long it takes and how much memory, `estima
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from jukebox_hf.audio import load_audio, mix_down
 from jukebox_hf.codes import Codes
+from jukebox_hf.generation.sampling import SamplingSettings
 from jukebox_hf.generation.settings import (
     DEFAULT_SECONDS,
     DEFAULT_TOTAL_SECONDS,
@@ -140,6 +141,12 @@ class LevelPlan:
             existing=take.existing[self.level],
         )
 
+    def sampling(self, takes: Sequence[TakePlan]) -> SamplingSettings:
+        """How codes of these takes are chosen; without names there is nothing to be guided by."""
+        named = any(take.labels[self.level].has_names for take in takes)
+        sampling = self.settings.sampling
+        return sampling if named else replace(sampling, guidance=1.0)
+
     def num_windows(self, take: TakePlan) -> int:
         """Passes of the prior that a take needs at this level."""
         return sum(len(run_windows(run, self.context, self.stride)) for run in self.runs(take))
@@ -227,6 +234,12 @@ def make_plan(
     check_levels(given, range(to_level, num_levels))
     fallbacks = _fallbacks(system.manifest.generation, defaults or {})
     levels = {level: level_settings(level, num_levels, fallbacks, given) for level in wanted}
+    for level, own in levels.items():
+        if own.guidance != 1 and not system.prior_config(level).has_labels:
+            raise ValueError(
+                f"guidance makes a prior follow artist and genre, which that of level {level} does "
+                f"not know; leave it out there, as in --guidance {level}=1"
+            )
     fitter = _Fitter(system, wanted, notes)
     takes = tuple(
         fitter.fit(number, prompt, (measured or {}).get(number))

@@ -222,7 +222,10 @@ class Generation:
     ) -> Iterator[WindowReport]:
         takes = self.plan.takes_at(level.level)
         config = self.system.prior_config(level.level)
-        needed = memory.prior_memory(config, self.plan.settings.precision, self.device)
+        sampling = level.sampling(takes)
+        needed = memory.prior_memory(config, self.plan.settings.precision, self.device).with_rows(
+            sampling.rows_per_window
+        )
         available = memory.available_memory(self.device)
         if self.device.type == "cpu":  # which all processes have together
             available //= self.share[1]
@@ -280,7 +283,7 @@ class Generation:
         return LevelSampler(
             prior,
             self.system.processor(level.level),
-            level.settings.sampling,
+            level.sampling(takes),
             seed=self.plan.settings.seed,
             pieces=pieces,
             batch_size=size,

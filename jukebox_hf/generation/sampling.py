@@ -32,12 +32,17 @@ class SamplingSettings:
             off. Not together with `top_k`.
         codes_only: for priors that keep lyrics in the sequence: never choose a lyric symbol where
             music belongs. The original allows it, and such a symbol then becomes code 0.
+        guidance: how much more artist and genre count than the prior learnt; 1 is off, and needs
+            one pass of the prior per code instead of two. Classifier-free guidance, Ho and Salimans
+            2022, https://arxiv.org/abs/2207.12598; not in the original. For priors that were
+            trained with some of their labels hidden (`unknown_names_share`).
     """
 
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
     codes_only: bool = False
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < float("inf"):
@@ -55,6 +60,16 @@ class SamplingSettings:
             raise ValueError(
                 f"top_k and top_p exclude each other, got {self.top_k} and {self.top_p}; use one"
             )
+        if not 0 <= self.guidance < float("inf"):
+            raise ValueError(
+                f"guidance must be at least 0, got {self.guidance}; 1 follows labels as the prior "
+                "learnt them, more follows them closer"
+            )
+
+    @property
+    def rows_per_window(self) -> int:
+        """Rows of a batch that one window takes: with guidance a second one, without names."""
+        return 1 if self.guidance == 1 else 2
 
 
 def filter_logits(
@@ -74,6 +89,16 @@ def filter_logits(
         removed = torch.zeros_like(order, dtype=torch.bool).scatter(-1, order, before > top_p)
         logits = logits.masked_fill(removed, -torch.inf)
     return logits
+
+
+def guide_logits(logits: Tensor, guidance: float) -> Tensor:
+    """Logits (2 x batch, vocabulary) with names, then without, to guided ones (batch, vocabulary).
+
+    With `guidance` 1 they are those with names, with 0 those without; beyond 1, what is likelier
+    with the names becomes likelier still.
+    """
+    named, nameless = logits.chunk(2)
+    return torch.lerp(nameless, named, guidance)
 
 
 def choose_tokens(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,7 +138,7 @@ class WindowSampler:
         *,
         backend: str = "eager",
     ) -> None:
-        """`batch_size`: rows of the buffers. `backend`: how steps run, see `devices.BACKENDS`.
+        """`batch_size`: of windows. `backend`: how steps run, see `devices.BACKENDS`.
 
         Raises what the device raises when it has no room.
         """
@@ -122,14 +147,15 @@ class WindowSampler:
         self.prior = prior
         self.settings = settings
         self.batch_size = batch_size
+        rows = batch_size * settings.rows_per_window
         self.buffers = StepState(
-            tokens=torch.zeros(batch_size, config.context_length, dtype=torch.int64, device=device),
-            uniform=torch.zeros(batch_size, config.context_length, device=device),
-            logits=torch.zeros(batch_size, config.vocabulary_size, device=device),
-            healthy=torch.ones(batch_size, dtype=torch.bool, device=device),
+            tokens=torch.zeros(rows, config.context_length, dtype=torch.int64, device=device),
+            uniform=torch.zeros(rows, config.context_length, device=device),
+            logits=torch.zeros(rows, config.vocabulary_size, device=device),
+            healthy=torch.ones(rows, dtype=torch.bool, device=device),
             position=torch.zeros(1, dtype=torch.int64, device=device),
             positions=None,
-            cache=prior.new_cache(batch_size),
+            cache=prior.new_cache(rows),
         )
         self.lyric_symbols = _lyric_symbols(prior).to(device) if settings.codes_only else None
         self.backend = make_backend(backend, self._make_step(), device)
@@ -147,7 +173,8 @@ class WindowSampler:
         Args:
             given: (batch, n) codes from the start of the window on; n may be 0.
             uniform: (batch, new) float32, the noise of the codes to be sampled.
-            conditioning: of this window, from `prior.condition`.
+            conditioning: of this window, from `prior.condition`; with guidance of all windows, and
+                then of the same without names (`JukeboxLabels.without_names`).
             on_codes: called now and then with the number of codes sampled so far.
 
         Returns:
@@ -165,11 +192,12 @@ class WindowSampler:
                 f"a window of {length} codes and buffers for {self.batch_size} takes "
                 f"cannot hold {batch} takes with {first} given and {new} new codes"
             )
-        state = self.backend.prepare(self._narrow(batch, conditioning))
-        tokens = self.prior.to_tokens(given.to(state.tokens.device))
+        copies = self.settings.rows_per_window
+        state = self.backend.prepare(self._narrow(batch * copies, conditioning))
+        tokens = self.prior.to_tokens(given.to(state.tokens.device)).repeat(copies, 1)
         state.healthy.fill_(True)
         state.tokens[:, :first] = tokens
-        state.uniform[:, first : first + new] = uniform.to(state.uniform.device)
+        state.uniform[:batch, first : first + new] = uniform.to(state.uniform.device)
         state.position.fill_(first)
         state.logits.copy_(self.prior.prefill(tokens, conditioning, state.cache))
         for done in range(0, new - 1, CODES_PER_REPORT):
@@ -182,7 +210,7 @@ class WindowSampler:
                 f"the prior of level {self.prior.config.level} yields logits that are not numbers "
                 f"in {self.prior.decoder.dtype}; use --precision float32 (or bfloat16)"
             )
-        return self.prior.to_codes(state.tokens[:, first : first + new])
+        return self.prior.to_codes(state.tokens[:batch, first : first + new])
 
     def codes_so_far(self, batch: int, first: int, count: int) -> Tensor:
         """The first `count` codes of a window that is being sampled after `first` given ones.
@@ -204,15 +232,15 @@ class WindowSampler:
 
         return step
 
-    def _narrow(self, batch: int, conditioning: Conditioning) -> StepState:
-        """The first `batch` rows of every buffer; views, so nothing is allocated."""
+    def _narrow(self, rows: int, conditioning: Conditioning) -> StepState:
+        """The first `rows` of every buffer; views, so nothing is allocated."""
         whole = self.buffers
-        layers = [LayerCache(keys[:batch], values[:batch]) for keys, values in whole.cache.layers]
+        layers = [LayerCache(keys[:rows], values[:rows]) for keys, values in whole.cache.layers]
         return StepState(
-            tokens=whole.tokens[:batch],
-            uniform=whole.uniform[:batch],
-            logits=whole.logits[:batch],
-            healthy=whole.healthy[:batch],
+            tokens=whole.tokens[:rows],
+            uniform=whole.uniform[:rows],
+            logits=whole.logits[:rows],
+            healthy=whole.healthy[:rows],
             position=whole.position,
             positions=conditioning.positions,
             cache=PriorCache(layers),
@@ -226,14 +254,16 @@ def choose_at_position(
 
     `lyric_symbols`: (vocabulary_size,) bool, tokens that must not be chosen.
     """
-    logits = state.logits / settings.temperature
+    copies = settings.rows_per_window
+    logits = state.logits if copies == 1 else guide_logits(state.logits, settings.guidance)
+    logits = logits / settings.temperature
     if lyric_symbols is not None:
         logits = logits.masked_fill(lyric_symbols, -torch.inf)
     logits = filter_logits(logits, top_k=settings.top_k, top_p=settings.top_p)
-    uniform = state.uniform.index_select(1, state.position).squeeze(1)
+    uniform = state.uniform[: len(logits)].index_select(1, state.position).squeeze(1)
     tokens, healthy = choose_tokens(logits, uniform)
-    state.tokens.index_copy_(1, state.position, tokens.unsqueeze(1))
-    state.healthy.logical_and_(healthy)
+    state.tokens.index_copy_(1, state.position, tokens.repeat(copies).unsqueeze(1))
+    state.healthy.logical_and_(healthy.repeat(copies))
 
 
 def _lyric_symbols(prior: JukeboxPrior) -> Tensor:

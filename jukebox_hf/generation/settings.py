@@ -174,7 +174,7 @@ class LevelSettings:
     """How one level is sampled.
 
     Args:
-        temperature, top_k, top_p, codes_only: see `SamplingSettings`.
+        temperature, top_k, top_p, codes_only, guidance: see `SamplingSettings`.
         hop_fraction: how far windows move, as a part of the prior's context.
         chains: into how many runs the level is cut to sample them side by side; 1 is exact, "auto"
             follows from the length of the piece (`LevelPlan.chains`).
@@ -186,6 +186,7 @@ class LevelSettings:
     codes_only: bool = False
     hop_fraction: float = DEFAULT_HOP_FRACTION
     chains: int | Literal["auto"] = 1
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         self.sampling  # noqa: B018 (checks what it holds)
@@ -197,7 +198,9 @@ class LevelSettings:
     @property
     def sampling(self) -> SamplingSettings:
         """The part that concerns the choice of single codes."""
-        return SamplingSettings(self.temperature, self.top_k, self.top_p, self.codes_only)
+        return SamplingSettings(
+            self.temperature, self.top_k, self.top_p, self.codes_only, self.guidance
+        )
 
 
 @dataclass(frozen=True)

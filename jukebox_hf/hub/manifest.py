@@ -57,8 +57,9 @@ class Manifest:
     Attributes:
         components: reference by name, "vqvae" or "prior_N"; level 0 is the finest.
         generation: defaults that suit this model: per level (keys "0", "1", ...) `temperature`,
-            `hop_fraction` (share of a window that is new) and `chains` (runs sampled in parallel);
-            `seconds` to make, and `total_seconds`, the length of the piece they are part of.
+            `top_p`, `guidance`, `hop_fraction` (share of a window that is new) and `chains` (runs
+            sampled in parallel); `seconds` to make, and `total_seconds`, the length of the piece
+            they are part of.
         licence: an SPDX identifier, or "openai-noncommercial"; `None` if unknown.
         adapters: to be applied to the priors when they are loaded.
         name: what to call the model.
@@ -227,6 +228,8 @@ def check_generation(generation: Any, source: str = "generation") -> dict[str, A
 _Check = Callable[[Any], bool]
 _PER_LEVEL: dict[str, tuple[str, _Check]] = {
     "temperature": ("positive", lambda value: 0 < value < math.inf),
+    "top_p": ("above 0 and at most 1", lambda value: 0 < value <= 1),
+    "guidance": ("at least 0", lambda value: 0 <= value < math.inf),
     "hop_fraction": ("above 0 and at most 1", lambda value: 0 < value <= 1),
     "chains": ("an integer of at least 1", lambda value: isinstance(value, int) and value >= 1),
 }

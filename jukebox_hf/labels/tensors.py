@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from jukebox_hf.labels.vocabularies import UNKNOWN_ID
 from jukebox_hf.labels.windows import LyricWindow
 
 
@@ -37,6 +38,11 @@ class ResolvedLabels:
     lyric_seconds: tuple[float, ...] | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def has_names(self) -> bool:
+        """Whether the prior knows the artist or a genre of this piece."""
+        return any(row != UNKNOWN_ID for row in (self.artist_id, *self.genre_ids))
+
 
 class JukeboxLabels(NamedTuple):
     """Who and what each piece of a batch is, and which part of it a window shows. All int64.
@@ -61,6 +67,17 @@ class JukeboxLabels(NamedTuple):
     def select(self, items: slice | list[int] | Tensor) -> JukeboxLabels:
         """The labels of some items of the batch, in the order given."""
         return JukeboxLabels(*(tensor[items] for tensor in self))
+
+    def without_names(self, items: Tensor) -> JukeboxLabels:
+        """The same labels, but artist and genre of the items where `items` (batch,) is true are
+        `unknown`, as for a piece that was given none.
+        """
+        unknown = torch.full_like(self.genres, -1)
+        unknown[:, :1] = UNKNOWN_ID
+        return self._replace(
+            artist=self.artist.masked_fill(items, UNKNOWN_ID),
+            genres=torch.where(items.unsqueeze(-1), unknown, self.genres),
+        )
 
 
 class PriorInputs(UserDict[str, Any]):

@@ -69,6 +69,8 @@ class TrainingSettings:
         label_dialect: how names are spelt, see `JukeboxProcessor`; "v3" keeps genres whole.
         unknown_artist_share: share of examples whose artist is hidden, so that generating without
             an artist works.
+        unknown_names_share: share of examples whose artist and genre are both hidden, so that
+            guidance (`SamplingSettings`) knows what music is like without them.
         num_workers: processes that read songs, per training process.
 
     Steps:
@@ -142,6 +144,7 @@ class TrainingSettings:
     labels: bool = False
     label_dialect: Literal["v2", "v3"] = "v3"
     unknown_artist_share: float | int = 0.0
+    unknown_names_share: float | int = 0.0
     num_workers: int = 0
 
     steps: int = 10000
@@ -210,7 +213,8 @@ class TrainingSettings:
             "at least 0",
         )
         self._check(
-            "validation_fraction unknown_artist_share lora_dropout beta1 beta2 ema_decay",
+            "validation_fraction unknown_artist_share unknown_names_share lora_dropout beta1 "
+            "beta2 ema_decay",
             lambda value: 0 <= value < 1,
             "at least 0 and below 1",
         )
@@ -333,7 +337,14 @@ def _refuse_fields_of_models(unknown: Sequence[str], known: Iterable[str], sourc
             )
 
 
-_PRIOR_ONLY = ("codec", "level", "lora_rank", "labels", "unknown_artist_share")
+_PRIOR_ONLY = (
+    "codec",
+    "level",
+    "lora_rank",
+    "labels",
+    "unknown_artist_share",
+    "unknown_names_share",
+)
 _CODEC_ONLY = ("unquantized_steps", "kmeans_steps", "revival_threshold")
 
 

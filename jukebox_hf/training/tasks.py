@@ -296,24 +296,35 @@ class PriorTask:
         self._step, self._part = step, 0
 
     def loss(self, model: nn.Module, batch: PriorBatch) -> Loss:
-        batch = self._hide_artists(batch)
+        batch = self._hide_names(batch)
         output = model(batch.codes, **batch.conditioning())
         metrics = {"bits_per_code": output.music_loss.detach()}
         if output.lyric_loss is not None:
             metrics["lyric_bits"] = output.lyric_loss.detach()
         return Loss(output.loss, metrics)
 
-    def _hide_artists(self, batch: PriorBatch) -> PriorBatch:
-        """Replace the artist of some examples by `unknown`."""
-        share = self.settings.unknown_artist_share
-        if not share or batch.labels is None:
+    def _hide_names(self, batch: PriorBatch) -> PriorBatch:
+        """Replace the artist of some examples, and artist and genre of some, by `unknown`."""
+        labels = batch.labels
+        if labels is None:
             return batch
-        seed = derived_seed(self.settings.seed, "artists", self._step, self._part, self.process)
+        artists = self._draw("artists", self.settings.unknown_artist_share, batch)
+        names = self._draw("names", self.settings.unknown_names_share, batch)
         self._part += 1
+        if artists is not None:
+            labels = labels._replace(artist=labels.artist.masked_fill(artists, UNKNOWN_ID))
+        if names is not None:
+            labels = labels.without_names(names)
+        return batch._replace(labels=labels)
+
+    def _draw(self, purpose: str, share: float, batch: PriorBatch) -> Tensor | None:
+        """(batch,) bool, true for about this share of the examples; None for none."""
+        if not share:
+            return None
+        seed = derived_seed(self.settings.seed, purpose, self._step, self._part, self.process)
         generator = torch.Generator().manual_seed(seed)
-        hidden = torch.rand(len(batch.codes), generator=generator) < share
-        artist = batch.labels.artist.masked_fill(hidden.to(batch.codes.device), UNKNOWN_ID)
-        return batch._replace(labels=batch.labels._replace(artist=artist))
+        drawn = torch.rand(len(batch.codes), generator=generator) < share
+        return drawn.to(batch.codes.device)
 
     def after_step(self, step: int, *, succeeded: bool) -> dict[str, Tensor]:
         return {}

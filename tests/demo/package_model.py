@@ -77,7 +77,7 @@ RUNS = {
 }
 LARGEST_SHARD, LARGEST_MODEL = 15_000_000, 45_000_000  # bytes
 NEEDED_FACTS = ("command", "hardware", "duration_seconds")
-PER_LEVEL = ("temperature", "hop_fraction", "chains")
+PER_LEVEL = ("temperature", "top_p", "guidance", "hop_fraction", "chains")
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def test_a_model_that_does_not_fit_says_so(tiny: System) -> None:
 def test_the_constants_give_the_shares_that_they_are_meant_to() -> None:
     for name, share in (("upsampler_level_1", 0.3), ("5b", 0.6)):
         config = JukeboxPriorConfig.preset(name)
-        level = SampledLevel(0, config, PriorMemory(0, 0, 0), 1, Work(1, 1, 1, 1, 1, 1))
+        level = SampledLevel(0, config, PriorMemory(0, 0, 0), 1, 1, Work(1, 1, 1, 1, 1, 1))
         step = _speed(level, GPUS[0], GRAPH_LAYER_SECONDS).step
         attention = 4 * config.width * config.attention_width
         weights = config.depth * (attention + 2 * config.width * config.mlp_width)

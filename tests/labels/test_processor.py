@@ -38,6 +38,24 @@ def test_nothing_given_is_unknown_in_silence(v2: JukeboxProcessor, v3: JukeboxPr
             assert (labels.artist_id, labels.genre_ids, labels.notes) == (0, (0,), ())
 
 
+def test_labels_without_names_are_those_of_nothing_given(
+    v2: JukeboxProcessor, v3: JukeboxProcessor
+) -> None:
+    for processor in (v2, v3):
+        place = {"total_samples": 30 * processor.sampling_rate, "offset_samples": 7}
+        given = [processor.resolve("Céline Dion", "Rock"), processor.resolve(None, "Blues Rock")]
+        nothing = processor.resolve()
+        assert [one.has_names for one in (*given, nothing)] == [True, True, False]
+        labels, expected = (
+            processor.window([*given, given[0]], **place).labels,
+            processor.window([nothing, nothing, given[0]], **place).labels,
+        )
+        assert labels is not None
+        assert expected is not None
+        found = labels.without_names(torch.tensor([True, True, False]))
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
+
+
 def test_unknown_names_are_never_silent(v2: JukeboxProcessor, v3: JukeboxProcessor) -> None:
     labels = v2.resolve("Abbba", "hip hopp rock")
     assert (labels.artist_id, labels.genre_ids) == (0, (4, 0, 1))

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 import torch
 
+from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.training import checkpoints as checkpoints_module
 from jukebox_hf.training.checkpoints import SaveError, find_checkpoints
+from jukebox_hf.training.evaluation import PriorBatch
 from jukebox_hf.training.reports import read_log
 from jukebox_hf.training.stepping import next_loss_scale, scale_gradients
+from jukebox_hf.training.tasks import PriorTask
 from jukebox_hf.training.trainer import DivergedError, JukeboxTrainer
 from tests.training.tiny_runs import (
     assert_same_bits,
@@ -55,7 +58,10 @@ CODEC_VARIANTS = [
 PRIOR_VARIANTS = [
     ("plain", {}),
     ("upsampler", {"precision": "bfloat16"}),
-    ("lyrics_encoder", {"precision": "float16", "unknown_artist_share": 0.5}),
+    (
+        "lyrics_encoder",
+        {"precision": "float16", "unknown_artist_share": 0.5, "unknown_names_share": 0.5},
+    ),
     ("lyrics_sequence", {"accumulation_steps": 2, "activation_checkpointing": True}),
 ]
 
@@ -93,6 +99,40 @@ def test_a_resumed_prior_equals_an_uninterrupted_one(
     resumed.train()
     assert_same_bits(everything(resumed), everything(whole))
     assert resumed.state.loss_scale == whole.state.loss_scale
+
+
+def test_so_many_examples_lose_their_artist_or_all_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = {"unknown_artist_share": 0.25, "unknown_names_share": 0.5}
+    trainer = prior_trainer(prior_settings(tmp_path, **shares), "top")
+    seen: list[JukeboxLabels] = []
+    task = trainer.task
+    assert isinstance(task, PriorTask)
+    whole = task.model.condition
+    monkeypatch.setattr(
+        task.model,
+        "condition",
+        lambda **given: (seen.append(given["labels"]), whole(**given))[1],
+    )
+    count = 400
+    labels = JukeboxLabels(
+        torch.full((count,), 2), torch.tensor([[1, 3]] * count), *torch.full((2, count), 2000)
+    )
+    codes = torch.zeros(count, task.model.config.context_length, dtype=torch.int64)
+    for step in (1, 2):
+        task.before_step(step, lambda parts: iter(()))
+        task.loss(task.model, PriorBatch(codes, labels=labels))
+    first, second = seen
+    for given in seen:
+        nameless = (given.genres == torch.tensor([0, -1])).all(dim=1)
+        named = (given.genres == torch.tensor([1, 3])).all(dim=1)
+        assert bool((nameless ^ named).all())
+        assert not given.artist[nameless].any()
+        assert abs(float(nameless.float().mean()) - 0.5) < 0.1
+        assert abs(float((given.artist[named] == 0).float().mean()) - 0.25) < 0.1
+        assert torch.equal(given.total_samples, labels.total_samples)
+    assert not torch.equal(first.genres, second.genres)
 
 
 def test_every_step_is_logged_once_after_resuming(tmp_path: Path) -> None:
