@@ -21,7 +21,7 @@ with `--component prior_1=DIR`), and writes `jukebox_hf/demo`, whole or not at a
 
 `--figures` are files that `evaluate_*` wrote with `--figures`. Unless they say that words are
 recognised better than other words (`Word recall ...` above its control), the manifest says that the
-model does not follow lyrics; unless all listeners tell its genres apart, that it hardly follows
+model does not follow lyrics; unless all listeners tell its genres apart, how far it follows
 genres. A folder that is there is replaced only with `--overwrite`; its examples stay if the weights
 are the same.
 """
