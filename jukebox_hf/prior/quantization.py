@@ -34,8 +34,8 @@ def quantize(
     """Give the transformers' layers weights of 8 or 4 bits, in place.
 
     Weights of 4 bits need inputs in whole groups of `GROUP_SIZE` and outputs in multiples of 16;
-    linear layers of other sizes get 8 bits, and so does the first layer's `mlp.expand`, where
-    rounding costs most. Activations are bfloat16 on a CPU, elsewhere what they were.
+    linear layers of other sizes get 8 bits, and so do those of the first layer, where rounding
+    costs most. Activations are bfloat16 on a CPU, elsewhere what they were.
 
     Args:
         prior: with weights of 16 or 32 bits. One on the meta device has no weights yet; its layers
@@ -49,8 +49,7 @@ def quantize(
     if precision not in ("int8", "int4"):
         raise ValueError(f"quantized precision must be int8 or int4, got {precision!r}")
     for index, module, name, linear in _layer_linears(prior):
-        costs_most = (index, name) == (0, "expand")
-        can_be_4_bits = not costs_most and fits_kernels(linear.in_features, linear.out_features)
+        can_be_4_bits = index > 0 and fits_kernels(linear.in_features, linear.out_features)
         make = Int4Linear if precision == "int4" and can_be_4_bits else Int8Linear
         setattr(module, name, make(linear if device is None else linear.to(device)))
     if device is not None:
