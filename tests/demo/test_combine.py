@@ -3,9 +3,12 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
-from tests.demo.combine import chosen, combine, main
+from jukebox_hf.audio import load_audio
+from tests.demo.combine import chosen, combine, faster_lrc, main
 
 
 def folder(path: Path, columns: list[str], rows: list[list[str]]) -> Path:
@@ -42,6 +45,28 @@ def test_refusals_leave_nothing_behind(tmp_path: Path, capsys: pytest.CaptureFix
     assert main([str(music), "--output", str(output)]) == 2
     assert not output.exists()
     assert {path.name for path in tmp_path.iterdir()} == {"music", "empty"}
+
+
+def test_faster_songs_are_higher_and_keep_their_names(tmp_path: Path) -> None:
+    music = folder(tmp_path / "music", ["file_name", "seconds"], [["x.flac", "2"]])
+    tone = np.sin(2 * np.pi * 440 * np.arange(44_100) / 22_050) / 2
+    soundfile.write(music / "x.flac", tone, 22_050)
+    (music / "x.lrc").write_text("[ti:x]\n[00:01.00]la", encoding="utf-8")
+    arguments = [str(music), "--output", str(tmp_path / "songs"), "--speed", "1.25"]
+    assert main(arguments) == 0
+    with (tmp_path / "songs" / "metadata.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.DictReader(file)) == [{"file_name": "music/x.flac", "seconds": "1.60"}]
+    assert (tmp_path / "songs" / "music" / "x.lrc").read_text() == "[ti:x]\n[00:00.80]la"
+    heard = load_audio(tmp_path / "songs" / "music" / "x.flac", sampling_rate=22_050).mean(0)
+    spectrum = np.abs(np.fft.rfft(heard.numpy()[:22_050]))  # of one second: a bin is 1 Hz
+    assert abs(len(heard) - 35_280) <= 1  # rates are whole numbers
+    assert spectrum.argmax() == 550
+
+
+def test_every_time_of_timed_lyrics_is_divided() -> None:
+    text = "[ar:joe]\n[01:02.50]<01:02.50>when <02:00>it"
+    assert faster_lrc(text, 2) == "[ar:joe]\n[00:31.25]<00:31.25>when <01:00.00>it"
+    assert faster_lrc(text, 1.25) == "[ar:joe]\n[00:50.00]<00:50.00>when <01:36.00>it"
 
 
 def test_a_large_genre_is_cut_and_a_small_one_kept() -> None:

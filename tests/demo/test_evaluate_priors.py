@@ -14,6 +14,7 @@ from jukebox_hf.training.scoring import evaluate_model
 from tests.demo import evaluate_priors
 from tests.demo.code_statistics import markov_bits
 from tests.demo.evaluate_priors import (
+    OPENING,
     difference,
     held_out_windows,
     known_genres,
@@ -95,14 +96,32 @@ def test_labels_are_replaced_and_nothing_else(model: Path, codes: Path) -> None:
     assert labels.offset_samples == own.offset_samples
     assert torch.equal(labels.genres, own.genres)
     assert int(labels.artist) == 0 != int(own.artist)
-    assert score_window(prior, window, own) == score_window(prior, window)
-    assert score_window(prior, window, labels) != score_window(prior, window)
+    alone = score_window(prior, window)
+    bits = score_window(prior, window, [labels, own])
+    assert bits[1] == pytest.approx(alone[0], abs=1e-5)
+    assert bits[0] != pytest.approx(alone[0], abs=1e-5)
+
+
+def test_a_wrong_genre_is_the_mean_of_all_others(model: Path, codes: Path) -> None:
+    system = System.open(model)
+    prior, processor = system.load_prior(2).eval(), system.processor(2)
+    windows = held_out_windows(open_codes(codes), prior, processor, 40)
     records = score_windows(prior, processor, windows)
-    for record in records:
+    for window, record in zip(windows, records, strict=True):
         assert ("wrong" in record) == (record["genre"] in ("rock", "jazz", "folk"))
-        assert record.get("wrong_genre") != record["genre"]
-    wrong = {record["wrong_genre"] for record in records if record["genre"] == "rock"}
-    assert wrong == {"jazz", "folk"}
+        if record["genre"] != "rock":
+            continue
+        bits = {
+            genre: score_window(
+                prior, window, [relabel(processor, window.inputs["labels"], genre)]
+            )[0]
+            for genre in ("rock", "jazz", "folk", None)
+        }
+        wrong = (bits["jazz"] + bits["folk"]) / 2
+        assert record["wrong"] == pytest.approx(wrong.mean(), abs=1e-5)
+        assert record["right"] == pytest.approx(bits["rock"].mean(), abs=1e-5)
+        assert record["none"] == pytest.approx(bits[None].mean(), abs=1e-5)
+        assert record["wrong_opening"] == pytest.approx(wrong[:OPENING].mean(), abs=1e-5)
 
 
 def test_differences_are_means_over_songs() -> None:
