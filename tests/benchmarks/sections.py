@@ -95,9 +95,9 @@ def machine(scope: Scope) -> Iterator[Row]:
 
 
 def decode(scope: Scope) -> Iterator[Row]:
-    """One step with sampling: all precisions of one size and batch take turns.
+    """One step with sampling: of one size and batch, every variant in turns with the first.
 
-    On a GPU, which is nobody else's, one after the other: together they would not fit.
+    On a GPU, which is nobody else's, one after the other: two together might not fit.
     """
     for size in scope.sizes:
         for batch in scope.batches:
@@ -106,23 +106,21 @@ def decode(scope: Scope) -> Iterator[Row]:
 
 
 def _decode(scope: Scope, size: str, batch: int, place: str) -> Iterator[Row]:
-    variants = [*(scope.chosen_variants or _variants(scope, batch))]
-    if scope.on_gpu:
-        reference: list[tuple[float, float]] = []
-        for variant in variants:
-            for row, times in _decode_together(scope, size, batch, place, [variant]):
-                reference = reference or times
-                against = {"against": " ".join(variants[0]), **ratio(reference, times)}
-                yield row | (against if times else {})
-            gc.collect()  # what one variant held, the next one needs
-            torch.cuda.empty_cache()
-    else:
-        found = list(_decode_together(scope, size, batch, place, variants))
-        reference = next(times for _, times in found if times)
+    first, *others = scope.chosen_variants or _variants(scope, batch)
+    reference: list[tuple[float, float]] = []
+    for variant in (first, *others):
+        alone = scope.on_gpu or variant == first
+        together = [variant] if alone else [first, variant]
+        found = list(_decode_together(scope, size, batch, place, together))
+        if not (scope.on_gpu and reference):
+            reference = next(times for _, times in found if times)
         for row, times in found:
-            yield row | (
-                {"against": " ".join(variants[0]), **ratio(reference, times)} if times else {}
-            )
+            if row["what"] == " ".join(variant):
+                against = {"against": " ".join(first), **ratio(reference, times)} if times else {}
+                yield row | against
+        gc.collect()  # what one variant held, the next one needs
+        if scope.on_gpu:
+            torch.cuda.empty_cache()
 
 
 def _decode_together(
