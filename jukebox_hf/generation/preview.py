@@ -17,7 +17,8 @@ from jukebox_hf.generation.run import DECODED_SECONDS, Generation
 logger = logging.getLogger(__name__)
 
 PREVIEW_FOLDER = "preview"
-INTERVAL_SECONDS = 5.0
+FIRST_SECONDS = 1.0  # after which there may be something to hear
+INTERVAL_SECONDS = 5.0  # between later updates
 LARGEST_SHARE = 0.05  # of the time that all else takes
 
 
@@ -37,7 +38,7 @@ class Previews:
         self.folder = folder / PREVIEW_FOLDER
         self.generation = generation
         self._heard: dict[tuple[int, int], int] = {}  # codes by take and level
-        self._next = time.monotonic() + INTERVAL_SECONDS
+        self._next = time.monotonic() + FIRST_SECONDS
         self._broken = False
 
     def update(self, *, now: bool = False) -> None:

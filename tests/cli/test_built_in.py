@@ -155,7 +155,8 @@ def test_it_is_what_python_gets_without_a_name(built_in: Path, tmp_path: Path) -
 def test_where_to_listen_is_said_while_it_is_made(
     built_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jukebox_hf.generation.preview.INTERVAL_SECONDS", 0.0)
+    for name in ("FIRST_SECONDS", "INTERVAL_SECONDS"):
+        monkeypatch.setattr(f"jukebox_hf.generation.preview.{name}", 0.0)
     monkeypatch.setattr("jukebox_hf.generation.sampling.CODES_PER_REPORT", 4)
     result = run("generate", *QUICK, "-o", tmp_path / "song")
     path = tmp_path / "song" / "preview" / "01.wav"
