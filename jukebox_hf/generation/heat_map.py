@@ -26,10 +26,11 @@ LABEL_CHARACTERS = 26
 MARGINS = (230, 46, 24, 56)  # left, top, right, bottom
 PLAIN = str.maketrans("\u2013\u2014\u2018\u2019\u201c\u201d", "--''\"\"")  # dashes and quotes
 CONTRAST = 0.7  # below 1 shows weak attention too
-# From nothing to all of the attention: white, then ever darker blues.
-COLOURS = np.array(
-    [(255, 255, 255), (198, 219, 239), (107, 174, 214), (33, 113, 181), (8, 48, 107)], np.float64
-)
+# From nothing to all of the attention: white, then ever darker blues, 256 shades mixed from these.
+COLOURS = ((255, 255, 255), (198, 219, 239), (107, 174, 214), (33, 113, 181), (8, 48, 107))
+_PLACES = np.linspace(0, 255, len(COLOURS))
+_CHANNELS = [np.interp(np.arange(256), _PLACES, part) for part in zip(*COLOURS, strict=True)]
+SHADES = np.stack(_CHANNELS, axis=-1).round().astype(np.uint8)
 
 
 def save_heat_map(
@@ -88,11 +89,8 @@ def _largest_per_pixel(
 
 def _coloured(cells: NDArray[np.float32]) -> NDArray[np.uint8]:
     full = max(float(np.quantile(cells, 0.999)), 1e-6)
-    strength = np.clip(cells / full, 0, 1) ** CONTRAST * (len(COLOURS) - 1)
-    below = np.minimum(strength.astype(int), len(COLOURS) - 2)
-    part = (strength - below)[..., None]
-    mixed = COLOURS[below] * (1 - part) + COLOURS[below + 1] * part
-    colours: NDArray[np.uint8] = mixed.round().astype(np.uint8)
+    strength = np.clip(cells / full, 0, 1) ** CONTRAST
+    colours: NDArray[np.uint8] = SHADES[(strength * 255).round().astype(np.uint8)]
     return colours
 
 
