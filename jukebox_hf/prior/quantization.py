@@ -22,6 +22,10 @@ from jukebox_hf.prior.transformer import Transformer
 
 QuantizedPrecision = Literal["int8", "int4"]
 GROUP_SIZE = 64  # inputs that share a scale and an offset, in 4 bits
+# Shares of a group's range that its 16 values may span: a few weights are clipped when that brings
+# the others closer.
+RANGE_SHARES = (1.0, 0.9, 0.8)
+ROWS_AT_ONCE = 256  # outputs whose ranges are tried together: little memory, and it stays in cache
 # The kernels for packed weights are made for a few rows; from here on, unpacking first is faster.
 MAX_PACKED_ROWS = 64
 
@@ -166,7 +170,10 @@ class Int8Linear(_FrozenLinear):
 
 
 class Int4Linear(_FrozenLinear):
-    """Weights of 4 bits, with a scale and an offset for every `GROUP_SIZE` inputs of an output."""
+    """Weights of 4 bits, with a scale and an offset for every `GROUP_SIZE` inputs of an output.
+
+    Of `RANGE_SHARES` each group takes the one with the least squared error.
+    """
 
     scales: Tensor  # (groups, out_features, 2): scale and middle of each group
     nibbles: Tensor | None  # (out_features, in_features / 2) uint8
@@ -176,11 +183,10 @@ class Int4Linear(_FrozenLinear):
         super().__init__(linear, _compute_dtype(linear))
         exact = linear.weight.detach().to(torch.float32, copy=True)  # changed in place: one copy
         groups = exact.unflatten(1, (-1, GROUP_SIZE))  # type: ignore[no-untyped-call]
-        low, high = groups.aminmax(dim=-1)  # (out_features, groups)
-        scale = ((high - low) / 15).clamp(min=1e-12).to(self.compute_dtype)
-        middle = (low + 8 * scale.float()).to(self.compute_dtype)
-        steps = groups.sub_(middle.float().unsqueeze(-1)).div_(scale.float().unsqueeze(-1)).add_(8)
-        quantized = steps.round_().clamp_(0, 15).to(torch.int32).flatten(1)
+        parts = [_fit_ranges(part, self.compute_dtype) for part in groups.split(ROWS_AT_ONCE)]
+        scale, middle = (torch.cat(values) for values in zip(*parts, strict=True))
+        steps = _to_steps_(groups, scale, middle)
+        quantized = steps.to(torch.int32).flatten(1)
         self.register_buffer("scales", torch.stack([scale.T, middle.T], dim=-1).contiguous())
         on_cpu = quantized.device.type == "cpu"
         both = (quantized[:, ::2] * 16 + quantized[:, 1::2]).to(torch.uint8)
@@ -205,6 +211,31 @@ class Int4Linear(_FrozenLinear):
         scale, middle = (part.T.unsqueeze(-1) for part in self.scales.unbind(-1))
         weights: Tensor = (steps * scale + middle).flatten(1)
         return weights
+
+
+def _fit_ranges(groups: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The scale and middle (out_features, groups), in `dtype`, with the least squared error."""
+    low, high = groups.aminmax(dim=-1)
+    best_scale, best_middle = (torch.full_like(low, torch.nan, dtype=dtype) for _ in range(2))
+    least = torch.full_like(low, torch.inf)
+    for share in RANGE_SHARES:
+        # rounded first, so that the weights are rounded to what they will be multiplied with
+        scale = ((high - low) * share / 15).clamp(min=1e-12).to(dtype)
+        middle = ((low + high + scale.float()) / 2).to(dtype)
+        steps = _to_steps_(groups.clone(), scale, middle).sub_(8)
+        restored = steps.mul_(scale.float().unsqueeze(-1)).add_(middle.float().unsqueeze(-1))
+        error = restored.sub_(groups).square_().sum(dim=-1)
+        better = error < least
+        least = torch.where(better, error, least)
+        best_scale = torch.where(better, scale, best_scale)
+        best_middle = torch.where(better, middle, best_middle)
+    return best_scale, best_middle
+
+
+def _to_steps_(groups: Tensor, scale: Tensor, middle: Tensor) -> Tensor:
+    """The nearest whole numbers of 0 to 15, in place of (out_features, groups, inputs) floats."""
+    groups.sub_(middle.float().unsqueeze(-1)).div_(scale.float().unsqueeze(-1))
+    return groups.add_(8).round_().clamp_(0, 15)
 
 
 class PackedLinear(nn.Module):

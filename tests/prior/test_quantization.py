@@ -8,6 +8,7 @@ import torch
 
 from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.quantization import (
+    GROUP_SIZE,
     MAX_PACKED_ROWS,
     Float16Linear,
     Int4Linear,
@@ -57,6 +58,19 @@ def test_every_value_of_four_bits_comes_back() -> None:
     exact.weight.data = (torch.arange(64) % 16 - 8).float().repeat(16, 1)
     layer = Int4Linear(exact)
     assert torch.equal(layer.unpacked().float(), exact.weight.data)
+
+
+@pytest.mark.parametrize("outlier", [1.0, 8.0])
+def test_four_bits_lose_less_than_when_they_span_all_weights(outlier: float) -> None:
+    torch.manual_seed(0)
+    exact = Linear(GROUP_SIZE, 16, init_std=1.0)
+    exact.weight.data = torch.randn(16, GROUP_SIZE)
+    exact.weight.data[:, 0] *= outlier
+    low, high = (bound.unsqueeze(1) for bound in exact.weight.data.aminmax(dim=1))
+    step = (high - low) / 15
+    spanning = ((exact.weight.data - low) / step).round() * step + low
+    loss = (Int4Linear(exact).unpacked().float() - exact.weight.data).square().sum()
+    assert loss < (spanning - exact.weight.data).square().sum()
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
