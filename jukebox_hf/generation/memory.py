@@ -132,8 +132,9 @@ def check_limit(memory: PriorMemory, batch_size: int) -> None:
     """Behave as a device with `JUKEBOX_MEMORY_LIMIT` bytes would: `torch.OutOfMemoryError`."""
     limit = memory_limit()
     if limit is not None and memory.total(batch_size) > limit:
+        windows = "one window needs" if batch_size == 1 else f"{batch_size} windows at once need"
         raise torch.OutOfMemoryError(
-            f"{batch_size} windows at once need {format_bytes(memory.total(batch_size))}, but "
+            f"{windows} {format_bytes(memory.total(batch_size))}, but "
             f"{LIMIT_VARIABLE} allows {format_bytes(limit)}"
         )
 
