@@ -11,6 +11,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 FOLDERS = {"jukebox_cli": "cli", "jukebox_model_cards": "model_cards"}
+NOT_INSTALLED = ["recipe", "recipe.*"]  # of the built-in model: run from a checkout
 
 
 def read_version() -> str:
@@ -24,7 +25,8 @@ def read_version() -> str:
 def list_packages() -> list[str]:
     packages = find_packages(include=["jukebox_hf", "jukebox_hf.*"])
     for name, folder in FOLDERS.items():
-        packages += [name] + [f"{name}.{inner}" for inner in find_packages(folder)]
+        inner = find_packages(folder, exclude=NOT_INSTALLED)
+        packages += [name] + [f"{name}.{one}" for one in inner]
     return packages
 
 

@@ -8,12 +8,13 @@ import json
 import os
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -386,6 +387,14 @@ def test_nothing_installs_as_cli(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert found.stdout.strip() == str(names[:3])
+
+
+def test_recipe_of_the_built_in_model_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("setuptools.setup", lambda **settings: given.update(settings))
+    runpy.run_path(str(ROOT / "setup.py"))
+    inside = [name for name in given["packages"] if name.startswith("jukebox_model_cards")]
+    assert inside == ["jukebox_model_cards"]
 
 
 @pytest.mark.parametrize("name", ["constraints.txt", "constraints-oldest.txt"])

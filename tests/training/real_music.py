@@ -1,6 +1,6 @@
 """What training shows on real music: a codec against its baselines, a prior against chance.
 
-    python -m tests.demo.fetch_music --output music \
+    python -m model_cards.recipe.fetch_music --output music \
         --packages miceamaze zaz-data fretsonfire-songs-sectoid freedink-data
     python -m tests.training.real_music --songs music --output proof
 

@@ -1,6 +1,6 @@
 """Training on real music does what it should; takes half an hour on a CPU, and the music.
 
-python -m tests.demo.fetch_music --output music --packages miceamaze zaz-data ...
+python -m model_cards.recipe.fetch_music --output music --packages miceamaze zaz-data ...
 JUKEBOX_MUSIC=music pytest -m slow tests/training/test_real_music.py
 """
 
