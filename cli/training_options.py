@@ -181,8 +181,14 @@ def run(settings: TrainingSettings, options: dict[str, Any], arguments: list[str
     `arguments` are those of the command line, for the processes that are launched.
     """
     from jukebox_hf.training.launching import launch, launched, reports_result
+    from jukebox_hf.training.run_folder import find_finished
 
     quiet, as_json = options["quiet"], options["as_json"]
+    if options["resume"] and (finished := find_finished(settings)) is not None:
+        if reports_result():
+            note(f"{settings.output} is complete already: {finished.steps} steps", quiet=quiet)
+            _print_result(settings, finished.steps, False, finished.skipped, options)
+        return
     processes = options["num_processes"] or 1
     if processes > 1 and not launched() and not options["dry_run"]:
         code = launch(arguments, processes, device=settings.device)

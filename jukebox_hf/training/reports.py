@@ -39,6 +39,13 @@ class RunLog:
             kept = [line for line in self._lines() if line[1].get("step", 0) <= step]
             self.path.write_text("".join(f"{text}\n" for text, _ in kept), encoding="utf-8")
 
+    def holds(self, kind: str, step: int) -> bool:
+        """Whether there is an event of a kind at a step."""
+        if not self.path.is_file():
+            return False
+        events = (event for _, event in self._lines())
+        return any(event.get("event") == kind and event.get("step") == step for event in events)
+
     def _lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for text in self.path.read_text(encoding="utf-8").splitlines():
             try:
@@ -247,7 +254,8 @@ class Reporter:
         scalars = evaluation.scalars()
         means = self._mean_over_processes(self._train_loss.read())
         train_loss = means.get("loss", math.nan)
-        self.write("evaluation", step, **scalars, train_loss=train_loss, warnings=warnings)
+        if not self.log.holds("evaluation", step):  # repeated where a run was killed right after it
+            self.write("evaluation", step, **scalars, train_loss=train_loss, warnings=warnings)
         for warning in warnings:
             logger.warning(warning)
         self.trackers.scalars({f"validation/{name}": v for name, v in scalars.items()}, step)

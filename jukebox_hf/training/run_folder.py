@@ -10,6 +10,7 @@ writes. If it cannot, all of them hear of it.
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from accelerate import Accelerator
 from torch import Tensor
@@ -23,12 +24,39 @@ from jukebox_hf.training.checkpoints import (
     find_checkpoints,
     remove_leftovers,
 )
+from jukebox_hf.training.reports import LOG_NAME, read_log
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.training.stepping import on_any_process
 from jukebox_hf.training.tasks import AudibleSamples
 
 SETTINGS_NAME = "settings.yaml"
 CHECKPOINTS, SAMPLES, BEST, FINAL = "checkpoints", "samples", "best", "final"
+
+
+class FinishedRun(NamedTuple):
+    """A run that has nothing left to do."""
+
+    steps: int
+    final: Path
+    skipped: list[dict[str, str]]  # songs, each with the reason why it was not used
+
+
+def find_finished(settings: TrainingSettings) -> FinishedRun | None:
+    """The run in `settings.output`, if it has done all its steps and written `final/`.
+
+    The log says so in its last line. Without that line, as after a kill, it is not finished: what
+    is missing is done when the run is resumed.
+    """
+    path = Path(settings.output or "")
+    checkpoints, final = find_checkpoints(path / CHECKPOINTS), path / FINAL
+    if not checkpoints or not final.is_dir() or not (path / LOG_NAME).is_file():
+        return None
+    ends = read_log(path, "end")
+    steps = settings.steps
+    is_last = checkpoints[-1].name == checkpoint_name(steps)
+    if not is_last or not ends or ends[-1].get("interrupted") or ends[-1].get("step") != steps:
+        return None
+    return FinishedRun(steps, final, ends[-1].get("skipped", []))
 
 
 class RunFolder:
@@ -40,7 +68,9 @@ class RunFolder:
         self._accelerator = accelerator
 
     def find_latest(self, *, resume: bool) -> Path | None:
-        """The latest checkpoint of a run that is resumed; nothing for a new one.
+        """The latest checkpoint of a run that is resumed.
+
+        None for a new run, and for one that was killed before its first checkpoint.
 
         Raises:
             ValueError: for a new run where there is one, or nothing to resume.
@@ -51,9 +81,9 @@ class RunFolder:
                 f"{self.path} holds a run with checkpoints up to {found[-1].name}; go on with it "
                 "(resume), or choose another output"
             )
-        if resume and not found:
-            raise ValueError(f"{self.path} holds no checkpoint to resume from")
-        return found[-1] if resume else None
+        if resume and not found and not (self.path / SETTINGS_NAME).is_file():
+            raise ValueError(f"{self.path} holds no run to resume")
+        return found[-1] if found else None
 
     def prepare(self, settings: TrainingSettings) -> None:
         """Make it, tidy up what a killed process left, and write the settings."""

@@ -156,6 +156,12 @@ class JukeboxTrainer:
         self._failed_in_row = 0
         self._prepare_model()
         self.state = self._first_state() if latest is None else self._load(latest)
+        self._resumed_at = None if latest is None else self.state.step
+        if self.state.step > settings.steps:
+            raise ValueError(
+                f"{settings.output} is at step {self.state.step} already, so steps must be at "
+                f"least that, got {settings.steps}"
+            )
 
     def _prepare_model(self) -> None:
         """Model, optimizer and averages, placed where they belong."""
@@ -225,32 +231,37 @@ class JukeboxTrainer:
             DivergedError: after `max_failed_steps` steps in a row without finite gradients.
             SaveError: if the disk is full at the end. Earlier checkpoints are intact.
         """
-        settings, accelerator, state = self.settings, self.accelerator, self.state
         self._begin()
         try:
-            with StopRequest(self.reporter.say) as stop:
-                for batches in self._batches(state.step, settings.steps):
-                    self.task.before_step(state.step, self._load_ahead)
-                    self._set_learning_rate()
-                    for part, batch in enumerate(batches):
-                        seed_step(settings.seed, state.step, part, accelerator.process_index)
-                        with accelerator.accumulate(self.model):
-                            with self._autocast():
-                                loss, metrics = self.task.loss(self.model, batch)
-                            accelerator.backward(loss * state.loss_scale)
-                        self.reporter.count({"loss": loss, **metrics})
-                    norm = self._scale_gradients()
-                    if succeeded := math.isfinite(norm):
-                        self.optimizer.step()
-                    self.optimizer.zero_grad()
-                    self._count_step(batches, norm, succeeded)
-                    self._do_what_is_due()
-                    interrupted, late = on_any_process(accelerator, stop.wanted, self._late())
-                    if interrupted or late:
-                        break
+            interrupted = self._do_steps()
             return self._finish(interrupted=interrupted)
         finally:
             self.reporter.close()
+
+    def _do_steps(self) -> bool:
+        """All steps that are left, perhaps none; returns whether something asked to stop."""
+        settings, accelerator, state = self.settings, self.accelerator, self.state
+        with StopRequest(self.reporter.say) as stop:
+            for batches in self._batches(state.step, settings.steps):
+                self.task.before_step(state.step, self._load_ahead)
+                self._set_learning_rate()
+                for part, batch in enumerate(batches):
+                    seed_step(settings.seed, state.step, part, accelerator.process_index)
+                    with accelerator.accumulate(self.model):
+                        with self._autocast():
+                            loss, metrics = self.task.loss(self.model, batch)
+                        accelerator.backward(loss * state.loss_scale)
+                    self.reporter.count({"loss": loss, **metrics})
+                norm = self._scale_gradients()
+                if succeeded := math.isfinite(norm):
+                    self.optimizer.step()
+                self.optimizer.zero_grad()
+                self._count_step(batches, norm, succeeded)
+                self._do_what_is_due()
+                interrupted, late = on_any_process(accelerator, stop.wanted, self._late())
+                if interrupted or late:
+                    return interrupted
+        return False
 
     def _begin(self) -> None:
         self._start = time.monotonic()
@@ -357,11 +368,17 @@ class JukeboxTrainer:
                 self.reporter.write("save_failed", state.step, error=str(error))
 
     def _finish(self, *, interrupted: bool) -> TrainingResult:
-        """Save where it stopped; after the last step also evaluate and write `final/`."""
-        checkpoint = self.save()
+        """Save where it stopped; after the last step also evaluate and write `final/`.
+
+        A run that was killed in here goes on in here: its checkpoint is there, the rest is done
+        again, to the same result.
+        """
+        checkpoint = self.folder.checkpoint(self.state.step)
+        if self.state.step != self._resumed_at:
+            checkpoint = self.save()
         final = None
         if not interrupted:
-            if not _is_due(self.state.step, self.settings.evaluate_every):
+            if self._evaluated_step != self.state.step:
                 self.evaluate()
             final = self.export(FINAL)
         skipped = each_once(gather_object(list(self.parts.skipped())))

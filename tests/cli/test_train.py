@@ -125,6 +125,16 @@ def test_resuming_needs_only_the_folder(songs: Path, codec_preset: Path, tmp_pat
     again = jukebox("train", "vqvae", "--dataset", songs, "--config", codec_preset, "-o", output)
     assert again.exit_code == 1
     assert "holds a run with checkpoints up to step_00000002; go on with it" in again.stderr
+    complete = jukebox("train", "vqvae", "-o", output, "--resume")
+    assert complete.exit_code == 0, complete.output
+    assert complete.stdout.strip() == str(output / "final")
+    assert complete.stderr == f"{output} is complete already: 2 steps\n"
+    launched = jukebox("train", "vqvae", "-o", output, "--resume", "--num-processes", 2, "--json")
+    assert json.loads(launched.stdout)["final"] == str(output / "final")
+    shutil.rmtree(output / "final")
+    again = jukebox("train", "vqvae", "-o", output, "--resume")
+    assert again.exit_code == 0, again.output
+    assert System.open(output / "final").manifest.components.keys() == {"vqvae"}
     longer = jukebox("train", "vqvae", "-o", output, "--resume", "--steps", 4)
     assert longer.exit_code == 0, longer.output
     assert [event["step"] for event in read_log(output, "train")] == [1, 2, 3, 4]

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.training import checkpoints as checkpoints_module
 from jukebox_hf.training.checkpoints import SaveError, find_checkpoints
 from jukebox_hf.training.evaluation import PriorBatch
 from jukebox_hf.training.reports import read_log
+from jukebox_hf.training.run_folder import find_finished
 from jukebox_hf.training.stepping import next_loss_scale, scale_gradients
 from jukebox_hf.training.tasks import PriorTask
 from jukebox_hf.training.trainer import DivergedError, JukeboxTrainer
@@ -67,7 +69,7 @@ PRIOR_VARIANTS = [
 
 
 @pytest.mark.parametrize("variant", CODEC_VARIANTS)
-@pytest.mark.parametrize("stop", [2, 3, 5])
+@pytest.mark.parametrize("stop", [2, 5, 6])
 def test_a_resumed_codec_equals_an_uninterrupted_one(
     tmp_path: Path, variant: dict[str, Any], stop: int
 ) -> None:
@@ -99,6 +101,125 @@ def test_a_resumed_prior_equals_an_uninterrupted_one(
     resumed.train()
     assert_same_bits(everything(resumed), everything(whole))
     assert resumed.state.loss_scale == whole.state.loss_scale
+
+
+def test_a_run_stopped_after_any_step_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """Also after the last one, when evaluation and export are still to come."""
+    whole = prior_trainer(prior_settings(tmp_path / "whole", evaluate_every=4))
+    result = whole.train()
+    for stop in range(1, whole.settings.steps + 1):
+        settings = prior_settings(tmp_path / str(stop), evaluate_every=4)
+        stopped = prior_trainer(settings)
+        honest = stopped.task.after_step
+
+        def after_step(
+            step: int, *, succeeded: bool, honest: Any = honest, stop: int = stop
+        ) -> Any:
+            if step == stop - 1:
+                signal.raise_signal(signal.SIGTERM)
+            return honest(step, succeeded=succeeded)
+
+        stopped.task.after_step = after_step  # type: ignore[method-assign]
+        first = stopped.train()
+        assert (first.steps, first.interrupted, first.final) == (stop, True, None)
+        resumed = prior_trainer(settings, resume=True)
+        second = resumed.train()
+        assert second.final == tmp_path / str(stop) / "final"
+        assert second.evaluation == result.evaluation
+        assert second.best_step == result.best_step
+        assert_same_bits(everything(resumed), everything(whole))
+        events = read_log(tmp_path / str(stop), "evaluation")
+        assert [event["step"] for event in events] == [4, 6]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
+@pytest.mark.parametrize("evaluate_every", [0, 2])
+@pytest.mark.parametrize("moment", ["evaluate", "export"])
+def test_a_run_killed_after_its_last_checkpoint_gets_its_model_when_resumed(
+    tmp_path: Path, evaluate_every: int, moment: str
+) -> None:
+    run = tmp_path / "run"
+    arguments = [str(run), str(evaluate_every), moment]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_AT_THE_END, *arguments],
+        cwd=Path(__file__).parents[2],
+        check=False,
+        capture_output=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert not (run / "final").exists()
+    settings = prior_settings(run, evaluate_every=evaluate_every, steps=4)
+    assert find_finished(settings) is None
+    resumed = prior_trainer(settings, resume=True)
+    result = resumed.train()
+    whole = prior_trainer(settings.with_changes(output=str(tmp_path / "whole")))
+    expected = whole.train()
+    assert result.evaluation == expected.evaluation
+    assert result.best_step == expected.best_step
+    assert_same_bits(everything(resumed), everything(whole))
+    for name in ("final", "best"):
+        ours, theirs = (
+            load_file(where / name / "w.safetensors") for where in (run, tmp_path / "whole")
+        )
+        assert_same_bits(ours, theirs)
+    kinds = [(event["event"], event["step"]) for event in read_log(run)]
+    assert kinds == [(event["event"], event["step"]) for event in read_log(tmp_path / "whole")]
+    finished = find_finished(settings)
+    assert finished is not None
+    assert finished.final == run / "final"
+
+
+KILLED_AT_THE_END = """
+import os, signal, sys
+from pathlib import Path
+from jukebox_hf.training.checkpoints import find_checkpoints
+from jukebox_hf.training.trainer import JukeboxTrainer
+from tests.training.tiny_runs import prior_settings, prior_trainer
+
+run, every, moment = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+trainer = prior_trainer(prior_settings(run, evaluate_every=every, steps=4))
+honest = getattr(JukeboxTrainer, moment)
+def killed(*arguments):
+    last = (run / "checkpoints" / "step_00000004").is_dir()
+    if last and moment == "export" and arguments[1:] == ("final",):
+        os.kill(os.getpid(), signal.SIGKILL)
+    found = honest(*arguments)
+    if last and moment == "evaluate":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+setattr(JukeboxTrainer, moment, killed)
+honest_save = JukeboxTrainer.save
+def save(self):
+    found = honest_save(self)
+    if moment == "evaluate" and every == 2:  # evaluated before: killed right after saving
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+JukeboxTrainer.save = save
+trainer.train()
+"""
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
+    trainer = prior_trainer(prior_settings(tmp_path))
+    trainer.folder.prepare(trainer.settings)  # all that a killed one leaves
+    assert prior_trainer(prior_settings(tmp_path), resume=True).train().final is not None
+
+
+def test_fewer_steps_than_are_done_are_refused(tmp_path: Path) -> None:
+    prior_trainer(prior_settings(tmp_path, steps=3)).train()
+    with pytest.raises(ValueError, match="is at step 3 already, so steps must be at least"):
+        prior_trainer(prior_settings(tmp_path, steps=2), resume=True)
+
+
+def test_a_longer_run_is_not_finished_by_the_model_of_a_shorter_one(tmp_path: Path) -> None:
+    prior_trainer(prior_settings(tmp_path, steps=2)).train()
+    assert find_finished(prior_settings(tmp_path, steps=2)) is not None
+    longer = prior_settings(tmp_path, steps=4)
+    assert find_finished(longer) is None
+    prior_trainer(longer, resume=True).train()
+    assert find_finished(longer) is not None
+    (tmp_path / "log.jsonl").unlink()
+    assert find_finished(longer) is None
 
 
 def test_so_many_examples_lose_their_artist_or_all_names(
@@ -282,7 +403,7 @@ def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_resuming_nothing_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no checkpoint to resume from"):
+    with pytest.raises(ValueError, match="holds no run to resume"):
         prior_trainer(prior_settings(tmp_path), resume=True)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from jukebox_hf.labels import JukeboxLabels
@@ -94,9 +95,10 @@ def prior_settings(output: Path | str, **changes: Any) -> TrainingSettings:
     return TrainingSettings(**{**settings, "task": "prior", **changes})
 
 
-def export_nothing(folder: Path, state: Mapping[str, Tensor]) -> None:
+def export_weights(folder: Path, state: Mapping[str, Tensor]) -> None:
     """Where a test needs no model folder."""
     (folder / "exported.txt").write_text(f"{len(state)} tensors")
+    save_file(dict(state), folder / "w.safetensors")
 
 
 def codec_trainer(
@@ -107,7 +109,7 @@ def codec_trainer(
     model = JukeboxVQVAE(tiny_config(**(codec or {})))
     processes = options.pop("processes", 1)
     task = CodecTask(model, settings, processes=processes)
-    parts = RunParts(task, MadeUpClips(10), MadeUpClips(5), export_nothing)
+    parts = RunParts(task, MadeUpClips(10), MadeUpClips(5), export_weights)
     return JukeboxTrainer(settings, parts=parts, **options)
 
 
@@ -119,7 +121,7 @@ def prior_trainer(
     changes = options.pop("prior", {})
     model = JukeboxPrior(JukeboxPriorConfig(**{**ARCHITECTURES[architecture], **changes}))
     task = PriorTask(model, settings)
-    parts = RunParts(task, MadeUpWindows(10, model), MadeUpWindows(5, model), export_nothing)
+    parts = RunParts(task, MadeUpWindows(10, model), MadeUpWindows(5, model), export_weights)
     return JukeboxTrainer(settings, parts=parts, **options)
 
 
