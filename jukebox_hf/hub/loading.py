@@ -120,8 +120,11 @@ def load_model(
     *,
     device: torch.device | str | None,
     dtype: torch.dtype | str | None,
+    **parts: Any,
 ) -> ModelT:
     """Load a model whose config was read by `read_config`, in evaluation mode.
+
+    `parts` says that only a part of the model is wanted: `num_layers` of a prior.
 
     Raises:
         ValueError: if weights are missing, left over, or do not fit the config.
@@ -139,6 +142,7 @@ def load_model(
         output_loading_info=True,
         use_safetensors=True,
         local_files_only=True,
+        **parts,
     )
     model, report = loaded
     problems = {kind: sorted(map(str, names)) for kind, names in report.items() if names}

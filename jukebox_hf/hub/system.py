@@ -314,18 +314,27 @@ class System:
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
+        num_layers: int | None = None,
     ) -> JukeboxPrior:
-        """Load the prior of a level; as `load_vqvae`."""
+        """Load the prior of a level; as `load_vqvae`.
+
+        With `num_layers` only the first so many layers are read from disk and held, for their
+        states; one with an adapter is read whole first.
+        """
         name = f"prior_{level}"
         config = self.prior_config(level)
         folder = self.component_path(name)
         adapter = self._adapter_folder(name, ALL_FILES)
         if adapter is None:
-            return load_model(JukeboxPrior, folder, config, device=device, dtype=dtype)
+            return load_model(
+                JukeboxPrior, folder, config, device=device, dtype=dtype, num_layers=num_layers
+            )
         base = self.base_config(level)
         prior = load_model(JukeboxPrior, folder, base, device=device, dtype=dtype)
         merge_adapter(prior, read_adapter(adapter), f"{self.source}, the adapter of {name}")
         check_weights_fit(prior, config, f"{self.source}, the adapter of {name}")
+        if num_layers is not None:
+            prior.keep_layers(num_layers)
         return prior
 
 

@@ -6,6 +6,9 @@
 """
 
 import math
+import os
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +52,9 @@ class JukeboxPriorOutput(ModelOutput):
         vocabulary is lyric symbols, then codes.
     lyric_logits: (batch, lyric_length, lyric_vocab_size or vocabulary_size), float32, or `None`.
     alignment: (batch, heads, context_length, lyric_length), if asked for.
-    hidden_states: (batch, sequence positions, width) after one layer, if asked for; everything
-        else is then `None`, since the layers above were not run.
+    hidden_states: (batch, time, width) float32 after each of the layers asked for, in their order;
+        everything else is then `None`, since the layers above were not run. Lyrics that share the
+        sequence come first: the last `codes.shape[1]` states are those of the codes.
     """
 
     loss: Tensor | None = None
@@ -59,7 +63,7 @@ class JukeboxPriorOutput(ModelOutput):
     logits: Tensor | None = None
     lyric_logits: Tensor | None = None
     alignment: Tensor | None = None
-    hidden_states: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 class JukeboxPrior(PreTrainedModel):
@@ -87,7 +91,11 @@ class JukeboxPrior(PreTrainedModel):
         r"^lyric_encoder\.output\.",
     ]
 
-    def __init__(self, config: JukeboxPriorConfig) -> None:
+    def __init__(self, config: JukeboxPriorConfig, *, num_layers: int | None = None) -> None:
+        """A prior; with `num_layers` the first so many of its layers only, for their states.
+
+        `from_pretrained(..., num_layers=36)` reads no more than those from disk.
+        """
         super().__init__(config)
         self.label_embedding = LabelEmbedding(config) if config.has_labels else None
         self.timing_embedding = TimingEmbedding(config) if config.has_timing else None
@@ -112,6 +120,10 @@ class JukeboxPrior(PreTrainedModel):
             )
         )
         self.output = Float32Linear(config.width, config.vocabulary_size)
+        if num_layers is not None and num_layers != config.depth:
+            self.keep_layers(num_layers)
+            names = [re.escape(f"decoder.layers.{n}.") for n in range(num_layers, config.depth)]
+            self._keys_to_ignore_on_load_unexpected = [f"^({'|'.join(names)})"]
         self.gradient_checkpointing = False
         self.post_init()  # type: ignore[no-untyped-call]
 
@@ -125,27 +137,42 @@ class JukeboxPrior(PreTrainedModel):
         lyric_tokens: Tensor | None = None,
         upper_codes: Tensor | None = None,
         alignment: bool = False,
-        hidden_layer: int | None = None,
+        hidden_layers: Sequence[int] | None = None,
     ) -> JukeboxPriorOutput:
-        """Score one window.
+        """Score one window, or return what layers know of it.
 
         Args:
-            codes: (batch, context_length) int64.
+            codes: (batch, context_length) int64; with `hidden_layers` any length from 1 up to that.
             labels: for a prior with labels.
             lyric_tokens: (batch, lyric_length) int64, for a prior with lyrics.
-            upper_codes: (batch, context_length / upper_ratio) int64, for an upsampler.
+            upper_codes: (batch, context_length / upper_ratio) int64, for an upsampler; as many as
+                the codes need if those are fewer.
             alignment: also return how the alignment layer attends to the lyrics.
-            hidden_layer: return the states after this layer (0 is the first) and stop there.
+            hidden_layers: return the states after these layers and stop after the last. Layers
+                count from 1: layer k is the output of the k-th block, without any norm. The state
+                at position t has seen the codes before t, never code t.
 
         Raises:
-            ValueError: if a shape is wrong, codes are out of range, or a needed input is missing.
+            ValueError: if a shape is wrong, codes are out of range, or a needed input is missing;
+                for a layer that this prior lacks.
         """
         config = self.config
+        if hidden_layers is not None:
+            wanted = self.check_layers(hidden_layers)
+            found = {
+                number: states.float()
+                for number, states in self.iterate_layers(
+                    codes,
+                    labels=labels,
+                    lyric_tokens=lyric_tokens,
+                    upper_codes=upper_codes,
+                    num_layers=max(wanted),
+                )
+                if number in wanted
+            }
+            return JukeboxPriorOutput(hidden_states=tuple(found[number] for number in wanted))
+        self._check_whole()
         self._check_codes("codes", codes, config.codebook_size, config.context_length)
-        if hidden_layer is not None and not 0 <= hidden_layer < config.depth:
-            raise ValueError(
-                f"hidden_layer must be from 0 to {config.depth - 1}, got {hidden_layer}"
-            )
         if alignment and config.alignment_layer is None:
             raise ValueError(
                 "this prior has no alignment_layer: its config names no layer that follows words"
@@ -154,17 +181,89 @@ class JukeboxPrior(PreTrainedModel):
         sequence = self._sequence(self.to_tokens(codes), given)
         positions = self._position_conditioning(given, 0, config.sequence_length)
         states = self.decoder.inputs(sequence[:, :-1], given.start, positions)
-        if hidden_layer is not None:
-            return JukeboxPriorOutput(
-                hidden_states=self.decoder(
-                    states, encoder_states=given.encoder_states, num_layers=hidden_layer + 1
-                )
-            )
         hidden = self.decoder(states, encoder_states=given.encoder_states)
         return JukeboxPriorOutput(
             **self._losses(self._logits(hidden, positions), sequence, given),
             alignment=self._alignment(states, given) if alignment else None,
         )
+
+    def iterate_layers(
+        self,
+        codes: Tensor,
+        *,
+        labels: JukeboxLabels | None = None,
+        lyric_tokens: Tensor | None = None,
+        upper_codes: Tensor | None = None,
+        num_layers: int | None = None,
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Layer after layer, its number (from 1) and the states after it, none of them kept.
+
+        For summaries of many layers in the memory of one: see `forward` for the arguments, of which
+        `num_layers` is how many to run. States are (batch, time, width), in the dtype between the
+        layers; with gradients, if these are on.
+        """
+        self._check_codes("codes", codes, self.config.codebook_size, self.config.context_length, 1)
+        wanted = len(self.decoder.layers) if num_layers is None else num_layers
+        self.check_layers([wanted])
+        states, encoder_states = self.layer_inputs(
+            codes, labels=labels, lyric_tokens=lyric_tokens, upper_codes=upper_codes
+        )
+        layers = self.decoder.iterate_layers(states, encoder_states=encoder_states)
+        for number, hidden in layers:
+            yield number, hidden
+            if number == wanted:
+                return
+
+    def layer_inputs(
+        self,
+        codes: Tensor,
+        *,
+        labels: JukeboxLabels | None = None,
+        lyric_tokens: Tensor | None = None,
+        upper_codes: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the first layer reads, (batch, time, width) float32, and the lyric encoder's states.
+
+        Arguments as for `iterate_layers`.
+        """
+        num_codes = codes.shape[1]
+        given = self.condition(
+            labels=labels,
+            lyric_tokens=lyric_tokens,
+            upper_codes=upper_codes,
+            num_codes=num_codes,
+        )
+        sequence = self._sequence(self.to_tokens(codes), given)
+        end = self.config.lyric_prefix_length + num_codes
+        positions = self._position_conditioning(given, 0, end)
+        states = self.decoder.inputs(sequence[:, :-1], given.start, positions)
+        return states, given.encoder_states
+
+    def check_layers(self, layers: Sequence[int]) -> tuple[int, ...]:
+        """The layers asked for, which count from 1; `ValueError` for one that is not there."""
+        wanted, depth = tuple(layers), len(self.decoder.layers)
+        for layer in wanted:
+            if layer not in range(1, depth + 1):
+                of = f", the first of {self.config.depth}" if depth < self.config.depth else ""
+                raise ValueError(f"this prior has layers 1 to {depth}{of}, got layer {layer!r}")
+        if not wanted:
+            raise ValueError("hidden_layers must name at least one layer, got none")
+        return wanted
+
+    def keep_layers(self, number: int) -> None:
+        """Let go of all layers after the first `number`, in place; states are all that is left.
+
+        Raises `ValueError` for more layers than there are.
+        """
+        self.check_layers([number])
+        del self.decoder.layers[number:]
+
+    def _check_whole(self) -> None:
+        if len(self.decoder.layers) < self.config.depth:
+            raise ValueError(
+                f"this prior was loaded with {len(self.decoder.layers)} of its {self.config.depth} "
+                "layers, so it has states only: pass hidden_layers, or load it without num_layers"
+            )
 
     def _losses(self, logits: Tensor, sequence: Tensor, given: Conditioning) -> dict[str, Any]:
         config = self.config
@@ -235,8 +334,11 @@ class JukeboxPrior(PreTrainedModel):
         labels: JukeboxLabels | None = None,
         lyric_tokens: Tensor | None = None,
         upper_codes: Tensor | None = None,
+        num_codes: int | None = None,
     ) -> Conditioning:
         """Everything that conditions one window, computed once; arguments as for `forward`.
+
+        `num_codes` is how many codes there are, if not a whole window of them.
 
         Raises:
             ValueError: if an input that this prior needs is missing or has a wrong shape, or one
@@ -250,7 +352,7 @@ class JukeboxPrior(PreTrainedModel):
         if self.timing_embedding is not None:
             positions = self.timing_embedding(labels)
         if self.upper_conditioner is not None and upper_codes is not None:
-            expected = config.context_length // config.upper_ratio
+            expected = -(-(num_codes or config.context_length) // config.upper_ratio)
             self._check_codes("upper_codes", upper_codes, config.codebook_size, expected)
             positions = self.upper_conditioner(upper_codes)
         if lyric_tokens is not None:
@@ -384,13 +486,17 @@ class JukeboxPrior(PreTrainedModel):
             raise ValueError(f"this prior was built without {name}; leave them out")
 
     @staticmethod
-    def _check_codes(name: str, codes: Tensor, size: int, length: int) -> None:
+    def _check_codes(
+        name: str, codes: Tensor, size: int, length: int, shortest: int | None = None
+    ) -> None:
         if codes.dtype != torch.int64 or codes.ndim != 2:
             raise ValueError(
                 f"{name} must be int64 of shape (batch, time), got {codes.dtype} of shape "
                 f"{tuple(codes.shape)}"
             )
-        if codes.shape[1] != length:
+        if shortest is not None and not shortest <= codes.shape[1] <= length:
+            raise ValueError(f"{name} must be {shortest} to {length} long, got {codes.shape[1]}")
+        if shortest is None and codes.shape[1] != length:
             raise ValueError(f"{name} must be {length} long, got {codes.shape[1]}")
         if (
             codes.device.type == "cpu" and codes.numel()
@@ -400,6 +506,17 @@ class JukeboxPrior(PreTrainedModel):
                 raise ValueError(f"{name} must be from 0 to {size - 1}, got {low} to {high}")
 
     # --- what PreTrainedModel asks for ---
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> None:
+        """As in transformers; `ValueError` for a prior that holds some of its layers only."""
+        if len(self.decoder.layers) < self.config.depth:
+            raise ValueError(
+                f"a prior with {len(self.decoder.layers)} of its {self.config.depth} layers cannot "
+                "be saved: its config describes all of them; load it without num_layers"
+            )
+        super().save_pretrained(save_directory, *args, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
         """The code embedding."""

@@ -4,6 +4,7 @@ Tokens go in, hidden states (batch, time, width) in float32 come out. The token 
 sees itself: the sequence is shifted right by one, and a start vector takes the first place.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -216,6 +217,19 @@ class Transformer(nn.Module):
             layer_cache = cache.layers[index] if cache is not None else None
             hidden = layer(hidden, encoder_states, start, layer_cache)
         return hidden.float()
+
+    def iterate_layers(
+        self, states: Tensor, *, encoder_states: Tensor | None = None
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Run layer after layer; after each, its number and the states so far, in their own dtype.
+
+        Layers count from 1. One that nobody takes is not run, so whoever stops early saves the
+        layers above; arguments are those of `forward`.
+        """
+        hidden = states.to(self.dtype)
+        for number, layer in enumerate(self.layers, start=1):
+            hidden = layer(hidden, encoder_states)
+            yield number, hidden
 
     def step(self, states: Tensor, position: Tensor, cache: PriorCache) -> Tensor:
         """One position over static buffers: (batch, width) to the same in float32."""

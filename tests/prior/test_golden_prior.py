@@ -98,10 +98,14 @@ def test_logits_losses_and_conditioning(stem: str) -> None:
 @torch.inference_mode()
 def test_hidden_states_and_alignment(stem: str) -> None:
     prior, tensors, _, given = load(stem)
-    for name, expected in tensors.items():
-        if name.startswith("hidden_after_layer_"):
-            layer = int(name.rpartition("_")[2])
-            hidden = prior(tensors["z"], **given, hidden_layer=layer).hidden_states
+    stored = {
+        int(name.rpartition("_")[2]) + 1: expected  # the original counts from 0
+        for name, expected in tensors.items()
+        if name.startswith("hidden_after_layer_")
+    }
+    if stored:
+        found = prior(tensors["z"], **given, hidden_layers=list(stored)).hidden_states
+        for hidden, expected in zip(found, stored.values(), strict=True):
             close(hidden, expected, LOGITS_TOLERANCE)
     if "alignment_layer_attn" in tensors:
         alignment = prior(tensors["z"], **given, alignment=True).alignment

@@ -201,14 +201,86 @@ def test_gradient_checkpointing_changes_no_gradient(name: str) -> None:
 def test_hidden_states_come_from_the_layers_below_alone(name: str) -> None:
     prior = tiny_prior(name)
     codes, given = inputs(prior, 2)
-    below = prior(codes, **given, hidden_layer=0)
+    below = prior(codes, **given, hidden_layers=[1])
     assert below.logits is None
     calls = []
     prior.decoder.layers[1].register_forward_hook(lambda *_: calls.append(1))
-    again = prior(codes, **given, hidden_layer=0).hidden_states
+    (again,) = prior(codes, **given, hidden_layers=[1]).hidden_states
     assert not calls
-    assert torch.equal(again, below.hidden_states)
+    assert torch.equal(again, below.hidden_states[0])
     assert again.shape == (2, prior.config.sequence_length, prior.config.width)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_all_layers_come_from_one_pass_in_the_order_asked_for(name: str) -> None:
+    prior = tiny_prior(name)
+    codes, given = inputs(prior, 2)
+    wanted = list(range(prior.config.depth, 0, -1))
+    calls = []
+    for layer in prior.decoder.layers:
+        layer.register_forward_hook(lambda *_: calls.append(1))
+    together = prior(codes, **given, hidden_layers=wanted).hidden_states
+    assert len(calls) == prior.config.depth
+    for layer, states in zip(wanted, together, strict=True):
+        assert torch.equal(states, prior(codes, **given, hidden_layers=[layer]).hidden_states[0])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "upsampler" not in name])
+@torch.inference_mode()
+def test_states_of_fewer_codes_are_the_first_ones_of_a_window(name: str) -> None:
+    prior = tiny_prior(name)
+    codes, given = inputs(prior, 2)
+    deepest = [prior.config.depth]
+    (whole,) = prior(codes, **given, hidden_layers=deepest).hidden_states
+    for length in range(1, codes.shape[1] + 1):
+        (some,) = prior(codes[:, :length], **given, hidden_layers=deepest).hidden_states
+        assert some.shape[1] == prior.config.lyric_prefix_length + length
+        torch.testing.assert_close(some, whole[:, : some.shape[1]], rtol=1e-5, atol=1e-5)
+
+
+def test_an_upsampler_takes_as_many_upper_codes_as_its_codes_need() -> None:
+    prior = tiny_prior("upsampler")
+    codes, given = inputs(prior, 1)
+    upper = given.pop("upper_codes")
+    short = prior(codes[:, :9], **given, upper_codes=upper[:, :3], hidden_layers=[2])
+    assert short.hidden_states[0].shape == (1, 9, prior.config.width)
+    with pytest.raises(ValueError, match="upper_codes must be 3 long, got 6"):
+        prior(codes[:, :9], **given, upper_codes=upper, hidden_layers=[2])
+
+
+def test_gradients_flow_from_states_to_the_layers_below() -> None:
+    prior = tiny_prior("top")
+    codes, given = inputs(prior, 2)
+    prior(codes[:, :7], **given, hidden_layers=[2]).hidden_states[0].square().mean().backward()
+    used = [any(p.grad is not None for p in layer.parameters()) for layer in prior.decoder.layers]
+    assert used == [True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize("name", ["row_column", "lyrics_encoder", "upsampler"])
+@torch.inference_mode()
+def test_a_prior_of_few_layers_reads_no_more_and_has_the_same_states(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its residual scale stays that of all layers."""
+    prior = tiny_prior(name)
+    prior.save_pretrained(tmp_path)
+    few, report = JukeboxPrior.from_pretrained(tmp_path, num_layers=2, output_loading_info=True)
+    assert not any(report.values()), report
+    assert "UNEXPECTED" not in "".join(capfd.readouterr())
+    assert len(few.decoder.layers) == 2
+    codes, given = inputs(prior, 2)
+    expected = prior(codes, **given, hidden_layers=[1, 2]).hidden_states
+    for ours, theirs in zip(
+        few.eval()(codes, **given, hidden_layers=[1, 2]).hidden_states, expected, strict=True
+    ):
+        assert torch.equal(ours, theirs)
+    with pytest.raises(ValueError, match=r"layers 1 to 2, the first of \d+, got layer 3"):
+        few(codes, **given, hidden_layers=[3])
+    with pytest.raises(ValueError, match="states only: pass hidden_layers"):
+        few(codes, **given)
+    with pytest.raises(ValueError, match="cannot be saved"):
+        few.save_pretrained(tmp_path / "few")
 
 
 @pytest.mark.parametrize("name", ["lyrics_encoder", "lyrics_sequence"])
@@ -275,8 +347,17 @@ def test_dropout_acts_in_training_only() -> None:
         ),
         (lambda codes, given: (codes, {**given, "labels": None}), "needs labels"),
         (
-            lambda codes, given: (codes, {**given, "hidden_layer": 6}),
-            "hidden_layer must be from 0 to 5",
+            lambda codes, given: (codes, {**given, "hidden_layers": [7]}),
+            "layers 1 to 6, got layer 7",
+        ),
+        (
+            lambda codes, given: (codes, {**given, "hidden_layers": [0]}),
+            "layers 1 to 6, got layer 0",
+        ),
+        (lambda codes, given: (codes, {**given, "hidden_layers": []}), "at least one layer"),
+        (
+            lambda codes, given: (codes[:, :0], {**given, "hidden_layers": [1]}),
+            "codes must be 1 to 24 long, got 0",
         ),
         (lambda codes, given: (codes, {**given, "alignment": True}), "no alignment_layer"),
     ],
