@@ -86,8 +86,10 @@ def convert(
         overwrite=overwrite,
         progress=None if quiet or not sys.stderr.isatty() else show_progress,
     )
+    from jukebox_hf.words import format_bytes
+
     for name, component in result.components.items():
-        size = f"{component.num_parameters:,} parameters, {megabytes(component.num_bytes)}"
+        size = f"{component.num_parameters:,} parameters, {format_bytes(component.num_bytes)}"
         note(f"{name}: {size}, {component.dtype}, from {component.source}", quiet=quiet)
     notes = list(result.notes)
     if system is not None and system.reference("vqvae") is None:
@@ -133,10 +135,7 @@ def parse_presets(presets: Sequence[str], sources: Sequence[str]) -> dict[str, s
 
 def show_progress(done: int, total: int) -> None:
     """One line on a terminal, written over itself."""
+    from jukebox_hf.words import format_bytes
+
     end = "\n" if done == total else ""
-    click.echo(f"\r{megabytes(done)} of {megabytes(total)} written{end}", nl=False, err=True)
-
-
-def megabytes(num_bytes: int) -> str:
-    """A size for people."""
-    return f"{num_bytes / 1e6:,.1f} MB"
+    click.echo(f"\r{format_bytes(done)} of {format_bytes(total)} written{end}", nl=False, err=True)

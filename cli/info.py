@@ -24,10 +24,10 @@ def info(model: str | None, revision: str | None, as_json: bool, quiet: bool) ->
     from jukebox_hf.generation.devices import resolve_device
     from jukebox_hf.generation.fitting import memory_needs
     from jukebox_hf.generation.memory import available_memory
-    from jukebox_hf.hub.card_text import size_words
     from jukebox_hf.hub.facts import describe
     from jukebox_hf.hub.info import info_lines, info_record
     from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+    from jukebox_hf.words import format_bytes, printable
 
     facts = describe(open_model(model, revision=revision, quiet=quiet))
     for text in facts.notes:
@@ -46,11 +46,6 @@ def info(model: str | None, revision: str | None, as_json: bool, quiet: bool) ->
     for need in needs:
         gpu = f"a GPU with {need.gpu_gibibytes} GB" if need.gpu_gibibytes else "no single GPU"
         here = "" if need.num_bytes <= available else f"; more than is free here ({device})"
-        lines.append(f"  {need.precision:<10} {size_words(need.num_bytes)}: fits {gpu}{here}")
+        lines.append(f"  {need.precision:<10} {format_bytes(need.num_bytes)}: fits {gpu}{here}")
     shown = "\n".join(printable(line) for line in lines)
     print_result(shown, record, as_json=as_json)
-
-
-def printable(text: str) -> str:
-    """A stranger's text without anything that a terminal would obey."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

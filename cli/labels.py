@@ -34,6 +34,8 @@ def labels(
     genre and, after one more tab, the genre that it is taken for. A search finds names that contain
     TEXT, whatever their case and accents, or else those that look like it. No weights are needed.
     """
+    from jukebox_hf.words import printable
+
     text = parse_search(words)
     system = open_model(model, quiet=quiet)
     for told in system.notes:
@@ -99,8 +101,3 @@ def parse_search(words: tuple[str, ...]) -> str:
             "try `jukebox labels search TEXT`"
         )
     return text
-
-
-def printable(name: str) -> str:
-    """A stranger's name without anything that a terminal would obey."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)

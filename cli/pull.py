@@ -54,7 +54,7 @@ def pull(
     with --output, that folder. What is there already is not fetched again.
     """
     from jukebox_hf.hub import pull as pull_repository
-    from jukebox_hf.hub.card_text import size_words
+    from jukebox_hf.words import format_bytes
 
     if quiet:
         from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -71,7 +71,7 @@ def pull(
         note(f"Note: {text}", quiet=quiet)
     for part in found.parts:
         origin = f"{part.repo_id} at {part.revision[:12]}" if part.repo_id and part.revision else ""
-        note(f"{part.name}: {size_words(part.num_bytes)}, {origin or 'local'}", quiet=quiet)
+        note(f"{part.name}: {format_bytes(part.num_bytes)}, {origin or 'local'}", quiet=quiet)
     if found.licence == "openai-noncommercial":
         note(
             "Note: these weights are under OpenAI's Noncommercial Use License, which also covers "

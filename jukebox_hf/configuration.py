@@ -14,6 +14,9 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
+from jukebox_hf.words import shorten
+
+MOST_COMPARED = 100  # characters of a name that is not known: a stranger's may be a book
 # What `PreTrainedConfig` itself accepts beside its fields, when it reads a saved config.
 BASE_KEYS = frozenset(
     {
@@ -71,9 +74,9 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], source: str) -> N
     for name in given:
         if name in names:
             continue
-        nearest = difflib.get_close_matches(name, names, n=1)
+        nearest = difflib.get_close_matches(name[:MOST_COMPARED], names, n=1)
         hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Known settings: {', '.join(names)}"
-        raise ValueError(f"{source}: unknown setting {name!r}. {hint}")
+        raise ValueError(f"{source}: unknown setting {shorten(name)}. {hint}")
 
 
 class JukeboxConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]

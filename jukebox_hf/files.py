@@ -1,28 +1,33 @@
-"""Files that are whole or not there: atomic writing, and names that every system accepts.
+"""Files and folders that are whole or not there, and names that every system accepts.
 
-A path and a function that writes go in; afterwards the path holds either all of the new content or
-what it held before. What the content is, is the caller's business.
+A path and what fills it go in; afterwards the path holds either all of the new content or what it
+held before. What the content is, is the caller's business.
 """
 
 import contextlib
 import os
+import platform
+import re
 import secrets
+import shutil
 import stat
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# Ends the name of a file that is still being written; one may be left behind by a killed process.
+import psutil
+
+# Ends the name of what is still being written; some may be left behind by a killed process.
 PARTIAL_SUFFIX = ".partial"
+# Ends the name of a folder that waits until another one has taken its place.
+REPLACED_SUFFIX = f"{PARTIAL_SUFFIX}.replaced"
 # Names that Windows gives to devices, whatever their extension (docs: "Naming Files, Paths, and
 # Namespaces"); the superscript digits count as digits there.
 WINDOWS_DEVICES = frozenset(
     {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
     | {f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789¹²³"}
 )
-UMASK = os.umask(0)  # it can only be read by setting it
-os.umask(UMASK)
 REPLACE_ATTEMPTS = 10
 REPLACE_PAUSE_SECONDS = 0.05
 
@@ -40,29 +45,141 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]
     replaced by a file (a folder, a device), and whatever `write` raises.
     """
     target = check_writable_target(path)
-    temporary = target.with_name(
-        f".{_shorten(target.name, 100)}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}"
-    )
+    temporary = target.with_name(f".{_shorten(target.name, 100)}.{_maker()}{PARTIAL_SUFFIX}")
     try:
         write(temporary)
         give_usual_permissions(temporary)
-        _flush_to_disk(temporary)
+        flush(temporary)
         _replace(temporary, target)
-    except BaseException:  # also Ctrl-C
+    except BaseException as error:  # also Ctrl-C
         with contextlib.suppress(OSError):  # Windows keeps a file that is still open
             temporary.unlink(missing_ok=True)
+        _name_the_file(error, target)
         raise
-    _flush_folder(target.parent)
+    flush(target.parent)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write text in UTF-8, with plain line feeds, as `write_atomically` does."""
+    write_atomically(path, lambda temporary: _write_bytes(temporary, text.encode()))
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+@contextlib.contextmanager
+def new_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder beside `target`, to be filled; afterwards it takes its place at once.
+
+    What is in it is on disk before the name changes. A folder that is at `target` is replaced:
+    whether it may be is for the caller to check. If the block raises, `target` is what it was. What
+    killed processes of this machine have left here is swept first (`sweep_leftovers`).
+    """
+    folder = Path(os.path.abspath(target))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    sweep_leftovers(folder.parent, folder.name)
+    temporary = folder.with_name(f".{_shorten(folder.name, 100)}.{_maker()}{PARTIAL_SUFFIX}")
+    replaced = temporary.with_name(temporary.name.removesuffix(PARTIAL_SUFFIX) + REPLACED_SUFFIX)
+    try:
+        temporary.mkdir()
+        yield temporary
+        give_usual_permissions(temporary)
+        _flush_tree(temporary)
+        if os.path.lexists(folder):
+            os.rename(folder, replaced)
+        os.rename(temporary, folder)
+        flush(folder.parent)
+    except BaseException:  # also Ctrl-C
+        if replaced.exists() and not os.path.lexists(folder):
+            os.rename(replaced, folder)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if os.path.lexists(folder):
+            shutil.rmtree(replaced, ignore_errors=True)
+
+
+def sweep_leftovers(folder: Path, name: str | None = None, *, everybody: bool = False) -> None:
+    """Remove what killed processes left half written in a folder, files and folders.
+
+    A folder that such a process had set aside is put back if nothing has taken its place.
+
+    Args:
+        folder: to sweep, but not the folders in it.
+        name: of the file or folder that they were writing; None: any.
+        everybody: also what processes of other machines write, for callers who know that none does.
+    """
+    start = "." if name is None else f".{_shorten(name, 100)}."
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        found = _LEFTOVER.fullmatch(path.name)
+        if not found or not path.name.startswith(start):
+            continue
+        if name is not None and found["name"] != _shorten(name, 100):
+            continue
+        if not everybody and not _is_abandoned(found):
+            continue
+        target = folder / (found["name"] if name is None else name)
+        if path.is_dir() and not path.is_symlink():
+            if found["replaced"] and not os.path.lexists(target):
+                os.rename(path, target)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+# The maker is missing in names of files that earlier versions wrote.
+_LEFTOVER = re.compile(
+    r"\.(?P<name>.+?)\.((?P<machine>[^.]*)-(?P<process>\d+)-)?(?P<random>[0-9a-f]{8})"
+    r"\.partial(?P<replaced>\.replaced|\.old)?"
+)
+
+
+def _is_abandoned(found: re.Match[str]) -> bool:
+    """Whether the process that wrote it has ended; unknown for those of other machines."""
+    if found["process"] is None:
+        return False
+    return found["machine"] == _machine() and not psutil.pid_exists(int(found["process"]))
+
+
+def _machine() -> str:
+    return safe_file_name(platform.node(), max_bytes=40).replace(".", "_")
+
+
+def _maker() -> str:
+    """Marks what this process writes: machine, process, and a random number."""
+    return f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _name_the_file(error: BaseException, target: Path) -> None:
+    """Say which file could not be written, where the system did not (as for a full disk)."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        error.filename = str(target)
 
 
 def give_usual_permissions(path: Path) -> None:
-    """Let everybody read a file, or all below a folder, whom the umask allows to.
+    """Let everybody read a file, or all below a folder, whom this folder's usual files allow to.
 
-    safetensors writes files that nobody but their owner may read.
+    safetensors writes files that nobody but their owner may read. What is usual is found by making
+    a file: the process's mask can only be read by changing it, which other threads would notice. A
+    file with several names is left alone, since it is somebody else's too.
     """
+    usual = _usual_mode(path if path.is_dir() else path.parent)
     for file in (path, *path.rglob("*")) if path.is_dir() else (path,):
-        if file.is_file() and not file.is_symlink():
-            file.chmod(stat.S_IMODE(file.stat().st_mode) | (0o666 & ~UMASK))
+        if file.is_file() and not file.is_symlink() and file.stat().st_nlink == 1:
+            file.chmod(stat.S_IMODE(file.stat().st_mode) | usual)
+
+
+def _usual_mode(folder: Path) -> int:
+    """The permissions that a new file gets in a folder."""
+    probe = folder / f".mode.{_maker()}{PARTIAL_SUFFIX}"
+    descriptor = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+        probe.unlink()
 
 
 def check_writable_target(path: str | os.PathLike[str]) -> Path:
@@ -85,11 +202,6 @@ def check_writable_target(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb+") as file:  # Windows flushes only what is open for writing
-        os.fsync(file.fileno())
-
-
 def _replace(temporary: Path, target: Path) -> None:
     """Rename over `target`; on Windows a virus scanner may hold either file for a moment."""
     for attempt in range(1, REPLACE_ATTEMPTS + 1):
@@ -102,19 +214,32 @@ def _replace(temporary: Path, target: Path) -> None:
             time.sleep(REPLACE_PAUSE_SECONDS)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make the renaming itself durable where folders can be flushed (not on Windows)."""
-    if os.name == "nt":
+def flush(path: Path) -> None:
+    """Bring a file, or the names in a folder, to disk; Windows has no such thing for folders."""
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":
         return
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
+    try:  # Windows flushes only what is open for writing
+        descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     except OSError:
-        return  # a folder that may be written but not read
+        if is_folder:
+            return  # one that may be written but not read
+        raise
     try:
-        with contextlib.suppress(OSError):  # some network file systems cannot
+        if is_folder:
+            with contextlib.suppress(OSError):  # some network file systems cannot
+                os.fsync(descriptor)
+        else:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _flush_tree(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        if not path.is_symlink():
+            flush(path)
+    flush(folder)
 
 
 def safe_file_name(text: str, *, fallback: str = "untitled", max_bytes: int = 120) -> str:

@@ -178,3 +178,106 @@ def test_safe_names_can_be_created(tmp_path: Path) -> None:
         assert "/" not in name
         assert "\\" not in name
     assert safe_file_name("x", fallback="y") == "x"
+
+
+# --- folders ---
+
+
+def fill(folder: Path, text: str) -> None:
+    with files.new_folder(folder) as temporary:
+        (temporary / "part").mkdir()
+        (temporary / "part" / "file").write_text(text)
+
+
+def test_a_folder_takes_the_place_of_another_at_once(tmp_path: Path) -> None:
+    fill(tmp_path / "model", "one")
+    fill(tmp_path / "model", "two")
+    assert (tmp_path / "model" / "part" / "file").read_text() == "two"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
+def test_a_folder_that_could_not_be_filled_leaves_the_old_one(
+    tmp_path: Path, error: BaseException
+) -> None:
+    fill(tmp_path / "model", "old")
+
+    def begin() -> None:
+        with files.new_folder(tmp_path / "model") as temporary:
+            (temporary / "file").write_text("half")
+            raise error
+
+    with pytest.raises(type(error)):
+        begin()
+    assert (tmp_path / "model" / "part" / "file").read_text() == "old"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("rename", [1, 2])
+def test_killed_between_renames_the_old_folder_comes_back(tmp_path: Path, rename: int) -> None:
+    """At no moment is there neither the old folder nor the new one to be had."""
+    fill(tmp_path / "model", "old")
+    script = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from runpy import run_path\n"
+        "files = run_path(sys.argv[1])\n"
+        "count, real = 0, os.rename\n"
+        "def rename(*paths):\n"
+        "    global count\n"
+        "    count += 1\n"
+        f"    if count == {rename}:\n"
+        "        os._exit(9)\n"
+        "    real(*paths)\n"
+        "os.rename = rename\n"
+        "with files['new_folder'](sys.argv[2]) as folder:\n"
+        "    (folder / 'file').write_text('new')\n"
+    )
+    command = [sys.executable, "-c", script, str(files.__file__), str(tmp_path / "model")]
+    assert subprocess.run(command, check=False).returncode == 9
+    files.sweep_leftovers(tmp_path, "model")
+    assert (tmp_path / "model" / "part" / "file").read_text() == "old"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_sweeping_leaves_what_others_write(tmp_path: Path) -> None:
+    machine = files._machine()
+    kept = [
+        "x.partial",
+        ".x.partial",
+        f".x.{machine}-{os.getpid()}-01234567.partial",  # a process that lives
+        ".x.elsewhere-1-01234567.partial",
+        ".x.01234567.partial",  # of an earlier version, maybe at work
+    ]
+    for name in (*kept, f".x.{machine}-999999999-01234567.partial"):
+        (tmp_path / name).touch()
+    files.sweep_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(kept)
+    files.sweep_leftovers(tmp_path, everybody=True)
+    assert sorted(os.listdir(tmp_path)) == [".x.partial", "x.partial"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
+def test_permissions_are_given_without_touching_the_mask_of_the_process(tmp_path: Path) -> None:
+    shared = tmp_path / "base"
+    shared.touch(mode=0o600)
+    (tmp_path / "folder").mkdir()
+    os.link(shared, tmp_path / "folder" / "linked")
+    (tmp_path / "folder" / "own").touch(mode=0o600)
+    before = os.umask(0o027)
+    try:
+        files.give_usual_permissions(tmp_path / "folder")
+    finally:
+        assert os.umask(before) == 0o027
+    assert stat.S_IMODE((tmp_path / "folder" / "own").stat().st_mode) == 0o640
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o600, "it is somebody else's file too"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_named_with_the_file(tmp_path: Path) -> None:
+    def write(temporary: Path) -> None:
+        with open("/dev/full", "w", buffering=1) as file:
+            file.write("x\n")
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*target'"):
+        write_atomically(tmp_path / "target", write)

@@ -25,7 +25,7 @@ LIBRARY = ROOT / "jukebox_hf"
 CLI = ROOT / "cli"
 
 # Who may import whom, by the name after `jukebox_hf.`; everyone may import EVERYONES.
-EVERYONES = {"configuration", "precision", "files", "version"}
+EVERYONES = {"configuration", "precision", "files", "records", "words", "version"}
 LEAVES = {"audio", "labels", "convnet", "codes"}
 MODELS = {"vqvae", "prior"}
 MAY_IMPORT: dict[str, set[str]] = {

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from jukebox_hf.files import write_atomically
+from jukebox_hf.files import write_text
 from jukebox_hf.generation.alignment import LyricAlignment, save_alignment
 from jukebox_hf.generation.heat_map import save_heat_map
 from jukebox_hf.generation.karaoke import save_karaoke_page
@@ -58,8 +58,8 @@ def save_alignment_files(
     )
     words = word_times(alignment)
     save_alignment(files.data, alignment)
-    _write_text(files.words, _word_records(words))
-    _write_text(files.lrc, to_lrc(words, alignment.lyrics))
+    write_text(files.words, _word_records(words))
+    write_text(files.lrc, to_lrc(words, alignment.lyrics))
     save_heat_map(files.picture, alignment, title=title)
     save_karaoke_page(
         files.page,
@@ -76,10 +76,3 @@ def save_alignment_files(
 def _word_records(words: list[SungWord]) -> str:
     records = [word.to_record() for word in words]
     return json.dumps(records, ensure_ascii=False, indent=1) + "\n"
-
-
-def _write_text(path: Path, text: str) -> None:
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-
-    write_atomically(path, write)

@@ -16,13 +16,14 @@ from torch import nn
 
 from jukebox_hf.generation import memory
 from jukebox_hf.generation.devices import sampling_threads
-from jukebox_hf.generation.memory import PriorMemory, format_bytes
+from jukebox_hf.generation.memory import PriorMemory
 from jukebox_hf.generation.plan import LevelPlan, Plan
 from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.generation.windows import Window, run_windows
 from jukebox_hf.hub.system import System
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.words import format_bytes, format_seconds
 
 FEW_LAYERS, MORE_LAYERS = 3, 6  # times of both give those of one layer and of all else
 TIMED_STEPS = 4
@@ -331,17 +332,3 @@ def describe(plan: Plan, costs: Estimate, *, model: str, device: torch.device) -
     if costs.seconds is not None:
         parts.append(f"Time: about {format_seconds(costs.seconds)}.")
     return " ".join(parts)
-
-
-def format_seconds(seconds: float) -> str:
-    """A duration for reading.
-
-    >>> format_seconds(0.4), format_seconds(75), format_seconds(7384)
-    ('0.4 s', '1 min 15 s', '2 h 3 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.2g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -14,12 +14,12 @@ from jukebox_hf.generation.estimate import (
     SampledLevel,
     Speed,
     conditioner_operations,
-    format_seconds,
     sampled_levels,
 )
-from jukebox_hf.generation.memory import USED_SHARE, format_bytes
+from jukebox_hf.generation.memory import USED_SHARE
 from jukebox_hf.generation.plan import Plan
 from jukebox_hf.hub.system import System
+from jukebox_hf.words import format_bytes, format_seconds
 
 # Assumptions. The first two together give 30 % of an H100's bandwidth for a released upsampler at
 # batch 1, 60 % for the 5b top prior: what a graph of compiled steps is meant to reach.

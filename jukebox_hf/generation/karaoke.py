@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from jukebox_hf.files import write_atomically
+from jukebox_hf.files import write_text
 from jukebox_hf.generation.word_times import SungWord
 
 MIME_TYPES = {
@@ -117,11 +117,7 @@ def save_karaoke_page(
         title=title,
         notes=notes,
     )
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(page_text, encoding="utf-8", newline="\n")
-
-    write_atomically(path, write)
+    write_text(path, page_text)
 
 
 def karaoke_page(

@@ -16,6 +16,7 @@ from torch import nn
 from jukebox_hf.generation.weights import QUANTIZED, loading_dtype, prepare
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.words import format_bytes
 
 LIMIT_VARIABLE = "JUKEBOX_MEMORY_LIMIT"
 USED_SHARE = 0.9  # of what is free: allocators need some room, and other programs live too
@@ -147,15 +148,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         "out of memory" in text or "can't allocate memory" in text
     )
-
-
-def format_bytes(count: float) -> str:
-    """Bytes for reading.
-
-    >>> format_bytes(999), format_bytes(1_960_000_000)
-    ('999 B', '1.96 GB')
-    """
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:.0f} B"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.codes import Codes, load_codes, save_codes
-from jukebox_hf.files import PARTIAL_SUFFIX, write_atomically
+from jukebox_hf.files import PARTIAL_SUFFIX, write_text
 
 FORMAT_VERSION = 1
 RECORD_NAME = "session.json"
@@ -41,7 +41,7 @@ def write_part(folder: Path, process: int, part: dict[str, Any]) -> None:
     """Put down what belongs into the record, for the main process to take over."""
     path = part_path(folder, process)
     path.parent.mkdir(exist_ok=True)
-    write_atomically(path, lambda temporary: _write_text(temporary, json.dumps(part)))
+    write_text(path, json.dumps(part))
 
 
 def remove_parts(folder: Path) -> None:
@@ -80,11 +80,7 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     windows = ",\n    ".join(json.dumps(entry) for entry in record[WINDOWS_KEY])
     listed = f"[\n    {windows}\n  ]" if windows else "[]"
     text = f'{text.removesuffix("}").rstrip()},\n  "{WINDOWS_KEY}": {listed}\n}}\n'
-    write_atomically(folder / RECORD_NAME, lambda path: _write_text(path, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text(folder / RECORD_NAME, text)
 
 
 def remove_partial_files(folder: Path) -> None:

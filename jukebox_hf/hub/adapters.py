@@ -14,11 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from jukebox_hf.hub.folders import read_json
 from jukebox_hf.hub.tensor_files import open_tensors
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.prior.transformer import Embedding
+from jukebox_hf.records import read_json
 
 # peft's own names, so that `PeftModel.from_pretrained` reads the folder too.
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

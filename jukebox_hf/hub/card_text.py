@@ -6,7 +6,7 @@ anything but text in Markdown.
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from jukebox_hf.hub.names import VQVAE
 from jukebox_hf.hub.training_facts import Figure, TrainingFacts
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.words import enumerate_words, format_bytes, format_count
 
 DEMO_NAME = "demo-22k"  # in the manifest of the model that comes with the package
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -274,7 +275,7 @@ def _row(part: ComponentFacts) -> dict[str, Any]:
         "name": part.name,
         "class_name": "JukeboxVQVAE" if part.name == VQVAE else "JukeboxPrior",
         "what": what,
-        "parameters": count_words(weights.num_parameters) if weights else None,
+        "parameters": format_count(weights.num_parameters) if weights else None,
         "dtypes": ", ".join(weights.parameters_by_dtype) if weights else None,
         "where": where,
     }
@@ -350,8 +351,8 @@ def _weight_details(part: ComponentFacts) -> list[str]:
     if weights is None:
         return []
     return [
-        f"{count_words(weights.num_parameters)} parameters in "
-        f"{enumerate_words(weights.parameters_by_dtype)}, {size_words(weights.num_bytes)}"
+        f"{format_count(weights.num_parameters)} parameters in "
+        f"{enumerate_words(weights.parameters_by_dtype)}, {format_bytes(weights.num_bytes)}"
     ]
 
 
@@ -363,8 +364,8 @@ def adapter_details(adapter: AdapterFacts) -> list[str]:
         lines.append(f"LoRA of rank {adapter.rank}{alpha}")
     if adapter.weights is not None:
         lines.append(
-            f"{count_words(adapter.weights.num_parameters)} parameters of its own, "
-            f"{size_words(adapter.weights.num_bytes)}"
+            f"{format_count(adapter.weights.num_parameters)} parameters of its own, "
+            f"{format_bytes(adapter.weights.num_bytes)}"
         )
     for count, what in ((adapter.new_artists, "artist"), (adapter.new_genres, "genre")):
         if count:
@@ -455,40 +456,6 @@ def _datasets(parts: Sequence[ComponentFacts]) -> tuple[str, ...]:
 def window_seconds(config: JukeboxPriorConfig) -> float:
     """Audio that a prior sees at once."""
     return config.window_samples / config.sampling_rate
-
-
-def count_words(count: int) -> str:
-    """A large number for reading.
-
-    >>> count_words(2_035_000), count_words(970), count_words(1_123_456_789)
-    ('2.04 million', '970', '1.12 billion')
-    """
-    for size, word in ((10**9, "billion"), (10**6, "million")):
-        if count >= size:
-            return f"{count / size:.3g} {word}"
-    return f"{count:,}"
-
-
-def size_words(num_bytes: float) -> str:
-    """Bytes for reading.
-
-    >>> size_words(7_020_000_000), size_words(1_500)
-    ('7.02 GB', '1.5 kB')
-    """
-    for size, word in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if num_bytes >= size:
-            return f"{num_bytes / size:.3g} {word}"
-    return f"{num_bytes:.0f} B"
-
-
-def enumerate_words(words: Iterable[object]) -> str:
-    """Words with commas, and "and" before the last.
-
-    >>> enumerate_words([8, 32, 128]), enumerate_words(["rock"]), enumerate_words([])
-    ('8, 32 and 128', 'rock', '')
-    """
-    texts = [str(word) for word in words]
-    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 def code(text: str) -> str:

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jukebox_hf.hub.folders import read_json
 from jukebox_hf.hub.locations import Location, open_repository
 from jukebox_hf.hub.names import transformers_targets
 from jukebox_hf.hub.source import Component, rename
 from jukebox_hf.hub.tensor_files import StoredTensor, open_tensors
+from jukebox_hf.records import read_json
 
 MODEL_TYPE = "jukebox"
 SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".safetensors")  # of files, never of repositories

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jukebox_hf.hub.folders import read_json
 from jukebox_hf.hub.headers import StoredWeights, check_headers, stored_weights
 from jukebox_hf.hub.loading import read_config
 from jukebox_hf.hub.locations import SETTINGS_FILES, HubRepository, Location
@@ -18,6 +17,7 @@ from jukebox_hf.hub.system import System
 from jukebox_hf.hub.training_facts import TrainingFacts, load_training_facts
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.records import read_json
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 
 LISTED_NAMES = 8

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from jukebox_hf.hub.card_text import count_words, enumerate_words, size_words, window_seconds
+from jukebox_hf.hub.card_text import window_seconds
 from jukebox_hf.hub.facts import ComponentFacts, SystemFacts
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.words import enumerate_words, format_bytes, format_count
 
 
 def info_record(facts: SystemFacts) -> dict[str, Any]:
@@ -120,8 +121,8 @@ def _describe(part: ComponentFacts) -> str:
         )
     words = [what]
     if weights is not None:
-        words.append(f"{count_words(weights.num_parameters)} parameters")
-        words.append(f"{size_words(weights.num_bytes)} {'/'.join(weights.parameters_by_dtype)}")
+        words.append(f"{format_count(weights.num_parameters)} parameters")
+        words.append(f"{format_bytes(weights.num_bytes)} {'/'.join(weights.parameters_by_dtype)}")
     if part.repo_id is not None:
         words.append(f"in {part.repo_id} at {(part.revision or '')[:12]}")
     return ", ".join(words)

@@ -21,9 +21,9 @@ from jukebox_hf.hub.architecture import (
     measure_prior,
     measure_vqvae,
 )
-from jukebox_hf.hub.folders import read_json
 from jukebox_hf.hub.tensor_files import open_tensors
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.records import read_json
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"

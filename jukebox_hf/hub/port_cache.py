@@ -9,9 +9,9 @@ from huggingface_hub import constants
 from jukebox_hf.files import safe_file_name
 from jukebox_hf.hub.conversion import convert
 from jukebox_hf.hub.convert_transformers import MODEL_TYPE, port_files
-from jukebox_hf.hub.folders import read_json
 from jukebox_hf.hub.locations import HubRepository, LocalFolder, Location
 from jukebox_hf.hub.manifest import MANIFEST_NAME
+from jukebox_hf.records import read_json
 
 logger = logging.getLogger(__name__)
 

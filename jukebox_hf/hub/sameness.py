@@ -6,11 +6,11 @@ from typing import Any
 
 from huggingface_hub import HfApi
 
-from jukebox_hf.hub.folders import read_json
 from jukebox_hf.hub.locations import clear_hub_errors
 from jukebox_hf.hub.manifest import ComponentReference
 from jukebox_hf.hub.shareable import PROCESSOR_FILES, component_files
 from jukebox_hf.hub.system import System
+from jukebox_hf.records import read_json
 
 # What saving adds to a config, and does not make another model.
 BYSTANDERS = ("transformers_version", "architectures", "dtype")

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from jukebox_hf.hub.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, NEW_ROWS, read_adapter
-from jukebox_hf.hub.folders import read_json
 from jukebox_hf.hub.loading import INDEX, check_weights, read_config, weight_files
 from jukebox_hf.hub.manifest import MANIFEST_NAME
 from jukebox_hf.hub.training_facts import TRAINING_FILE, load_training_facts
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.labels.storage import CONFIG_FILE, VOCABULARY_FILE
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.records import read_json
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 
 Kind = Literal["system", "component", "adapter", "codes"]

@@ -15,7 +15,6 @@ from jukebox_hf.hub.architecture import check_levels
 from jukebox_hf.hub.card_text import CardText, adapter_text, codes_text, system_text
 from jukebox_hf.hub.cards import NewCard, make_card, text_outside
 from jukebox_hf.hub.facts import ComponentFacts, SystemFacts, describe_adapter, describe_component
-from jukebox_hf.hub.folders import read_json
 from jukebox_hf.hub.licences import CARD, licence_in_card
 from jukebox_hf.hub.loading import read_config
 from jukebox_hf.hub.locations import HubRepository, LocalFolder
@@ -43,6 +42,7 @@ from jukebox_hf.hub.system import System
 from jukebox_hf.hub.training_facts import load_training_facts
 from jukebox_hf.hub.uploading import Content, Target, open_target
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.records import read_json
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from jukebox_hf.hub.adapters import check_weights_fit, merge_adapter, read_adapt
 from jukebox_hf.hub.architecture import check_levels
 from jukebox_hf.hub.built_in import built_in_model, is_built_in
 from jukebox_hf.hub.convert_openai import find_files
-from jukebox_hf.hub.folders import read_json
 from jukebox_hf.hub.licences import stated_licence
 from jukebox_hf.hub.loading import load_model, read_config
 from jukebox_hf.hub.locations import (
@@ -38,6 +37,7 @@ from jukebox_hf.hub.port_cache import converted_port, is_port_location
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.records import read_json
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
 

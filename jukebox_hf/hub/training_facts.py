@@ -11,7 +11,8 @@ from typing import Any
 
 from jukebox_hf.configuration import refuse_unknown
 from jukebox_hf.files import write_atomically
-from jukebox_hf.hub.folders import read_json, write_json
+from jukebox_hf.hub.folders import write_json
+from jukebox_hf.records import read_json
 
 TRAINING_FILE = "training.json"
 FORMAT_VERSION = 1

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jukebox_hf.hub.folders import read_json
 from jukebox_hf.labels.vocabularies import DIALECTS, LARGEST_ID, Dialect, read_ids
+from jukebox_hf.records import read_json
 
 # Of the release's four lists, over sorted lines `name;id`: they make a model non-commercial.
 RELEASED_LISTS = frozenset(

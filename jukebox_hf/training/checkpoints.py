@@ -8,9 +8,7 @@ position in the data and all randomness follow from the step (`batches`, `traine
 
 import contextlib
 import json
-import os
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -23,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from jukebox_hf.files import PARTIAL_SUFFIX, give_usual_permissions
+from jukebox_hf.files import new_folder, sweep_leftovers
 from jukebox_hf.hub.adapters import ADAPTER_WEIGHTS, NEW_ROWS, live_names
 from jukebox_hf.training.optimization import AveragedWeights, trainable
 
@@ -85,62 +83,16 @@ def durable_folder(target: Path) -> Iterator[Path]:
     Raises:
         SaveError: if the disk is full or refuses; `target` is then what it was.
     """
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
-    replaced = temporary.with_name(temporary.name + ".old")
     try:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.mkdir()
+        with new_folder(target) as temporary:
             yield temporary
-            give_usual_permissions(temporary)
-            flush_tree(temporary)
-            if target.exists():
-                os.rename(target, replaced)
-            os.rename(temporary, target)
-            flush(target.parent)
-        except (OSError, SafetensorError) as error:
-            raise SaveError(f"could not write {target}: {error}") from error
-    except BaseException:  # also Ctrl-C
-        if replaced.exists() and not target.exists():
-            os.rename(replaced, target)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
-
-
-def flush_tree(folder: Path) -> None:
-    """Bring all files below `folder`, and their names, to disk."""
-    for path in sorted(folder.rglob("*")):
-        flush(path)
-    flush(folder)
-
-
-def flush(path: Path) -> None:
-    """Bring a file or the names in a folder to disk; Windows has no such thing for folders."""
-    if path.is_dir() and os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        if path.is_dir():
-            with contextlib.suppress(OSError):  # some network file systems cannot
-                os.fsync(descriptor)
-        else:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    except (OSError, SafetensorError) as error:
+        raise SaveError(f"could not write {target}: {error}") from error
 
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left half written, and put back what they had set aside."""
-    if not folder.is_dir():
-        return
-    for path in folder.glob(f".*{PARTIAL_SUFFIX}.old"):
-        target = folder / path.name[1:].removesuffix(f"{PARTIAL_SUFFIX}.old").rpartition(".")[0]
-        if not target.exists():
-            os.rename(path, target)
-    for path in folder.glob(f".*{PARTIAL_SUFFIX}*"):
-        shutil.rmtree(path, ignore_errors=True)
+    sweep_leftovers(folder, everybody=True)
 
 
 def rotate(folder: Path, keep: int) -> None:

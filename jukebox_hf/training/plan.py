@@ -16,6 +16,7 @@ from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.training.optimization import trainable
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.vqvae import JukeboxVQVAE
+from jukebox_hf.words import format_bytes
 
 FLOAT32_BYTES = 4
 # Under autocast most of what is kept has 16 bits; norms and the stream between layers do not.
@@ -59,17 +60,17 @@ class TrainingPlan(NamedTuple):
         learning = f", of which {_millions(self.trainable_parameters)} learn"
         if self.trainable_parameters == self.parameters:
             learning = ""
-        free = "" if self.free_bytes is None else f"; {_gigabytes(self.free_bytes)} are free"
+        free = "" if self.free_bytes is None else f"; {format_bytes(self.free_bytes)} are free"
         found = [
             f"{_millions(self.parameters)} parameters{learning}",
             f"{self.steps:,} steps over {self.examples:,} examples: {self.epochs:.1f} epochs, "
             f"{self.audio_hours:.1f} hours of audio",
-            f"memory about {_gigabytes(self.total_bytes)}: "
-            f"weights {_gigabytes(self.weight_bytes)}, "
-            f"gradients {_gigabytes(self.gradient_bytes)}, "
-            f"optimizer {_gigabytes(self.optimizer_bytes)}, "
-            f"averages {_gigabytes(self.average_bytes)}, "
-            f"activations about {_gigabytes(self.activation_bytes)}{free}",
+            f"memory about {format_bytes(self.total_bytes)}: "
+            f"weights {format_bytes(self.weight_bytes)}, "
+            f"gradients {format_bytes(self.gradient_bytes)}, "
+            f"optimizer {format_bytes(self.optimizer_bytes)}, "
+            f"averages {format_bytes(self.average_bytes)}, "
+            f"activations about {format_bytes(self.activation_bytes)}{free}",
         ]
         if not self.fits:
             found.append(
@@ -226,7 +227,3 @@ def _run_once(
 
 def _millions(count: int) -> str:
     return f"{count / 1e6:,.1f} M" if count >= 1e5 else f"{count:,}"
-
-
-def _gigabytes(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"

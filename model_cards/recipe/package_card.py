@@ -27,8 +27,8 @@ from jukebox_hf.hub import (
 from jukebox_hf.hub.card_text import cell, code, system_text
 from jukebox_hf.hub.cards import make_card
 from jukebox_hf.hub.facts import describe
-from jukebox_hf.hub.folders import read_json
 from jukebox_hf.hub.training_facts import Figure
+from jukebox_hf.records import read_json
 from model_cards.recipe.figures import load_figures
 from model_cards.recipe.packages import note
 

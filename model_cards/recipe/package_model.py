@@ -51,9 +51,10 @@ from jukebox_hf.hub import (
     save_training_facts,
 )
 from jukebox_hf.hub.card_text import DEMO_NAME
-from jukebox_hf.hub.folders import new_folder, read_json
+from jukebox_hf.hub.folders import new_folder
 from jukebox_hf.hub.training_facts import Figure
 from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.records import read_json
 from model_cards.recipe.figures import load_figures
 from model_cards.recipe.manifest import usable_licence
 from model_cards.recipe.package_card import (

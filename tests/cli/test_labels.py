@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from jukebox_cli.labels import parse_search, printable
+from jukebox_cli.labels import parse_search
 from jukebox_cli.main import main
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.words import printable
 
 
 @pytest.fixture

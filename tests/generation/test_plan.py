@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jukebox_hf.codes import Codes
-from jukebox_hf.generation.estimate import Work, describe, estimate, format_seconds, level_work
+from jukebox_hf.generation.estimate import Work, describe, estimate, level_work
 from jukebox_hf.generation.plan import make_plan
 from jukebox_hf.generation.run import Generation
 from jukebox_hf.generation.settings import (
@@ -20,6 +20,7 @@ from jukebox_hf.generation.settings import (
 )
 from jukebox_hf.hub import System
 from jukebox_hf.labels import parse_lrc
+from jukebox_hf.words import format_seconds
 from tests.generation.making import plan_of
 from tests.tiny import tiny_system
 

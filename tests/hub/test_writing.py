@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from jukebox_hf.hub.folders import check_free_space, new_folder, read_json
+from jukebox_hf.hub.folders import check_free_space, new_folder
 from jukebox_hf.hub.writing import PlannedTensor, plan_shards, write_safetensors, write_weights
+from jukebox_hf.records import read_json
 
 
 def planned(tensors: dict[str, torch.Tensor]) -> dict[str, PlannedTensor]:
@@ -138,7 +139,7 @@ def test_other_things_are_never_replaced(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_noticed_before_anything_is_written(tmp_path: Path) -> None:
     check_free_space(tmp_path / "not" / "yet", 1)
-    with pytest.raises(OSError, match=r"needs 1000000000\.0 GB, but its disk has"):
+    with pytest.raises(OSError, match=r"needs 1,000,000,000 GB, but its disk has"):
         check_free_space(tmp_path / "not" / "yet", 10**18)
 
 
