@@ -1,44 +1,55 @@
 """Jukebox on the Hugging Face stack: music as raw audio, with singing, from words.
 
-Importing this registers the models with transformers' Auto classes, and does nothing else.
+Names are imported when they are first asked for: transformers' models alone take seconds, a codes
+file needs none of them. The models register with transformers' Auto classes by themselves, in
+whichever order the two libraries are imported (`auto_registration`); importing does nothing else.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, AutoModel, AutoProcessor
-
-from jukebox_hf.audio import AudioTags, load_audio, save_audio
-from jukebox_hf.codes import Codes, load_codes, save_codes
-from jukebox_hf.generation.pipeline import JukeboxPipeline, Music
-from jukebox_hf.generation.session import Session
-from jukebox_hf.generation.settings import Prompt
-from jukebox_hf.labels import JukeboxLabels, JukeboxProcessor
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.modeling_prior import JukeboxPrior, JukeboxPriorOutput
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
-from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE, JukeboxVQVAEOutput
+from jukebox_hf import auto_registration
 
 if TYPE_CHECKING:
+    from jukebox_hf.audio import AudioTags, load_audio, save_audio
+    from jukebox_hf.codes import Codes, load_codes, save_codes
     from jukebox_hf.data import encode_dataset, open_codes, open_songs
+    from jukebox_hf.generation.pipeline import JukeboxPipeline, Music
+    from jukebox_hf.generation.session import Session
+    from jukebox_hf.generation.settings import Prompt
+    from jukebox_hf.labels import JukeboxLabels, JukeboxProcessor
+    from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+    from jukebox_hf.prior.modeling_prior import JukeboxPrior, JukeboxPriorOutput
     from jukebox_hf.training.settings import TrainingSettings
     from jukebox_hf.training.trainer import JukeboxTrainer
+    from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+    from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE, JukeboxVQVAEOutput
 
-AutoConfig.register(JukeboxVQVAEConfig.model_type, JukeboxVQVAEConfig, exist_ok=True)
-AutoConfig.register(JukeboxPriorConfig.model_type, JukeboxPriorConfig, exist_ok=True)
-AutoModel.register(JukeboxVQVAEConfig, JukeboxVQVAE, exist_ok=True)
-AutoModel.register(JukeboxPriorConfig, JukeboxPrior, exist_ok=True)
-AutoProcessor.register(  # type: ignore[no-untyped-call]
-    JukeboxPriorConfig, JukeboxProcessor, exist_ok=True
-)
-
-# Imported when they are asked for: Accelerate alone takes seconds.
-_LAZY = {
+# Where each public name comes from; the same lines as above, for Python.
+_PLACES = {
+    "AudioTags": "jukebox_hf.audio",
+    "Codes": "jukebox_hf.codes",
+    "JukeboxLabels": "jukebox_hf.labels",
+    "JukeboxPipeline": "jukebox_hf.generation.pipeline",
+    "JukeboxPrior": "jukebox_hf.prior.modeling_prior",
+    "JukeboxPriorConfig": "jukebox_hf.prior.configuration_prior",
+    "JukeboxPriorOutput": "jukebox_hf.prior.modeling_prior",
+    "JukeboxProcessor": "jukebox_hf.labels",
     "JukeboxTrainer": "jukebox_hf.training.trainer",
+    "JukeboxVQVAE": "jukebox_hf.vqvae.modeling_vqvae",
+    "JukeboxVQVAEConfig": "jukebox_hf.vqvae.configuration_vqvae",
+    "JukeboxVQVAEOutput": "jukebox_hf.vqvae.modeling_vqvae",
+    "Music": "jukebox_hf.generation.pipeline",
+    "Prompt": "jukebox_hf.generation.settings",
+    "Session": "jukebox_hf.generation.session",
     "TrainingSettings": "jukebox_hf.training.settings",
     "encode_dataset": "jukebox_hf.data",
+    "load_audio": "jukebox_hf.audio",
+    "load_codes": "jukebox_hf.codes",
     "open_codes": "jukebox_hf.data",
     "open_songs": "jukebox_hf.data",
+    "save_audio": "jukebox_hf.audio",
+    "save_codes": "jukebox_hf.codes",
 }
 
 __all__ = [
@@ -67,12 +78,16 @@ __all__ = [
     "save_codes",
 ]
 
+auto_registration.watch()
+
 
 def __getattr__(name: str) -> Any:
-    """The names that are imported late."""
-    if name not in _LAZY:
+    """A public name, imported now and kept."""
+    if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    found = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    auto_registration.register_if_due()
+    return found
 
 
 def __dir__() -> list[str]:

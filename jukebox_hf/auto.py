@@ -1,0 +1,20 @@
+"""Registers the models with transformers' Auto classes; importing this is all there is to do.
+
+`import jukebox_hf` sees to it by itself, as soon as transformers' Auto classes are imported too.
+"""
+
+from transformers import AutoConfig, AutoModel, AutoProcessor
+
+from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+
+AutoConfig.register(JukeboxVQVAEConfig.model_type, JukeboxVQVAEConfig, exist_ok=True)
+AutoConfig.register(JukeboxPriorConfig.model_type, JukeboxPriorConfig, exist_ok=True)
+AutoModel.register(JukeboxVQVAEConfig, JukeboxVQVAE, exist_ok=True)
+AutoModel.register(JukeboxPriorConfig, JukeboxPrior, exist_ok=True)
+AutoProcessor.register(  # type: ignore[no-untyped-call]
+    JukeboxPriorConfig, JukeboxProcessor, exist_ok=True
+)
