@@ -12,6 +12,7 @@ from jukebox_hf.audio.reading import (
     audio_info,
     load_audio,
     mix_down,
+    peak_normalize,
     read_tags,
 )
 from jukebox_hf.audio.resampling import resample, resampled_length
@@ -34,6 +35,7 @@ __all__ = [
     "check_output_path",
     "load_audio",
     "mix_down",
+    "peak_normalize",
     "read_tags",
     "resample",
     "resampled_length",

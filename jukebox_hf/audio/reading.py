@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import soundfile
@@ -20,9 +20,11 @@ from torch import Tensor
 
 from jukebox_hf.audio import ffmpeg
 from jukebox_hf.audio.resampling import (
+    Quality,
     Samples,
     check_sampling_rate,
     crop_bounds,
+    resample,
     resample_samples,
     resampled_length,
 )
@@ -37,6 +39,9 @@ from jukebox_hf.audio.sources import (
 )
 
 logger = logging.getLogger(__name__)
+
+
+Cut = Literal["resampled", "file"]
 
 
 class AudioInfo(NamedTuple):
@@ -84,33 +89,77 @@ def load_audio(
     start_seconds: float = 0.0,
     end_seconds: float | None = None,
     mono: bool = True,
+    cut: Cut = "resampled",
+    quality: Quality = "VHQ",
+    round_up: bool = False,
+    normalize: bool = False,
 ) -> Tensor:
     """Read a file, or the part of it between two times, as (channels, samples) float32.
+
+    What is asked for happens in this order: channels are mixed, the part is cut (with
+    `cut="file"`), resampled, cut (with `cut="resampled"`), divided by its peak. `cut="file",
+    quality="HQ", round_up=True, normalize=True` is what jukemirlib does with librosa 0.10 and
+    later, bit for bit.
 
     Args:
         path: a file in any format; see the package's docstring.
         sampling_rate: what to resample to, samples per second.
-        start_seconds, end_seconds: the part to read; None reads to the end. Both are rounded to
-            whole samples of `sampling_rate`. A file that ends before `end_seconds` gives what it
-            has.
+        start_seconds, end_seconds: the part to read; None reads to the end. A file that ends before
+            `end_seconds` gives what it has.
         mono: mix all channels down to their mean, giving (1, samples).
+        cut: where the part begins and ends. "resampled": at samples of `sampling_rate`, to which
+            times are rounded; the part equals the same part of the whole file. "file": at samples
+            of the file's own rate, times are cut off to whole ones, and the part is resampled by
+            itself, as librosa does.
+        quality: of the resampler, see `resample`.
+        round_up: with `cut="file"`, end with a zero where the length is rounded up; see `resample`.
+        normalize: divide by the largest absolute sample of what is returned, unless that is 0.
 
     Raises `OSError` for a file that is not there, `ValueError` for one that is not audio, holds no
     samples, or ends before `start_seconds`.
     """
+    if cut not in ("resampled", "file"):
+        raise ValueError(f"cut must be 'resampled' or 'file', got {cut!r}")
+    if round_up and cut != "file":
+        raise ValueError("round_up goes with cut='file': otherwise the file's length decides")
     with AudioReader(path, sampling_rate, mono=mono) as reader:
-        offset, stop = reader.part(start_seconds, end_seconds)
-        audio = reader.read_available(offset, stop - offset)
-        if audio.shape[1] < stop - offset:
-            logger.warning(
-                "%s ends after %.2f seconds, although its header promises %.2f",
-                path,
-                (offset + audio.shape[1]) / sampling_rate,
-                reader.num_samples / sampling_rate,
+        if cut == "file":
+            first, last = reader.native_part(start_seconds, end_seconds)
+            native = reader.read_native(first, last - first)
+            audio = resample(
+                native, reader.native_rate, sampling_rate, quality=quality, round_up=round_up
             )
+        elif quality != "VHQ":
+            # of the other qualities a crop is not the same part of the whole
+            offset, stop = reader.part(start_seconds, end_seconds)
+            native = reader.read_native(0, reader.native_samples)
+            whole = resample(native, reader.native_rate, sampling_rate, quality=quality)
+            audio = whole[:, offset:stop].clone()
+        else:
+            audio = _read_part(reader, start_seconds, end_seconds)
     if audio.shape[1] == 0:
         raise ValueError(f"{path} holds no samples that can be decoded; the file is damaged")
+    return peak_normalize(audio) if normalize else audio
+
+
+def _read_part(reader: "AudioReader", start_seconds: float, end_seconds: float | None) -> Tensor:
+    """The part between two times, cut after resampling, with a warning if it is shorter."""
+    offset, stop = reader.part(start_seconds, end_seconds)
+    audio = reader.read_available(offset, stop - offset)
+    if audio.shape[1] < stop - offset:
+        logger.warning(
+            "%s ends after %.2f seconds, although its header promises %.2f",
+            reader.path,
+            (offset + audio.shape[1]) / reader.sampling_rate,
+            reader.num_samples / reader.sampling_rate,
+        )
     return audio
+
+
+def peak_normalize(audio: Tensor) -> Tensor:
+    """Audio divided by its largest absolute sample; silence as it is."""
+    peak = audio.abs().max()
+    return audio / peak if peak > 0 else audio
 
 
 def _check_times(start_seconds: float, end_seconds: float | None) -> None:
@@ -137,6 +186,7 @@ class AudioReader:
     Attributes:
         num_samples: length at `sampling_rate`, as the header says. A damaged file holds less.
         channels: of the windows: 1 if `mono`.
+        native_rate, native_samples: sampling rate (Hz) and length of the file itself.
 
     Raises like `load_audio`. One reader serves one thread; it is cheap to open except for formats
     that need FFmpeg, which are decoded whole.
@@ -156,6 +206,8 @@ class AudioReader:
         self._mono = mono
         self._source = open_source(path, open_content)
         self.channels = 1 if mono else self._source.channels
+        self.native_rate = self._source.sampling_rate
+        self.native_samples = self._source.num_samples
         self.num_samples = resampled_length(
             self._source.num_samples, self._source.sampling_rate, sampling_rate
         )
@@ -203,6 +255,35 @@ class AudioReader:
         resampled = resample_samples(self._read_mixed(start, stop), rate, self.sampling_rate)
         found = resampled[skip : skip + num_samples].T
         return torch.from_numpy(np.array(found, order="C"))
+
+    def native_part(
+        self, start_seconds: float = 0.0, end_seconds: float | None = None
+    ) -> tuple[int, int]:
+        """As `part`, in samples of the file's own rate, with times cut off to whole ones.
+
+        Start and length are cut off each by itself, as librosa does with an offset and a duration.
+        """
+        _check_times(start_seconds, end_seconds)
+        rate, stop = self.native_rate, self.native_samples
+        start = int(start_seconds * rate)
+        if start >= stop:
+            raise ValueError(
+                f"{self.path} lasts {stop / rate:.2f} seconds, but its part from {start_seconds:g} "
+                "seconds on was asked for"
+            )
+        if end_seconds is not None:
+            duration = round(end_seconds - start_seconds, 9)  # 0.3 - 0.1 is a little less than 0.2
+            stop = min(stop, start + max(1, int(duration * rate)))
+        return start, stop
+
+    def read_native(self, start: int, num_samples: int) -> Tensor:
+        """Samples of the file at its own rate, (channels, samples): fewer where it ends."""
+        if start < 0 or num_samples < 0:
+            raise ValueError(
+                f"start and num_samples must be 0 or more, got {start} and {num_samples}"
+            )
+        stop = min(start + num_samples, self.native_samples)
+        return torch.from_numpy(np.array(self._read_mixed(start, stop).T, order="C"))
 
     def blocks(
         self, num_samples: int, *, offset: int = 0, stop: int | None = None

@@ -89,7 +89,7 @@ def test_mistakes_are_named() -> None:
         resample(audio, 0, 44100)
     with pytest.raises(ValueError, match=r"must be a positive integer, got 44100\.0"):
         resample(audio, 48000, 44100.0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="quality must be 'HQ' or 'VHQ'"):
+    with pytest.raises(ValueError, match="quality must be one of VHQ, HQ, kaiser_best"):
         resample(audio, 48000, 44100, quality="best")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"\(channels, samples\)"):
         resample(torch.zeros(1, 1, 5), 48000, 44100)
