@@ -78,6 +78,7 @@ setup(
         "accelerate>=1.15,<2",
         "datasets>=4.5,<6",
         "click>=8.1,<9",
+        "filelock>=4.2.11",  # the first that truncates and follows nothing, and tells of its holder
         "pydub>=0.25.1",
         'audioop-lts>=0.2.1; python_version >= "3.13"',  # pydub imports audioop, gone in 3.13
         "numpy>=1.26",

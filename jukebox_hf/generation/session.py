@@ -17,7 +17,6 @@ import torch
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation.chains import Chain, Seam
 from jukebox_hf.generation.devices import check_backend, resolve_device
-from jukebox_hf.generation.lock import locked
 from jukebox_hf.generation.pipeline import run_notes
 from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
 from jukebox_hf.generation.run import WindowReport
@@ -46,6 +45,7 @@ from jukebox_hf.generation.settings import GenerationSettings, Prompt
 from jukebox_hf.generation.windows import Run
 from jukebox_hf.hub.built_in import BUILT_IN
 from jukebox_hf.hub.system import System
+from jukebox_hf.locks import locked
 
 
 class Session:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from jukebox_hf.audio import save_audio
 from jukebox_hf.files import safe_file_name
+from jukebox_hf.locks import RUN_LOCK, FolderInUseError, locked
 from jukebox_hf.training.checkpoints import (
     SaveError,
     checkpoint_name,
@@ -31,6 +32,10 @@ from jukebox_hf.training.tasks import AudibleSamples
 
 SETTINGS_NAME = "settings.yaml"
 CHECKPOINTS, SAMPLES, BEST, FINAL = "checkpoints", "samples", "best", "final"
+
+
+class OtherProcessError(SaveError):
+    """Another process of this run could not go on; the message of that one says why."""
 
 
 class FinishedRun(NamedTuple):
@@ -85,10 +90,28 @@ class RunFolder:
             raise ValueError(f"{self.path} holds no run to resume")
         return found[-1] if found else None
 
+    @contextlib.contextmanager
+    def held(self, latest: Path | None, *, resume: bool) -> Iterator[None]:
+        """Hold the folder's lock; `latest` is what `find_latest` has found, and must still be.
+
+        Raises:
+            FolderInUseError: if another run works in it, or has done so meanwhile.
+            OSError: if it cannot be written.
+        """
+        with contextlib.ExitStack() as stack:
+            with self.failing_together():
+                if self._accelerator.is_main_process:
+                    self.path.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(locked(self.path, RUN_LOCK))
+                    if self.find_latest(resume=resume) != latest:
+                        raise FolderInUseError(
+                            f"another process has gone on with the run in {self.path}; resume it"
+                        )
+            yield
+
     def prepare(self, settings: TrainingSettings) -> None:
-        """Make it, tidy up what a killed process left, and write the settings."""
+        """Tidy up what a killed process left, and write the settings."""
         if self._accelerator.is_main_process:
-            self.path.mkdir(parents=True, exist_ok=True)
             for folder in (self.path, self.checkpoints):
                 remove_leftovers(folder)
             settings.save(self.path / SETTINGS_NAME)
@@ -129,12 +152,12 @@ class RunFolder:
 
     @contextlib.contextmanager
     def failing_together(self) -> Iterator[None]:
-        """If one process cannot write inside, raise `SaveError` on all of them afterwards."""
-        error = None
+        """If one process fails inside, raise its error there and `OtherProcessError` elsewhere."""
+        error: OSError | ValueError | None = None
         try:
             yield
-        except SaveError as caught:
+        except (OSError, ValueError) as caught:
             error = caught
         (failed,) = on_any_process(self._accelerator, error is not None)
         if failed:
-            raise error or SaveError("the main process could not write")
+            raise error or OtherProcessError("another process could not go on, and says why")

@@ -141,7 +141,8 @@ class JukeboxTrainer:
             self.accelerator.num_processes,
         ).check()
         self.folder = RunFolder(Path(settings.output), self.accelerator)
-        latest = self.folder.find_latest(resume=resume)
+        self._resume = resume
+        self._latest = latest = self.folder.find_latest(resume=resume)
         if parts is None:
             from jukebox_hf.training.building import build_parts
 
@@ -230,13 +231,15 @@ class JukeboxTrainer:
         Raises:
             DivergedError: after `max_failed_steps` steps in a row without finite gradients.
             SaveError: if the disk is full at the end. Earlier checkpoints are intact.
+            FolderInUseError: if another run works in the folder.
         """
-        self._begin()
-        try:
-            interrupted = self._do_steps()
-            return self._finish(interrupted=interrupted)
-        finally:
-            self.reporter.close()
+        with self.folder.held(self._latest, resume=self._resume):
+            self._begin()
+            try:
+                interrupted = self._do_steps()
+                return self._finish(interrupted=interrupted)
+            finally:
+                self.reporter.close()
 
     def _do_steps(self) -> bool:
         """All steps that are left, perhaps none; returns whether something asked to stop."""

@@ -22,13 +22,13 @@ from jukebox_hf.generation import session_work
 from jukebox_hf.generation.alignment import load_alignment
 from jukebox_hf.generation.continuing import Source, continue_prompt, upsample_prompt
 from jukebox_hf.generation.exporting import export_audio, export_codes
-from jukebox_hf.generation.lock import FolderInUseError, locked
 from jukebox_hf.generation.plan import Plan
 from jukebox_hf.generation.preview import PREVIEW_FOLDER, Previews
 from jukebox_hf.generation.run import Generation
 from jukebox_hf.generation.session import Session, session_folders
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.hub import System
+from jukebox_hf.locks import FolderInUseError, locked
 from tests.generation.making import plan_of
 from tests.tiny import tiny_system
 

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from jukebox_hf.labels import JukeboxLabels
+from jukebox_hf.locks import FolderInUseError
 from jukebox_hf.training import checkpoints as checkpoints_module
 from jukebox_hf.training.checkpoints import SaveError, find_checkpoints
 from jukebox_hf.training.evaluation import PriorBatch
@@ -201,7 +202,8 @@ trainer.train()
 
 def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
     trainer = prior_trainer(prior_settings(tmp_path))
-    trainer.folder.prepare(trainer.settings)  # all that a killed one leaves
+    with trainer.folder.held(None, resume=False):
+        trainer.folder.prepare(trainer.settings)  # all that a killed one leaves
     assert prior_trainer(prior_settings(tmp_path), resume=True).train().final is not None
 
 
@@ -400,6 +402,32 @@ def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
         ValueError, match=r"holds a run with checkpoints up to step_00000001; go on"
     ):
         prior_trainer(prior_settings(tmp_path, steps=2))
+
+
+def test_a_second_run_in_a_folder_is_refused(tmp_path: Path) -> None:
+    first, second = (prior_trainer(prior_settings(tmp_path, seed=seed)) for seed in (1, 2))
+    honest = first._do_what_is_due
+
+    def meanwhile() -> None:
+        with pytest.raises(FolderInUseError, match=r"is being worked on by another process \("):
+            second.train()
+        honest()
+
+    first._do_what_is_due = meanwhile  # type: ignore[method-assign]
+    first.train()
+    assert read_log(tmp_path, "end")[-1]["step"] == 6
+    with pytest.raises(ValueError, match="holds a run with checkpoints up to step_00000006"):
+        second.train()  # it had looked before the first one began
+
+
+def test_a_run_that_another_process_has_gone_on_with_is_not_resumed_from_before(
+    tmp_path: Path,
+) -> None:
+    prior_trainer(prior_settings(tmp_path, steps=2)).train()
+    first, second = (prior_trainer(prior_settings(tmp_path), resume=True) for _ in range(2))
+    first.train()
+    with pytest.raises(FolderInUseError, match="another process has gone on with the run"):
+        second.train()
 
 
 def test_resuming_nothing_says_so(tmp_path: Path) -> None:
