@@ -69,12 +69,13 @@ def _write_bytes(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
+def new_folder(target: str | os.PathLike[str], *, usual_permissions: bool = True) -> Iterator[Path]:
     """A temporary folder beside `target`, to be filled; afterwards it takes its place at once.
 
     What is in it is on disk before the name changes. A folder that is at `target` is replaced:
     whether it may be is for the caller to check. If the block raises, `target` is what it was. What
-    killed processes of this machine have left here is swept first (`sweep_leftovers`).
+    killed processes of this machine have left here is swept first (`sweep_leftovers`). All in it
+    gets the usual permissions (`give_usual_permissions`), unless these are left to who fills it.
     """
     folder = Path(os.path.abspath(target))
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +85,8 @@ def new_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         temporary.mkdir()
         yield temporary
-        give_usual_permissions(temporary)
+        if usual_permissions:
+            give_usual_permissions(temporary)
         _flush_tree(temporary)
         if os.path.lexists(folder):
             os.rename(folder, replaced)

@@ -77,14 +77,16 @@ def find_checkpoints(folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def durable_folder(target: Path) -> Iterator[Path]:
+def durable_folder(target: Path, *, usual_permissions: bool = True) -> Iterator[Path]:
     """A temporary folder beside `target`; filled without error, it takes the place of `target`.
+
+    Arguments are those of `files.new_folder`.
 
     Raises:
         SaveError: if the disk is full or refuses; `target` is then what it was.
     """
     try:
-        with new_folder(target) as temporary:
+        with new_folder(target, usual_permissions=usual_permissions) as temporary:
             yield temporary
     except (OSError, SafetensorError) as error:
         raise SaveError(f"could not write {target}: {error}") from error

@@ -1,17 +1,20 @@
 """What training leaves behind: a model folder that `System.open` reads.
 
 The component that was trained is written in full. The others of the model it belongs to are
-referred to where they are on the Hub, and put beside it where they are on this machine.
+referred to where they are on the Hub, and copied beside it where they are on this machine: private
+ones stay private.
 """
 
-import os
 import shutil
+import stat
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from jukebox_hf.files import give_usual_permissions
 from jukebox_hf.hub import AdapterReference, ComponentReference, Manifest, System, save_manifest
 from jukebox_hf.hub.conversion import default_generation
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
@@ -54,6 +57,7 @@ class SystemExport:
         own = f"adapter_{self.name}" if self.is_adapter else self.name
         (folder / own).mkdir()
         self.save(folder / own, state)
+        give_usual_permissions(folder / own)
         components = {} if self.is_adapter else {self.name: ComponentReference(subfolder=own)}
         adapters = []
         if self.is_adapter:
@@ -63,7 +67,11 @@ class SystemExport:
                 if name not in components:
                     components[name] = place_component(self.base, name, folder)
             # An adapter on top of another one is not a thing: the new one takes its place.
-            adapters += [a for a in self.base.manifest.adapters if a.component != self.name]
+            adapters += [
+                place_adapter(self.base, adapter, folder)
+                for adapter in self.base.manifest.adapters
+                if adapter.component != self.name
+            ]
         save_manifest(
             folder,
             Manifest(
@@ -98,21 +106,33 @@ def place_component(system: System, name: str, folder: Path) -> ComponentReferen
         return stated  # in the former port's layout there, and converted here
     if not Path(system.source).is_dir():
         return ComponentReference(stated.subfolder, system.source)  # likewise
-    target = folder / name
-    target.mkdir()
-    for path in sorted(system.component_path(name).iterdir()):
-        is_model_file = path.suffix in (".json", ".safetensors") and path.name not in NOT_THE_MODEL
-        if path.is_file() and is_model_file and path.name != "jukebox.json":
-            link_or_copy(path, target / path.name)
+    copy_model_files(system.component_path(name), folder / name)
     return ComponentReference(subfolder=name)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name; a copy where the file system cannot do that.
+def place_adapter(system: System, adapter: AdapterReference, folder: Path) -> AdapterReference:
+    """The same for an adapter of `system`."""
+    if adapter.repo_id is not None:
+        return adapter
+    if not Path(system.source).is_dir():
+        return replace(adapter, repo_id=system.source)
+    name = f"adapter_{adapter.component}"
+    source = system.adapter_path(adapter.component)
+    assert source is not None, "it is one of this system"
+    copy_model_files(source, folder / name)
+    return AdapterReference(subfolder=name, component=adapter.component)
 
-    Model files are only ever replaced, never written into, so that both names stay what they are.
+
+def copy_model_files(source: Path, target: Path) -> None:
+    """Copy config, weights and processor from a folder into a new one, and who may read them.
+
+    They are copies, not other names of the same files: people edit what is in their model's folder,
+    and the original may be another model, or belong to the installed package.
     """
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        is_model_file = path.suffix in (".json", ".safetensors") and path.name not in NOT_THE_MODEL
+        if path.is_file() and is_model_file and path.name != "jukebox.json":
+            shutil.copyfile(path, target / path.name)
+            mode = stat.S_IMODE(path.stat().st_mode)
+            (target / path.name).chmod(mode | stat.S_IWUSR)  # installed files may be read-only

@@ -135,7 +135,7 @@ class RunFolder:
         target = self.path / name
         with self.failing_together():
             if self._accelerator.is_main_process:
-                with durable_folder(target) as temporary:
+                with durable_folder(target, usual_permissions=False) as temporary:
                     export(temporary, state)
         return target
 

@@ -1,5 +1,6 @@
 """From settings and songs on disk to a model folder that loads; and what is refused on the way."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -316,6 +317,52 @@ def test_finetuning_resumes_bit_for_bit(
     resumed = JukeboxTrainer(settings("parts", 4), resume=True)
     resumed.train()
     assert_same_bits(weights_of(resumed), weights_of(whole))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_a_finetuned_model_shares_no_file_with_its_base_and_keeps_a_private_one_private(
+    base: Path, codes: Path, tmp_path: Path
+) -> None:
+    private = tmp_path / "base"
+    shutil.copytree(base, private)
+    before = {}
+    for path in private.rglob("*"):
+        if path.is_file():
+            path.chmod(0o600)
+            before[path] = (path.stat().st_ino, path.stat().st_mode, path.read_bytes())
+    settings = song_settings("prior", tmp_path / "run", codes, start_from=str(private),
+                             codec=str(private), model={}, steps=1)  # fmt: skip
+    train(settings)
+    final = tmp_path / "run" / "final"
+    copied = [path for path in final.rglob("*") if (private / path.relative_to(final)) in before]
+    assert {path.parent.name for path in copied} >= {"vqvae", "prior_1"}
+    for path in copied:
+        if path.parent.name in ("vqvae", "prior_1"):
+            assert path.stat().st_mode & 0o777 == 0o600
+        if path.parent.name == "prior_2":  # trained just now: as any new file
+            (tmp_path / "new").touch()
+            assert path.stat().st_mode == (tmp_path / "new").stat().st_mode
+        path.write_text("edited by a person")
+    for path, (inode, mode, content) in before.items():
+        assert (path.stat().st_ino, path.stat().st_mode, path.read_bytes()) == (
+            inode,
+            mode,
+            content,
+        )
+
+
+def test_the_adapter_of_another_part_of_the_base_travels_with_the_result(
+    base: Path, codes: Path, tmp_path: Path
+) -> None:
+    settings = song_settings("prior", tmp_path / "lora", codes, start_from=str(base), level=1,
+                             codec=str(base), lora_rank=2, model={}, steps=1)  # fmt: skip
+    adapted = train(settings).final
+    settings = song_settings("prior", tmp_path / "top", codes, start_from=str(adapted), level=2,
+                             codec=str(adapted), model={}, steps=1)  # fmt: skip
+    final = train(settings).final
+    assert final is not None
+    theirs, ours = System.open(str(adapted)).load_prior(1), System.open(final).load_prior(1)
+    assert_same_bits(ours.state_dict(), theirs.state_dict())
 
 
 def test_the_licence_of_the_base_is_inherited(base: Path, codes: Path, tmp_path: Path) -> None:
