@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 logger = logging.getLogger(__name__)
@@ -47,14 +48,19 @@ def locked(folder: Path, name: str = SESSION_LOCK) -> Iterator[None]:
         raise FileNotFoundError(f"{folder} cannot be locked: there is no such folder")
     _check_plain(path)
     # It never falls back on a file whose mere existence locks: that would outlive a killed process.
+    own: list[int] = []  # the descriptor, if the file is this project's to write into
     lock = FileLock(
-        path, timeout=0, thread_local=False, preserve_lock_file=True, on_acquired=_write_holder
+        path,
+        timeout=0,
+        thread_local=False,
+        preserve_lock_file=True,
+        on_acquired=lambda descriptor: own.extend(_write_holder(descriptor)),
     )
     try:
         lock.acquire()
     except Timeout:
         raise FolderInUseError(
-            f"{folder} is being worked on by {_holder(path)}; wait for it to end, or choose "
+            f"{folder} is being worked on by {_another(path)}; wait for it to end, or choose "
             "another folder"
         ) from None
     except OSError as error:
@@ -68,7 +74,27 @@ def locked(folder: Path, name: str = SESSION_LOCK) -> Iterator[None]:
     try:
         yield
     finally:
+        for descriptor in own:
+            os.ftruncate(descriptor, 0)
         lock.release()
+
+
+def holder(folder: Path, name: str = SESSION_LOCK) -> str | None:
+    """Who holds the lock of `folder`, as "NUMBER on MACHINE"; None if nobody is known to.
+
+    The lock is not tried: what its holder wrote is read, and for one of this machine whether there
+    is such a process.
+    """
+    text = _read_holder(folder / name)
+    number, _, machine = text.partition(" on ")
+    if not number or (machine in ("", _machine()) and not psutil.pid_exists(int(number))):
+        return None
+    return text
+
+
+def _another(path: Path) -> str:
+    text = _read_holder(path)
+    return f"another process ({text})" if text else "another process"
 
 
 def _check_plain(path: Path) -> None:
@@ -82,23 +108,31 @@ def _check_plain(path: Path) -> None:
         raise OSError(f"{path} is {kind}, expected the lock of this folder; remove it")
 
 
-def _write_holder(descriptor: int) -> None:
+def _write_holder(descriptor: int) -> list[int]:
     """Say who holds the lock, unless the file is somebody else's under this name."""
     is_own = os.fstat(descriptor).st_nlink == 1 and HOLDER.fullmatch(
         os.read(descriptor, MAX_HOLDER_BYTES)
     )
-    if is_own:
-        with contextlib.suppress(OSError):  # a full disk
-            os.ftruncate(descriptor, 0)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            os.write(descriptor, f"{os.getpid()} on {platform.node()[:64]}".encode())
+    if not is_own:
+        return []
+    with contextlib.suppress(OSError):  # a full disk
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, f"{os.getpid()} on {_machine()}".encode())
+    return [descriptor]
 
 
-def _holder(path: Path) -> str:
+def _read_holder(path: Path) -> str:
+    """What a holder wrote; empty if nobody did, or something else stands there."""
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return ""
         with path.open("rb") as file:
             text = file.read(MAX_HOLDER_BYTES)
     except OSError:  # Windows lets nobody else read it
-        text = b""
-    known = HOLDER.fullmatch(text) and text
-    return f"another process ({text.decode()})" if known else "another process"
+        return ""
+    return text.decode() if HOLDER.fullmatch(text) else ""
+
+
+def _machine() -> str:
+    return re.sub(r"[^\w.-]", "_", platform.node(), flags=re.ASCII)[:64] or "unknown"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jukebox_hf.locks import RUN_LOCK, SESSION_LOCK, FolderInUseError, locked
+from jukebox_hf.locks import RUN_LOCK, SESSION_LOCK, FolderInUseError, holder, locked
 
 HOLD = """
 import sys, time
@@ -61,6 +61,19 @@ def test_a_killed_holder_gives_the_lock_back_also_if_its_children_live(
             pass
     with locked(tmp_path):
         pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets nobody else read a locked file")
+def test_who_holds_a_lock_is_known_without_trying_it(tmp_path: Path) -> None:
+    assert holder(tmp_path) is None
+    with held_by_another(tmp_path) as pid:
+        assert (holder(tmp_path) or "").startswith(f"{pid} on ")
+    assert holder(tmp_path) is None  # it was killed
+    with locked(tmp_path):
+        assert (holder(tmp_path) or "").startswith(f"{os.getpid()} on ")
+    assert holder(tmp_path) is None
+    (tmp_path / SESSION_LOCK).write_text(f"{os.getpid()} on another.machine")
+    assert holder(tmp_path) == f"{os.getpid()} on another.machine"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")

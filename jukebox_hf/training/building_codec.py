@@ -47,7 +47,9 @@ def build_codec(
             f"top level, got {settings.clip_samples}"
         )
     min_seconds = settings.clip_samples / config.sampling_rate
-    split = open_split(settings, min_seconds=min_seconds, allow_codes=False)
+    split = open_split(
+        settings, min_seconds=min_seconds, allow_codes=False, resumed=checkpoint is not None
+    )
     if checkpoint is None and base is None:
         _measure_bandwidth(codec, split, settings)
     assert not isinstance(split.train, CodeSongs)

@@ -51,7 +51,7 @@ def build_prior(
         raise ValueError(f"{source}: its codec has no codebooks, so there are no codes to learn")
 
     # Songs shorter than a window are left out below, when the window is known.
-    split = open_split(settings, min_seconds=0.0, allow_codes=True)
+    split = open_split(settings, min_seconds=0.0, allow_codes=True, resumed=checkpoint is not None)
     found = _make_prior(settings, level, codec_config, origin, split, checkpoint)
     prior, config = found.model, found.model.config
     if isinstance(split.train, CodeSongs):

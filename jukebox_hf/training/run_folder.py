@@ -90,6 +90,10 @@ class RunFolder:
             raise ValueError(f"{self.path} holds no run to resume")
         return found[-1] if found else None
 
+    def saved_settings(self) -> TrainingSettings:
+        """The settings that the run had when it was last started."""
+        return TrainingSettings.load(self.path / SETTINGS_NAME)
+
     @contextlib.contextmanager
     def held(self, latest: Path | None, *, resume: bool) -> Iterator[None]:
         """Hold the folder's lock; `latest` is what `find_latest` has found, and must still be.

@@ -27,11 +27,12 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# What may change when a run is resumed: nothing that the weights of a step depend on.
+# What may change when a run is resumed: nothing that the weights of a step depend on. Data sets may
+# have moved; that they are the same is checked when they are open.
 RESUMABLE = _names(
-    "output steps max_minutes save_every keep_checkpoints evaluate_every evaluation_items "
-    "sample_every num_samples sample_seconds log_every report_to num_workers device "
-    "accumulation_steps max_failed_steps"
+    "output dataset validation_dataset steps max_minutes save_every keep_checkpoints "
+    "evaluate_every evaluation_items sample_every num_samples sample_seconds log_every "
+    "report_to num_workers device accumulation_steps max_failed_steps"
 )
 
 

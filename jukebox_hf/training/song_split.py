@@ -3,9 +3,10 @@
 Settings go in; songs to train on and to evaluate on come out, with those that cannot be used.
 """
 
+import contextlib
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -67,18 +68,29 @@ class SongSplit(NamedTuple):
         return found
 
 
-def open_split(settings: TrainingSettings, *, min_seconds: float, allow_codes: bool) -> SongSplit:
+def open_split(
+    settings: TrainingSettings, *, min_seconds: float, allow_codes: bool, resumed: bool = False
+) -> SongSplit:
     """The songs of a run, and which of them are held out.
+
+    Args:
+        settings: of the run.
+        min_seconds: shorter songs are left out.
+        allow_codes: whether songs may be codes.
+        resumed: they were there before, so that an error says what to do if they have moved.
 
     Raises:
         ValueError: without usable songs, or without any to train on.
+        OSError: if they are not there.
     """
     if settings.dataset is None:
         raise ValueError("training needs `dataset`: a folder of songs or codes, or one on the Hub")
-    found = _open(settings, settings.dataset, min_seconds, allow_codes)
+    with _moved("dataset", settings.dataset, resumed):
+        found = _open(settings, settings.dataset, min_seconds, allow_codes)
     songs = found.train
     if settings.validation_dataset is not None:
-        other = _open(settings, settings.validation_dataset, min_seconds, allow_codes)
+        with _moved("validation_dataset", settings.validation_dataset, resumed):
+            other = _open(settings, settings.validation_dataset, min_seconds, allow_codes)
         if isinstance(songs, CodeSongs) != isinstance(other.train, CodeSongs):
             raise ValueError("dataset and validation_dataset must both be songs, or both be codes")
         return SongSplit(
@@ -92,6 +104,21 @@ def open_split(settings: TrainingSettings, *, min_seconds: float, allow_codes: b
     else:
         train, validation = split_songs(songs, fraction, seed)
     return found._replace(train=train, validation=validation if len(validation) else None)
+
+
+@contextlib.contextmanager
+def _moved(setting: str, place: str, resumed: bool) -> Iterator[None]:
+    """Say what to do where the songs of a run that is resumed are no longer where they were."""
+    try:
+        yield
+    except OSError as error:
+        if not resumed or Path(place).exists():
+            raise
+        option = f"--{setting.replace('_', '-')}"
+        raise FileNotFoundError(
+            f"{place}, where this run had its songs ({setting}), is not there ({error}); if they "
+            f"have moved, resume with {option} NEW_PLACE"
+        ) from error
 
 
 def _open(

@@ -202,12 +202,23 @@ class JukeboxTrainer:
             averages=self.averages,
         )
         if state.data_fingerprint != self.parts.data_fingerprint:
+            self._refuse_other_dataset()
             self.parts.notes += (
                 "the songs are not those that this run was started with: it goes on, but to "
                 "another result than it would have had",
             )
             state.data_fingerprint = self.parts.data_fingerprint
         return state
+
+    def _refuse_other_dataset(self) -> None:
+        """Songs that have changed where they are get a note; others, of another place, an error."""
+        before, now = self.folder.saved_settings().dataset, self.settings.dataset
+        if now != before:
+            raise ValueError(
+                f"the songs in {now} are not those in {before} that this run was started with: "
+                "their names or lengths differ; give the place where those are now, or start anew "
+                "in another folder"
+            )
 
     def plan(self) -> TrainingPlan:
         """What the run takes: steps, epochs, memory."""

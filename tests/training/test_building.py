@@ -132,6 +132,29 @@ def test_other_songs_than_before_are_noticed(songs: Path, tmp_path: Path) -> Non
     assert any("not those that this run was started with" in text for text in said)
 
 
+def test_a_run_goes_on_with_the_same_songs_in_another_place(songs: Path, tmp_path: Path) -> None:
+    old, new, other = tmp_path / "old", tmp_path / "new", tmp_path / "other"
+    shutil.copytree(songs, old)
+    settings = song_settings("vqvae", tmp_path / "run", old, steps=2)
+    train(settings)
+    old.rename(new)
+    longer = {"steps": 4}
+    with pytest.raises(FileNotFoundError, match=r"old, where this run had its songs.*if they have "
+                       "moved, resume with --dataset NEW_PLACE"):  # fmt: skip
+        train(settings.resumed_with(longer), resume=True)
+    shutil.copytree(new, other)
+    for number in range(6):
+        write_song(other / f"song_{number}.wav", 1.2, channels=2, seed=number)
+    with pytest.raises(ValueError, match=r"other are not those in .*old that this run was started"):
+        train(settings.resumed_with({**longer, "dataset": str(other)}), resume=True)
+    moved = JukeboxTrainer(settings.resumed_with({**longer, "dataset": str(new)}), resume=True)
+    moved.train()
+    whole = JukeboxTrainer(song_settings("vqvae", tmp_path / "whole", new, **longer))
+    whole.train()
+    assert_same_bits(weights_of(moved), weights_of(whole))
+    assert TrainingSettings.load(tmp_path / "run" / "settings.yaml").dataset == str(new)
+
+
 # --- priors ---------------------------------------------------------------------------------------
 
 
