@@ -35,6 +35,8 @@ BASE_KEYS = frozenset(
         "torch_dtype",
     }
 )
+MESSAGE_LIMIT = 400
+DTYPE_WORDS = ("float32", "float16", "bfloat16", "float64")
 # Model types of the port that once lived in transformers; their configs are converted, not loaded.
 FORMER_PORT_MODEL_TYPES = frozenset({"jukebox", "jukebox_prior", "jukebox_vqvae"})
 
@@ -58,6 +60,8 @@ def _raise_inner_error(method: Callable[..., None]) -> Callable[..., None]:
             inner = error.__cause__
             name = getattr(error, "field", None)
             message = str(inner) if inner is not None else str(error)
+            if len(message) > MESSAGE_LIMIT:  # it holds the whole value
+                message = f"{message[: MESSAGE_LIMIT // 2]} ... {message[-MESSAGE_LIMIT // 2 :]}"
             raise ValueError(f"{name}: {message}" if name else message) from None
 
     return wrapper
@@ -92,4 +96,10 @@ class JukeboxConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         refuse_unknown(
             kwargs, {*BASE_KEYS, *(field.name for field in fields(self))}, type(self).__name__
         )
+        for word in (self.dtype, kwargs.get("torch_dtype"), kwargs.get("dtype")):
+            # transformers takes the word for any attribute of torch
+            if isinstance(word, str) and word.removeprefix("torch.") not in DTYPE_WORDS:
+                raise ValueError(
+                    f"dtype: expected one of {', '.join(DTYPE_WORDS)}, got {word!r:.80}"
+                )
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]

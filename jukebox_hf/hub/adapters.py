@@ -140,11 +140,25 @@ def grow_table(prior: JukeboxPrior, name: str, rows: Tensor, source: str) -> Non
 
 def check_weights_fit(prior: JukeboxPrior, config: JukeboxPriorConfig, source: str) -> None:
     """Raise `ValueError` unless the adapted prior is what the adapter's config describes."""
-    mine, theirs = prior.config.to_dict(), config.to_dict()
-    fields = [name for name in theirs if name in JukeboxPriorConfig.__dataclass_fields__]
+    _check_same(prior.config, config, source)
+
+
+def check_configs_fit(base: JukeboxPriorConfig, config: JukeboxPriorConfig, source: str) -> None:
+    """Raise `ValueError` unless an adapter on the prior `base` can make what `config` describes."""
+    _check_same(base, config, source, *TABLES.values())
+    for name in TABLES.values():
+        if getattr(config, name) < getattr(base, name):
+            raise ValueError(f"{source}: belongs to another prior, with another {name}")
+
+
+def _check_same(
+    mine: JukeboxPriorConfig, theirs: JukeboxPriorConfig, source: str, *free: str
+) -> None:
+    found, expected = mine.to_dict(), theirs.to_dict()
+    fields = [name for name in expected if name in JukeboxPriorConfig.__dataclass_fields__]
     # Dropout may differ between training the one and the other.
-    differing = [n for n in fields if mine.get(n) != theirs[n] and not n.endswith("dropout")]
-    ignored = {"architectures", "dtype", "lyric_loss_fraction", "transformers_version"}
+    differing = [n for n in fields if found.get(n) != expected[n] and not n.endswith("dropout")]
+    ignored = {"architectures", "dtype", "lyric_loss_fraction", "transformers_version", *free}
     differing = sorted(set(differing) - ignored)
     if differing:
         raise ValueError(f"{source}: belongs to another prior, with another {', '.join(differing)}")

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import psutil
 import torch
 
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
@@ -213,6 +214,26 @@ def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     for name in model.all_tied_weights_keys:
         shapes.pop(name, None)  # stored once, under the other name
     return shapes
+
+
+def check_memory(config: Config, source: str) -> None:
+    """Raise `ValueError` for a model whose weights alone this machine could not hold."""
+    try:
+        with torch.device("meta"):
+            model = (
+                JukeboxVQVAE(config)
+                if isinstance(config, JukeboxVQVAEConfig)
+                else JukeboxPrior(config)
+            )
+        needed = sum(tensor.nbytes for tensor in model.state_dict().values())
+    except (RuntimeError, OverflowError) as error:  # sizes beyond what torch can count
+        raise ValueError(f"{source}: describes a model larger than any memory") from error
+    memory = psutil.virtual_memory().total
+    if needed > memory:
+        raise ValueError(
+            f"{source}: describes a model whose weights alone take {needed / 1e9:,.0f} GB; this "
+            f"machine has {memory / 1e9:,.0f} GB of memory"
+        )
 
 
 def check_shapes(expected: Shapes, found: Shapes, source: str) -> None:

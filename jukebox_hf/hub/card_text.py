@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jukebox_hf.hub.facts import AdapterFacts, ComponentFacts, LabelFacts, SystemFacts
-from jukebox_hf.hub.manifest import OPENAI_LICENCE
-from jukebox_hf.hub.names import VQVAE
+from jukebox_hf.hub.manifest import OPENAI_LICENCE, VQVAE, prior_name
 from jukebox_hf.hub.training_facts import Figure, TrainingFacts
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
@@ -103,7 +102,7 @@ def adapter_text(
 ) -> CardText:
     """The words for an adapter in a repository of its own."""
     base = adapter.base_model
-    part = ComponentFacts(f"prior_{config.level}", config, training=training, adapter=adapter)
+    part = ComponentFacts(prior_name(config.level), config, training=training, adapter=adapter)
     facts = SystemFacts(repo_id, None, None, licence, {part.name: part}, {})
     values = {
         **_common(facts, repo_id),
@@ -476,7 +475,7 @@ def prose(text: str) -> str:
     'a &lt;b&gt;\\\\*name\\\\*&lt;/b&gt;'
     """
     text = code(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\*_\[\]#|~])", r"\\\1", text)
+    return _unlinked(re.sub(r"([\\*_\[\]!#|~])", r"\\\1", text))
 
 
 def cell(text: str) -> str:
@@ -485,4 +484,9 @@ def cell(text: str) -> str:
     >>> cell("a | b")
     'a \\\\| b'
     """
-    return code(text).replace("<", "&lt;").replace("|", "\\|")
+    return _unlinked(re.sub(r"([\\\[\]!|])", r"\\\1", code(text).replace("<", "&lt;")))
+
+
+def _unlinked(text: str) -> str:
+    """Without addresses that Markdown would turn into links by itself; they read the same."""
+    return text.replace("://", ":&#47;/").replace("www.", "www&#46;")

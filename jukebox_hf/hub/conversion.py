@@ -20,8 +20,15 @@ from jukebox_hf.hub.conversion_labels import make_processors, read_characters, r
 from jukebox_hf.hub.convert_openai import ENDINGS, find_files, open_openai
 from jukebox_hf.hub.convert_transformers import fetch_port, is_port, open_transformers
 from jukebox_hf.hub.folders import check_free_space, check_new_folder, new_folder
-from jukebox_hf.hub.manifest import OPENAI_LICENCE, ComponentReference, Manifest, save_manifest
-from jukebox_hf.hub.names import VQVAE
+from jukebox_hf.hub.manifest import (
+    OPENAI_LICENCE,
+    VQVAE,
+    ComponentReference,
+    Manifest,
+    in_order,
+    prior_name,
+    save_manifest,
+)
 from jukebox_hf.hub.resolve import Plan, is_released, prior_config, vqvae_config
 from jukebox_hf.hub.source import Component
 from jukebox_hf.hub.writing import SHARD_BYTES
@@ -202,7 +209,7 @@ def _plan(
             vqvae = config
         else:
             config = prior_config(component, vqvae, preset)
-            name = f"prior_{config.level}"
+            name = prior_name(config.level)
         if name in plans:
             raise ValueError(
                 f"both {plans[name].component.source} and {component.source} hold {name}; give one"
@@ -212,7 +219,7 @@ def _plan(
         raise ValueError(
             f"a preset is given for {', '.join(presets)}, which is not among the sources"
         )
-    return dict(sorted(plans.items(), key=lambda item: (item[0] != VQVAE, item[0])))
+    return in_order(plans)
 
 
 # --- manifest -----------------------------------------------------------------------------------

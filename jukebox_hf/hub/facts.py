@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jukebox_hf.hub.headers import StoredWeights, check_headers, stored_weights
+from jukebox_hf.hub.headers import StoredWeights, stored_weights
 from jukebox_hf.hub.loading import read_config
 from jukebox_hf.hub.locations import SETTINGS_FILES, HubRepository, Location
-from jukebox_hf.hub.manifest import OPENAI_LICENCE
-from jukebox_hf.hub.names import VQVAE
+from jukebox_hf.hub.manifest import OPENAI_LICENCE, VQVAE, prior_level
 from jukebox_hf.hub.system import System
 from jukebox_hf.hub.training_facts import TrainingFacts, load_training_facts
 from jukebox_hf.labels import JukeboxProcessor
@@ -142,7 +141,7 @@ def describe(system: System) -> SystemFacts:
     """
     notes = list(system.notes)
     components = {}
-    for name in sorted(system.manifest.components, key=lambda name: (name != VQVAE, name)):
+    for name in system.manifest.components:
         components[name] = describe_component(system, name, notes)
     location = system.location
     return SystemFacts(
@@ -159,7 +158,7 @@ def describe(system: System) -> SystemFacts:
 
 def describe_component(system: System, name: str, notes: list[str]) -> ComponentFacts:
     """One component of a model; what could not be found out is added to `notes`."""
-    location, subfolder = system.place(name)
+    location, _ = system.place(name)
     folder = system.settings_path(name)
     stored: JukeboxVQVAEConfig | JukeboxPriorConfig
     config: JukeboxVQVAEConfig | JukeboxPriorConfig
@@ -168,14 +167,12 @@ def describe_component(system: System, name: str, notes: list[str]) -> Component
         stored = config = system.vqvae_config()
     else:
         stored = read_config(folder, JukeboxPriorConfig)
-    weights = stored_weights(location, subfolder)
+    weights = system.stored_weights(name)
     if weights is None:
         notes.append(f"{name}: its weights are not in the cache and the Hub could not be asked")
-    else:
-        check_headers(weights, stored, f"{location}, {name}")
     training = _training(folder, notes)
     if name != VQVAE:
-        level = int(name.removeprefix("prior_"))
+        level = prior_level(name)
         config = system.prior_config(level)
         labels = _system_labels(system, level, notes)
         place = system.adapter_place(name)

@@ -109,7 +109,9 @@ def _headers(
             return _remote_headers(location, subfolder, name)
         path = cached
     if not path.is_file():
-        raise FileNotFoundError(f"{location}: expected weights in {_join(subfolder, name)}")
+        raise FileNotFoundError(
+            f"{location}: expected weights in {_join(subfolder, name)}, found none"
+        )
     return {
         key: Header(tensor.shape, NAMES[tensor.dtype])
         for key, tensor in open_tensors(path).tensors.items()

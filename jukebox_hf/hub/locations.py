@@ -70,6 +70,8 @@ class LocalFolder:
         for pattern in patterns:
             for path in folder.glob(pattern):
                 self._check_inside(path)
+                if not path.is_file():  # a pipe, a device: opening one could wait for ever
+                    raise ValueError(f"{path}: expected a plain file; it is not opened")
         return folder
 
     def _check_inside(self, path: Path) -> None:

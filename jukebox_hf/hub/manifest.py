@@ -10,22 +10,45 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
-from huggingface_hub.utils._validators import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from jukebox_hf.configuration import refuse_unknown
-from jukebox_hf.files import write_atomically
+from jukebox_hf.files import write_text
+from jukebox_hf.records import from_json, read_json, to_json
+from jukebox_hf.words import shorten
 
 MANIFEST_NAME = "jukebox.json"
 FORMAT_VERSION = 1
 MAX_BYTES = 1_000_000
 # The licence of OpenAI's weights and label lists, which no SPDX identifier names.
 OPENAI_LICENCE = "openai-noncommercial"
+VQVAE = "vqvae"
 COMPONENT = re.compile(r"vqvae|prior_[0-9]")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 TEXT_LIMIT = 200
+MAX_SECONDS = 1_000_000  # eleven days
+MAX_CHAINS = 65_536
 NOTED = ("artist", "genre", "lyrics")  # what of a prompt a model can have remarks on
+
+
+Part = TypeVar("Part")
+
+
+def prior_name(level: int) -> str:
+    """The name of the component that writes the codes of a level."""
+    return f"prior_{level}"
+
+
+def prior_level(name: str) -> int:
+    """The level of a prior by its name."""
+    return int(name.removeprefix("prior_"))
+
+
+def in_order(parts: Mapping[str, Part]) -> dict[str, Part]:
+    """Components by name: the VQ-VAE first, then the priors from the finest."""
+    return dict(sorted(parts.items(), key=lambda item: (item[0] != VQVAE, item[0])))
 
 
 @dataclass(frozen=True)
@@ -76,20 +99,15 @@ class Manifest:
     notes: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "components", in_order(self.components))
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object; what is `None` or empty is left out."""
-        content = {
-            "format_version": self.format_version,
-            "name": self.name,
-            "licence": self.licence,
-            "components": {
-                name: _without_none(reference) for name, reference in self.components.items()
-            },
-            "generation": self.generation or None,
-            "notes": self.notes or None,
-            "adapters": [_without_none(adapter) for adapter in self.adapters] or None,
-        }
-        return {key: value for key, value in content.items() if value is not None}
+        content = _without_empty(to_json(self))
+        components = {name: _without_empty(to_json(one)) for name, one in self.components.items()}
+        adapters = {"adapters": [_without_empty(to_json(one)) for one in self.adapters]}
+        return {**content, "components": components, **(adapters if self.adapters else {})}
 
     @classmethod
     def from_dict(cls, content: Any, source: str = MANIFEST_NAME) -> "Manifest":
@@ -98,39 +116,33 @@ class Manifest:
         Raises:
             ValueError: for anything unknown, of another type, or unsafe; begins with `source`.
         """
-        content = _object(content, source)
-        version = content.get("format_version")
-        if isinstance(version, int) and not isinstance(version, bool) and version > FORMAT_VERSION:
-            raise ValueError(
-                f"{source}: has format version {version}, this program reads up to "
-                f"{FORMAT_VERSION}; upgrade it (pip install --upgrade jukebox-hf)"
-            )
-        if version != FORMAT_VERSION or isinstance(version, bool):
-            raise ValueError(
-                f"{source}: expected format_version {FORMAT_VERSION}, found {version!r}"
-            )
-        known = ("format_version", "name", "licence", "components", "generation", "notes")
-        refuse_unknown(content, (*known, "adapters"), source)
-        components = {}
-        for name, reference in _object(content.get("components"), f"{source}, components").items():
-            _check_component_name(name, source)
-            keys = ("subfolder", "repo_id", "revision")
-            components[name] = ComponentReference(
-                **_reference(reference, keys, f"{source}, {name}")
-            )
-        if not components:
+        manifest = from_json(cls, content, source, version=FORMAT_VERSION)
+        manifest._check(source)
+        return manifest
+
+    def _check(self, source: str) -> None:
+        if not self.components:
             raise ValueError(f"{source}: names no components, expected vqvae or prior_0, ...")
-        adapters = content.get("adapters", [])
-        if not isinstance(adapters, list):
-            raise ValueError(f"{source}: expected a list of adapters, found {adapters!r:.80}")
-        return cls(
-            components=components,
-            generation=check_generation(content.get("generation", {}), source),
-            licence=_text(content.get("licence"), f"{source}, licence"),
-            adapters=[_adapter(adapter, components, source) for adapter in adapters],
-            name=_text(content.get("name"), f"{source}, name"),
-            notes=_notes(content.get("notes", {}), f"{source}, notes"),
-        )
+        for name, reference in self.components.items():
+            if not COMPONENT.fullmatch(name):
+                raise ValueError(
+                    f"{source}: unknown component {shorten(name)}, expected vqvae or prior_0 to "
+                    "prior_9"
+                )
+            _check_reference(reference, f"{source}, {name}")
+        for adapter in self.adapters:
+            if adapter.component not in self.components or adapter.component == VQVAE:
+                raise ValueError(
+                    f"{source}, adapters: expected a component among the model's priors, found "
+                    f"{shorten(adapter.component)}"
+                )
+            _check_reference(adapter, f"{source}, adapters")
+        for name, value in (("licence", self.licence), ("name", self.name)):
+            _check_text(value, f"{source}, {name}")
+        refuse_unknown(self.notes, NOTED, f"{source}, notes")
+        for name, value in self.notes.items():
+            _check_text(value, f"{source}, notes, {name}")
+        check_generation(self.generation, source)
 
 
 def load_manifest(folder: Path | str) -> Manifest:
@@ -145,13 +157,7 @@ def load_manifest(folder: Path | str) -> Manifest:
         path = path / MANIFEST_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected the manifest of a model")
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path}: a manifest has at most {MAX_BYTES:,} bytes, this has more")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON, found something else ({error})") from error
-    return Manifest.from_dict(content, str(path))
+    return Manifest.from_dict(read_json(path, max_bytes=MAX_BYTES), str(path))
 
 
 def save_manifest(folder: Path | str, manifest: Manifest) -> Path:
@@ -160,9 +166,8 @@ def save_manifest(folder: Path | str, manifest: Manifest) -> Path:
     Raises:
         ValueError: if the manifest would not be accepted on reading.
     """
-    text = manifest_text(manifest)
     path = Path(folder) / MANIFEST_NAME
-    write_atomically(path, lambda temporary: _write_text(temporary, text))
+    write_text(path, manifest_text(manifest))
     return path
 
 
@@ -171,10 +176,6 @@ def manifest_text(manifest: Manifest) -> str:
     content = manifest.to_dict()
     Manifest.from_dict(content, "the manifest to be written")
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def check_subfolder(subfolder: str, source: str) -> str:
@@ -194,7 +195,8 @@ def check_subfolder(subfolder: str, source: str) -> str:
     )
     if not plain or len(subfolder) > TEXT_LIMIT:
         raise ValueError(
-            f"{source}: subfolder {subfolder[:80]!r} must be a plain path below the model's folder"
+            f"{source}: subfolder {shorten(subfolder)} must be a plain path below the model's "
+            "folder"
         )
     return subfolder
 
@@ -210,17 +212,22 @@ def check_generation(generation: Any, source: str = "generation") -> dict[str, A
     refuse_unknown(content, (*_PER_LEVEL, *_SECONDS), source)
     for name, value in content.items():
         if name in _SECONDS:
-            if not (_is_number(value) and 0 < value < math.inf):
-                raise ValueError(f"{source}: expected positive {name}, found {value!r:.80}")
+            if not (_is_number(value) and 0 < value <= MAX_SECONDS):
+                raise ValueError(
+                    f"{source}: expected positive {name}, {MAX_SECONDS:,} at most, "
+                    f"found {shorten(value)}"
+                )
             continue
         expectation, holds = _PER_LEVEL[name]
         for level, number in _object(value, f"{source}, {name}").items():
             if not re.fullmatch("[0-9]", level):
-                raise ValueError(f"{source}, {name}: {level!r:.80} is not a level; expected 0 to 9")
+                raise ValueError(
+                    f"{source}, {name}: {shorten(level)} is not a level; expected 0 to 9"
+                )
             if not (_is_number(number) and holds(number)):
                 raise ValueError(
                     f"{source}: expected {name} of level {level} to be {expectation}, "
-                    f"found {number!r:.80}"
+                    f"found {shorten(number)}"
                 )
     return content
 
@@ -231,7 +238,10 @@ _PER_LEVEL: dict[str, tuple[str, _Check]] = {
     "top_p": ("above 0 and at most 1", lambda value: 0 < value <= 1),
     "guidance": ("at least 0", lambda value: 0 <= value < math.inf),
     "hop_fraction": ("above 0 and at most 1", lambda value: 0 < value <= 1),
-    "chains": ("an integer of at least 1", lambda value: isinstance(value, int) and value >= 1),
+    "chains": (
+        f"an integer from 1 to {MAX_CHAINS:,}",
+        lambda value: isinstance(value, int) and 1 <= value <= MAX_CHAINS,
+    ),
 }
 _SECONDS = ("seconds", "total_seconds")
 
@@ -242,48 +252,26 @@ def _is_number(value: Any) -> bool:
 
 def _object(content: Any, source: str) -> dict[str, Any]:
     if not isinstance(content, dict):
-        raise ValueError(f"{source}: expected an object, found {content!r:.80}")
+        raise ValueError(f"{source}: expected an object, found {shorten(content)}")
     return content
 
 
-def _text(value: Any, source: str) -> str | None:
-    if value is not None and not (isinstance(value, str) and 0 < len(value) <= TEXT_LIMIT):
+def _check_text(text: str | None, source: str) -> None:
+    if text is not None and not (text.isprintable() and text.strip() and len(text) <= TEXT_LIMIT):
         raise ValueError(
-            f"{source}: expected text of at most {TEXT_LIMIT} characters, found {value!r:.80}"
-        )
-    return value
-
-
-def _notes(content: Any, source: str) -> dict[str, str]:
-    notes = {}
-    content = _object(content, source)
-    refuse_unknown(content, NOTED, source)
-    for name, value in content.items():
-        text = _text(value, f"{source}, {name}")
-        if text is None or not text.isprintable() or not text.strip():
-            raise ValueError(f"{source}, {name}: expected one line of text, found {value!r:.80}")
-        notes[name] = text
-    return notes
-
-
-def _check_component_name(name: str, source: str) -> None:
-    if not COMPONENT.fullmatch(name):
-        raise ValueError(
-            f"{source}: unknown component {name[:80]!r}, expected vqvae or prior_0 to prior_9"
+            f"{source}: expected text of at most {TEXT_LIMIT} characters on one line, "
+            f"found {shorten(text)}"
         )
 
 
-def _reference(content: Any, keys: tuple[str, ...], source: str) -> dict[str, Any]:
-    """The checked fields of a reference."""
-    content = _object(content, source)
-    refuse_unknown(content, keys, source)
-    fields = {key: _text(content.get(key), f"{source}, {key}") for key in keys}
-    subfolder, repo_id, revision = (fields[key] for key in ("subfolder", "repo_id", "revision"))
+def _check_reference(reference: ComponentReference, source: str) -> None:
+    subfolder, repo_id, revision = reference.subfolder, reference.repo_id, reference.revision
     if subfolder is None and repo_id is None:
         raise ValueError(f"{source}: expected a subfolder, or the repo_id of another repository")
     if subfolder is not None:
         check_subfolder(subfolder, source)
     if repo_id is not None:
+        _check_text(repo_id, f"{source}, repo_id")
         try:
             validate_repo_id(repo_id)
         except ValueError as error:
@@ -292,23 +280,9 @@ def _reference(content: Any, keys: tuple[str, ...], source: str) -> dict[str, An
         repo_id is None or not REVISION.fullmatch(revision) or ".." in revision
     ):
         raise ValueError(
-            f"{source}: revision {revision[:80]!r} should be a commit, tag or branch of repo_id"
+            f"{source}: revision {shorten(revision)} should be a commit, tag or branch of repo_id"
         )
-    return fields
 
 
-def _adapter(
-    content: Any, components: Mapping[str, ComponentReference], source: str
-) -> AdapterReference:
-    source = f"{source}, adapters"
-    fields = _reference(content, ("component", "subfolder", "repo_id", "revision"), source)
-    if fields["component"] not in components or fields["component"] == "vqvae":
-        raise ValueError(
-            f"{source}: expected a component among the model's priors, "
-            f"found {fields['component']!r:.80}"
-        )
-    return AdapterReference(**fields)
-
-
-def _without_none(reference: ComponentReference) -> dict[str, str]:
-    return {key: value for key, value in vars(reference).items() if value is not None}
+def _without_empty(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if value not in (None, {}, [], "")}

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-VQVAE, PRIOR = "vqvae", "prior"
+from jukebox_hf.hub.manifest import VQVAE
+
+PRIOR = "prior"
 
 # Linear layers, by the end of their name in our layout.
 LINEAR_LAYERS = (

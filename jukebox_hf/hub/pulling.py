@@ -18,8 +18,14 @@ from jukebox_hf.hub.adapters import ADAPTER_CONFIG
 from jukebox_hf.hub.folders import new_folder
 from jukebox_hf.hub.loading import check_weights
 from jukebox_hf.hub.locations import ALL_FILES, HubRepository, Location, clear_hub_errors
-from jukebox_hf.hub.manifest import AdapterReference, ComponentReference, Manifest, save_manifest
-from jukebox_hf.hub.names import VQVAE
+from jukebox_hf.hub.manifest import (
+    VQVAE,
+    AdapterReference,
+    ComponentReference,
+    Manifest,
+    prior_level,
+    save_manifest,
+)
 from jukebox_hf.hub.shareable import (
     CODES_FILE,
     CODES_PATTERNS,
@@ -198,7 +204,7 @@ def _check(system: System, name: str, folder: Path) -> None:
     if name == VQVAE:
         check_weights(folder, system.vqvae_config())
         return
-    level = int(name.removeprefix("prior_"))
+    level = prior_level(name)
     base = system.base_config(level)
     check_weights(folder, base)
     check_processor(folder, base)

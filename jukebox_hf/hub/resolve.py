@@ -18,7 +18,8 @@ from jukebox_hf.hub.architecture import (
     recognise_prior,
     recognise_vqvae,
 )
-from jukebox_hf.hub.names import PRIOR, VQVAE
+from jukebox_hf.hub.manifest import VQVAE
+from jukebox_hf.hub.names import PRIOR
 from jukebox_hf.hub.source import Component
 from jukebox_hf.labels.vocabularies import Dialect
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig

@@ -9,8 +9,7 @@ from typing import Any
 from jukebox_hf.hub.architecture import check_levels
 from jukebox_hf.hub.conversion import default_generation
 from jukebox_hf.hub.folders import new_folder
-from jukebox_hf.hub.manifest import ComponentReference, Manifest, save_manifest
-from jukebox_hf.hub.names import VQVAE
+from jukebox_hf.hub.manifest import VQVAE, ComponentReference, Manifest, prior_name, save_manifest
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
@@ -63,7 +62,7 @@ def save_system(
         if vqvae is not None:
             vqvae.save_pretrained(temporary / VQVAE, max_shard_size=max_shard_size)
         for level, prior in priors.items():
-            place = temporary / f"prior_{level}"
+            place = temporary / prior_name(level)
             prior.save_pretrained(place, max_shard_size=max_shard_size)
             if vqvae is not None and prior.config.codebook_fingerprint is None:
                 config = copy.deepcopy(prior.config)
@@ -80,14 +79,14 @@ def _components(
     priors: Mapping[int, JukeboxPrior],
     references: Mapping[str, ComponentReference],
 ) -> dict[str, ComponentReference]:
-    saved = ([VQVAE] if vqvae is not None else []) + [f"prior_{level}" for level in priors]
+    saved = ([VQVAE] if vqvae is not None else []) + [prior_name(level) for level in priors]
     doubled = sorted(set(saved) & set(references))
     if doubled:
         raise ValueError(f"{', '.join(doubled)} is given as a model and as a reference; give one")
     components = {name: ComponentReference(subfolder=name) for name in saved} | dict(references)
     if not components:
         raise ValueError("expected at least one component to save, got none")
-    return dict(sorted(components.items(), key=lambda item: (item[0] != VQVAE, item[0])))
+    return components
 
 
 def _check(
@@ -101,7 +100,7 @@ def _check(
         if vqvae is not None:
             config = copy.deepcopy(vqvae.config)
             config.codebook_fingerprint = vqvae.fingerprint()
-            check_levels(prior.config, config, f"prior_{level}")
+            check_levels(prior.config, config, prior_name(level))
         if level in processors:
             processors[level].check(prior.config)
     unused = sorted(set(processors) - set(priors))

@@ -21,12 +21,14 @@ from jukebox_hf.hub.locations import HubRepository, LocalFolder
 from jukebox_hf.hub.manifest import (
     MANIFEST_NAME,
     OPENAI_LICENCE,
+    VQVAE,
     AdapterReference,
     ComponentReference,
     Manifest,
     manifest_text,
+    prior_level,
+    prior_name,
 )
-from jukebox_hf.hub.names import VQVAE
 from jukebox_hf.hub.sameness import same_elsewhere
 from jukebox_hf.hub.shareable import (
     CODES_FILE,
@@ -310,7 +312,7 @@ def _read_system(system: System, components: Sequence[str] | None, refer_to: str
         found = {name: system.location.file(name) for name in RIGHTS_FILES}
         files |= {name: path for name, path in found.items() if path is not None}
     for level in system.prior_levels:
-        if f"prior_{level}" in references:
+        if prior_name(level) in references:
             system.prior_config(level)  # belongs to the VQ-VAE, and is of this level
     return _Source(system, wanted, references, tuple(adapters), files, tuple(notes))
 
@@ -352,7 +354,7 @@ def _merged_manifest(source: _Source, remote: System | None) -> Manifest:
     licence = source.system.licence
     if remote is None:
         return Manifest(
-            _ordered(source.references),
+            source.references,
             generation=local.generation,
             licence=licence,
             adapters=list(source.adapters),
@@ -363,19 +365,15 @@ def _merged_manifest(source: _Source, remote: System | None) -> Manifest:
     wanted = {name: source.references[name] for name in source.wanted}
     adapters = [each for each in kept.adapters if each.component not in source.wanted]
     adapters += [each for each in source.adapters if each.component in source.wanted]
-    levels = [name.removeprefix("prior_") for name in source.wanted]
+    levels = [str(prior_level(name)) for name in source.wanted if name != VQVAE]
     return Manifest(
-        _ordered({**source.references, **kept.components, **wanted}),
+        {**source.references, **kept.components, **wanted},
         generation=_merged_generation(kept.generation, local.generation, levels),
         licence=licence if licence == OPENAI_LICENCE else remote.licence or licence,
         adapters=adapters,
         name=kept.name or local.name,
         notes={**local.notes, **kept.notes},
     )
-
-
-def _ordered(references: Mapping[str, ComponentReference]) -> dict[str, ComponentReference]:
-    return dict(sorted(references.items(), key=lambda item: (item[0] != VQVAE, item[0])))
 
 
 def _merged_generation(

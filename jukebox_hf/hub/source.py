@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from jukebox_hf.hub.architecture import list_names
-from jukebox_hf.hub.names import PRIOR, VQVAE, Target
+from jukebox_hf.hub.manifest import VQVAE
+from jukebox_hf.hub.names import PRIOR, Target
 from jukebox_hf.hub.tensor_files import StoredTensor
 from jukebox_hf.labels.vocabularies import Dialect
 

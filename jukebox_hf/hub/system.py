@@ -11,10 +11,16 @@ from pathlib import Path
 
 import torch
 
-from jukebox_hf.hub.adapters import check_weights_fit, merge_adapter, read_adapter
+from jukebox_hf.hub.adapters import (
+    check_configs_fit,
+    check_weights_fit,
+    merge_adapter,
+    read_adapter,
+)
 from jukebox_hf.hub.architecture import check_levels
 from jukebox_hf.hub.built_in import built_in_model, is_built_in
 from jukebox_hf.hub.convert_openai import find_files
+from jukebox_hf.hub.headers import StoredWeights, check_headers, stored_weights
 from jukebox_hf.hub.licences import stated_licence
 from jukebox_hf.hub.loading import load_model, read_config
 from jukebox_hf.hub.locations import (
@@ -28,11 +34,13 @@ from jukebox_hf.hub.locations import (
 from jukebox_hf.hub.manifest import (
     MANIFEST_NAME,
     OPENAI_LICENCE,
+    VQVAE,
     ComponentReference,
     Manifest,
     load_manifest,
+    prior_level,
+    prior_name,
 )
-from jukebox_hf.hub.names import VQVAE
 from jukebox_hf.hub.port_cache import converted_port, is_port_location
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
@@ -69,6 +77,9 @@ class System:
         self._local_files_only = local_files_only
         self._cache_dir = cache_dir
         self._others: dict[tuple[str, str | None], Location] = {}
+        self._prior_configs: dict[int, JukeboxPriorConfig] = {}
+        self._processors: dict[int, JukeboxProcessor] = {}
+        self._weights: dict[str, StoredWeights | None] = {}
 
     @classmethod
     def open(
@@ -126,7 +137,7 @@ class System:
     def prior_levels(self) -> tuple[int, ...]:
         """Levels that have a prior, the finest first."""
         names = (name for name in self.manifest.components if name != VQVAE)
-        return tuple(sorted(int(name.removeprefix("prior_")) for name in names))
+        return tuple(sorted(prior_level(name) for name in names))
 
     @property
     def num_levels(self) -> int:
@@ -233,48 +244,74 @@ class System:
 
     @cached_property
     def _vqvae_config(self) -> JukeboxVQVAEConfig:
-        return read_config(self.settings_path(VQVAE), JukeboxVQVAEConfig)
-
-    @cached_property
-    def _prior_configs(self) -> dict[int, JukeboxPriorConfig]:
-        return {}
+        config = read_config(self.settings_path(VQVAE), JukeboxVQVAEConfig)
+        self._check_sizes(VQVAE, config)
+        return config
 
     def vqvae_config(self) -> JukeboxVQVAEConfig:
-        """The VQ-VAE's config."""
+        """The VQ-VAE's config; raises as `prior_config`."""
         return self._vqvae_config
 
     def prior_config(self, level: int) -> JukeboxPriorConfig:
         """The config of a level's prior, which fits the VQ-VAE of this model, if it has one.
 
+        Its sizes are those of the weights, as their headers tell: of weights that are only on the
+        Hub these few kilobytes are fetched. So something may be built from it.
+
         Raises:
             ValueError: also if prior and VQ-VAE were not made for each other.
         """
         if level not in self._prior_configs:
-            name = f"prior_{level}"
-            folder = self._adapter_folder(name, SETTINGS_FILES) or self.settings_path(name)
-            config = read_config(folder, JukeboxPriorConfig)
-            if config.level != level:
-                raise ValueError(
-                    f"{self.source}: {name} is a prior of level {config.level}, not {level}"
-                )
-            if VQVAE in self.manifest.components:
-                check_levels(config, self.vqvae_config(), f"{self.source}, {name}")
-            self._prior_configs[level] = config
+            self._prior_configs[level] = self._read_prior_config(level)
         return self._prior_configs[level]
+
+    def _read_prior_config(self, level: int) -> JukeboxPriorConfig:
+        name = prior_name(level)
+        base = self.base_config(level)
+        adapter = self._adapter_folder(name, SETTINGS_FILES)
+        config = base if adapter is None else read_config(adapter, JukeboxPriorConfig)
+        if adapter is not None:
+            check_configs_fit(base, config, f"{self.source}, the adapter of {name}")
+        if config.level != level:
+            raise ValueError(
+                f"{self.source}: {name} is a prior of level {config.level}, not {level}"
+            )
+        if VQVAE in self.manifest.components:
+            check_levels(config, self.vqvae_config(), f"{self.source}, {name}")
+        self._check_sizes(name, base)
+        return config
+
+    def _check_sizes(self, name: str, config: JukeboxVQVAEConfig | JukeboxPriorConfig) -> None:
+        """Raise `ValueError` if a config claims other sizes than the weights have."""
+        weights = self.stored_weights(name)
+        if weights is not None:
+            check_headers(weights, config, f"{self.source}, {name}")
+
+    def stored_weights(self, name: str) -> StoredWeights | None:
+        """What the headers of a component's weights say; `None` if they are not to be had."""
+        if name not in self._weights:
+            self._weights[name] = stored_weights(*self.place(name))
+        return self._weights[name]
 
     def base_config(self, level: int) -> JukeboxPriorConfig:
         """The config of a level's prior as it is without an adapter."""
-        return read_config(self.settings_path(f"prior_{level}"), JukeboxPriorConfig)
+        return read_config(self.settings_path(prior_name(level)), JukeboxPriorConfig)
 
     def processor(self, level: int) -> JukeboxProcessor:
-        """The processor of a level's prior, which fits the prior's tables.
+        """The processor of a level's prior, which fits the prior's tables. Read once: a processor
+        does not change.
 
         Raises:
             FileNotFoundError: if the prior was converted without names of artists and genres.
             ValueError: if it is damaged or belongs to another prior.
         """
+        if level not in self._processors:
+            self._processors[level] = self._read_processor(level)
+        return self._processors[level]
+
+    def _read_processor(self, level: int) -> JukeboxProcessor:
         config = self.prior_config(level)
-        name = f"prior_{level}"
+        name = prior_name(level)
         folder = self._adapter_folder(name, SETTINGS_FILES) or self.settings_path(name)
         if not (folder / "processor_config.json").is_file():
             raise FileNotFoundError(
@@ -321,7 +358,7 @@ class System:
         With `num_layers` only the first so many layers are read from disk and held, for their
         states; one with an adapter is read whole first.
         """
-        name = f"prior_{level}"
+        name = prior_name(level)
         config = self.prior_config(level)
         folder = self.component_path(name)
         adapter = self._adapter_folder(name, ALL_FILES)
@@ -349,7 +386,7 @@ def _read_manifest(location: Location) -> Manifest:
         return Manifest({VQVAE: ComponentReference()})
     if config is not None and model_type == JukeboxPriorConfig.model_type:
         level = read_config(config.parent, JukeboxPriorConfig).level
-        return Manifest({f"prior_{level}": ComponentReference()})
+        return Manifest({prior_name(level): ComponentReference()})
     if isinstance(location, LocalFolder) and find_files(location.root):
         raise ValueError(
             f"{location}: holds checkpoints of the original release; convert them once with "

@@ -4,20 +4,20 @@ Training writes it; model cards and `jukebox info` read it. What is not known is
 measured figure never stands without the command that measured it.
 """
 
-import math
-from dataclasses import asdict, dataclass, field, fields
+import json
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from jukebox_hf.configuration import refuse_unknown
-from jukebox_hf.files import write_atomically
-from jukebox_hf.hub.folders import write_json
-from jukebox_hf.records import read_json
+from jukebox_hf.files import write_text
+from jukebox_hf.records import from_json, read_json, to_json
 
 TRAINING_FILE = "training.json"
 FORMAT_VERSION = 1
 TEXT_LIMIT = 2000
 MAX_ENTRIES = 1000
+COUNTS = ("songs", "hours", "steps", "duration_seconds")
+EMPTY: tuple[Any, ...] = (None, [], {})
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class TrainingData:
     songs: int | None = None
     hours: float | int | None = None
 
+    def __post_init__(self) -> None:
+        _check_values(self)
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -56,6 +59,9 @@ class Figure:
     value: float | int
     command: str
     dataset: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_values(self)
 
 
 @dataclass(frozen=True)
@@ -86,17 +92,16 @@ class TrainingFacts:
     versions: dict[str, str | int | float | bool] = field(default_factory=dict)
     figures: tuple[Figure, ...] = ()
 
+    def __post_init__(self) -> None:
+        _check_values(self)
+
 
 def save_training_facts(folder: Path | str, facts: TrainingFacts) -> Path:
     """Write `training.json` into the folder of a component, atomically; returns its path."""
     path = Path(folder) / TRAINING_FILE
-    known = {name: value for name, value in asdict(facts).items() if value not in (None, (), {})}
-    for name in ("data", "figures"):
-        if name in known:
-            known[name] = [_without_none(entry) for entry in known[name]]
-    content = {"format_version": FORMAT_VERSION, **known}
-    _facts(content, "the facts to be written")
-    write_atomically(path, lambda temporary: write_json(temporary, content))
+    content = _without_empty(to_json(facts, version=FORMAT_VERSION))
+    from_json(TrainingFacts, content, "the facts to be written", version=FORMAT_VERSION)
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return path
 
 
@@ -107,100 +112,28 @@ def load_training_facts(folder: Path | str) -> TrainingFacts | None:
         ValueError: if it is something else, or a figure lacks its command.
     """
     path = Path(folder) / TRAINING_FILE
-    return _facts(read_json(path), str(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    return from_json(TrainingFacts, read_json(path), str(path), version=FORMAT_VERSION)
 
 
-def _facts(content: dict[str, Any], source: str) -> TrainingFacts:
-    version = content.get("format_version")
-    if version != FORMAT_VERSION or isinstance(version, bool):
-        raise ValueError(
-            f"{source}: expected format_version {FORMAT_VERSION}, found {version!r:.80}"
-        )
-    known = [each.name for each in fields(TrainingFacts)]
-    refuse_unknown(content, ("format_version", *known), source)
-    return TrainingFacts(
-        command=_text(content.get("command"), f"{source}, command"),
-        base_model=_text(content.get("base_model"), f"{source}, base_model"),
-        data=tuple(_data(entry, f"{source}, data") for entry in _list(content, "data", source)),
-        steps=_count(content.get("steps"), f"{source}, steps"),
-        settings=_scalars(content.get("settings", {}), f"{source}, settings"),
-        hardware=_text(content.get("hardware"), f"{source}, hardware"),
-        duration_seconds=_number(content.get("duration_seconds"), f"{source}, duration_seconds"),
-        date=_text(content.get("date"), f"{source}, date"),
-        versions=_scalars(content.get("versions", {}), f"{source}, versions"),
-        figures=tuple(
-            _figure(entry, f"{source}, figures") for entry in _list(content, "figures", source)
-        ),
-    )
+def _without_empty(content: Any) -> Any:
+    if isinstance(content, list):
+        return [_without_empty(each) for each in content]
+    if not isinstance(content, dict):
+        return content
+    return {name: _without_empty(value) for name, value in content.items() if value not in EMPTY}
 
 
-def _data(entry: Any, source: str) -> TrainingData:
-    entry = _entry(entry, TrainingData, source)
-    texts = {
-        key: _text(entry.get(key), f"{source}, {key}")
-        for key in ("name", "repo_id", "licence", "link")
-    }
-    name = texts.pop("name")
-    if name is None:
-        raise ValueError(f"{source}: expected a name for each")
-    return TrainingData(
-        name,
-        **texts,
-        songs=_count(entry.get("songs"), f"{source}, songs"),
-        hours=_number(entry.get("hours"), f"{source}, hours"),
-    )
-
-
-def _figure(entry: Any, source: str) -> Figure:
-    entry = _entry(entry, Figure, source)
-    name, command = (_text(entry.get(key), f"{source}, {key}") for key in ("name", "command"))
-    value = _number(entry.get("value"), f"{source}, value")
-    if name is None or command is None or value is None:
-        raise ValueError(f"{source}: expected a name, a value and the command that measures it")
-    return Figure(name, value, command, _text(entry.get("dataset"), f"{source}, dataset"))
-
-
-def _entry(entry: Any, kind: type[Any], source: str) -> dict[str, Any]:
-    if not isinstance(entry, dict):
-        raise ValueError(f"{source}: expected objects, found {entry!r:.80}")
-    refuse_unknown(entry, [each.name for each in fields(kind)], source)
-    return entry
-
-
-def _list(content: dict[str, Any], name: str, source: str) -> list[Any]:
-    entries = content.get(name, [])
-    if not isinstance(entries, list) or len(entries) > MAX_ENTRIES:
-        raise ValueError(f"{source}, {name}: expected a list of at most {MAX_ENTRIES} entries")
-    return entries
-
-
-def _scalars(content: Any, source: str) -> dict[str, str | int | float | bool]:
-    if not isinstance(content, dict) or len(content) > MAX_ENTRIES:
-        raise ValueError(f"{source}: expected an object of at most {MAX_ENTRIES} entries")
-    for name, value in content.items():
-        if not isinstance(value, (str, int, float, bool)) or len(str(value)) > TEXT_LIMIT:
-            raise ValueError(f"{source}: expected text or a number as {name[:80]}")
-    return content
-
-
-def _text(value: Any, source: str) -> str | None:
-    if value is not None and not (isinstance(value, str) and 0 < len(value) <= TEXT_LIMIT):
-        raise ValueError(f"{source}: expected text of at most {TEXT_LIMIT} characters")
-    return value
-
-
-def _number(value: Any, source: str) -> float | int | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value is not None and not (is_number and math.isfinite(value)):
-        raise ValueError(f"{source}: expected a number, found {value!r:.80}")
-    return value  # type: ignore[no-any-return]
-
-
-def _count(value: Any, source: str) -> int | None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise ValueError(f"{source}: expected a count, found {value!r:.80}")
-    return value
-
-
-def _without_none(content: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if value is not None}
+def _check_values(record: Any) -> None:
+    """Raise `ValueError` for texts, lists and objects beyond every use, and negative counts."""
+    for each in fields(record):
+        value = getattr(record, each.name)
+        if isinstance(value, str) and not 0 < len(value) <= TEXT_LIMIT:
+            raise ValueError(f"{each.name}: expected text of at most {TEXT_LIMIT} characters")
+        if isinstance(value, (tuple, dict)) and len(value) > MAX_ENTRIES:
+            raise ValueError(f"{each.name}: expected at most {MAX_ENTRIES} entries")
+        if isinstance(value, dict) and any(len(f"{k}{v}") > TEXT_LIMIT for k, v in value.items()):
+            raise ValueError(f"{each.name}: expected text of at most {TEXT_LIMIT} characters")
+        if each.name in COUNTS and value is not None and value < 0:
+            raise ValueError(f"{each.name}: expected a count, found {value}")

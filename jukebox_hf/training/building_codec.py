@@ -8,6 +8,7 @@ import torch
 
 from jukebox_hf.data import ClipDataset, CodeSongs, Song, measure_bandwidth
 from jukebox_hf.hub import System
+from jukebox_hf.hub.architecture import check_memory
 from jukebox_hf.training.batches import derived_seed
 from jukebox_hf.training.changes import change_config
 from jukebox_hf.training.export import SystemExport
@@ -39,7 +40,9 @@ def build_codec(
         codec = base.load_vqvae(dtype=torch.float32)
         change_config(codec.config, settings, "vqvae")
     else:
-        codec = JukeboxVQVAE(_codec_config(settings))
+        new = _codec_config(settings)
+        check_memory(new, "model")
+        codec = JukeboxVQVAE(new)
     config = codec.config
     if settings.clip_samples % config.hop_lengths[-1]:
         raise ValueError(

@@ -1,5 +1,6 @@
 """A prior's run from its settings: the model and its vocabulary, windows of codes or of audio."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,6 +9,7 @@ import torch
 
 from jukebox_hf.data import AudioPriorDataset, CodeDataset, CodeSongs, SkippedSong, Song
 from jukebox_hf.hub import System
+from jukebox_hf.hub.architecture import check_memory
 from jukebox_hf.labels import LYRIC_CHARACTERS, UNKNOWN, JukeboxProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
@@ -141,12 +143,15 @@ def _make_prior(
                 dialect=settings.label_dialect,
                 lyric_characters=processor.lyric_characters,
             )
+        check_memory(config, "model")
         return _Prior(JukeboxPrior(config), processor)
 
     prior = origin.load_prior(level, dtype=torch.float32)
     change_config(prior.config, settings, "prior")
     config = prior.config
-    processor = origin.processor(level) if config.has_labels or config.lyrics != "none" else None
+    processor = None
+    if config.has_labels or config.lyrics != "none":
+        processor = copy.deepcopy(origin.processor(level))  # new names are added to it
     notes: tuple[str, ...] = ()
     if checkpoint is not None:
         processor = _saved_processor(checkpoint)

@@ -130,16 +130,22 @@ def test_training_is_told_as_its_file_tells_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"format_version": 2}, "expected format_version 1, found 2"),
+        (
+            {"format_version": 2},
+            "has format version 2, but this version of jukebox_hf reads up to 1",
+        ),
         ({"format_version": 1, "step": 3}, "unknown setting 'step'. Did you mean 'steps'?"),
         ({"format_version": 1, "steps": -1}, "steps: expected a count"),
         ({"format_version": 1, "command": ["x"]}, "command: expected text"),
-        ({"format_version": 1, "data": [{"songs": 1}]}, "data: expected a name for each"),
+        ({"format_version": 1, "data": [{"songs": 1}]}, "data, 0: name is missing"),
         (
             {"format_version": 1, "figures": [{"name": "loss", "value": 1.0}]},
-            "figures: expected a name, a value and the command that measures it",
+            "figures, 0: command is missing",
         ),
-        ({"format_version": 1, "settings": {"a": [1]}}, "settings: expected text or a number"),
+        (
+            {"format_version": 1, "settings": {"a": [1]}},
+            "settings, a: expected text or a whole number or a number",
+        ),
     ],
 )
 def test_training_files_are_checked(tmp_path: Path, content: Any, message: str) -> None:
@@ -181,3 +187,29 @@ def test_text_of_strangers_stays_text(tmp_path: Path) -> None:
     assert code("a\x1b[2J `b`\n c") == "a [2J 'b' c"
     assert prose("*a*_b_") == r"\*a\*\_b\_"
     assert cell("a|b") == r"a\|b"
+
+
+@pytest.mark.parametrize(
+    "bad", ["![x](http://host/x.png)", "[x](//host)", "http://host", "www.host"]
+)
+def test_cards_show_no_picture_or_link_of_a_stranger(tmp_path: Path, bad: str) -> None:
+    folder = tiny_system(tmp_path / "model", licence=bad)
+    data = TrainingData(bad, licence=bad)
+    figure = Figure(bad, 1.0, f"do {bad}", bad)
+    facts = TrainingFacts(bad, bad, (data,), 1, {bad: bad}, bad, 1.0, bad, {bad: bad}, (figure,))
+    save_training_facts(folder / "prior_2", facts)
+    text = card_of(folder).text
+    outside_of_code = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+    links = re.findall(r"(?<!\\)\]\(.*?\)|https?://\S+|www\.\S+", outside_of_code)
+    assert [link for link in links if "arxiv.org" not in link] == []
+
+
+def test_numbers_beyond_every_use_are_refused_in_training_files(tmp_path: Path) -> None:
+    for content in (
+        {"data": [{"name": "a", "hours": 10**400}]},
+        {"figures": [{"name": "a", "command": "b", "value": 10**400}]},
+        {"steps": float("nan")},
+    ):
+        (tmp_path / "training.json").write_text(json.dumps({"format_version": 1, **content}))
+        with pytest.raises(ValueError, match=r"training\.json.*: expected a.* number, found"):
+            load_training_facts(tmp_path)

@@ -280,13 +280,48 @@ def test_codec_configs_are_checked_likewise(tmp_path: Path) -> None:
 
 def test_absurd_dilations_are_refused(tmp_path: Path) -> None:
     folder = tiny_system(tmp_path / "model")
-    for name, field in (("vqvae", "dilation_growth"), ("prior_0", "conditioner_dilation_growth")):
+    for name, field in (("prior_0", "conditioner_dilation_growth"), ("vqvae", "dilation_growth")):
         edit_json(
             folder / name / "config.json", lambda content, f=field: content.update({f: 10**9})
         )
         system = System.open(folder)
         with pytest.raises(ValueError, match=f"{field} 1000000000 makes dilations of up to"):
             system.load_vqvae() if name == "vqvae" else system.load_prior(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("prior_2", "width", 10**6),
+        ("prior_2", "mlp_width", 4 * 10**6),
+        ("vqvae", "widths", [4000]),
+    ],
+)
+def test_sizes_that_a_config_claims_are_compared_before_anything_is_built_from_it(
+    tmp_path: Path, name: str, field: str, value: Any
+) -> None:
+    folder = tiny_system(tmp_path / "model")
+    value = value * 3 if isinstance(value, list) else value
+    edit_json(folder / name / "config.json", lambda content: content.update({field: value}))
+    system = System.open(folder)
+    with pytest.raises(ValueError, match=f"contradict its tensors: {field} "):
+        system.vqvae_config() if name == "vqvae" else system.prior_config(2)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in folders are a thing of POSIX")
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "processor_config.json"])
+def test_a_pipe_in_a_model_is_never_opened(tmp_path: Path, file: str) -> None:
+    folder = tiny_system(tmp_path / "model")
+    path = folder / "prior_2" / file
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match=f"{file}: expected a plain file; it is not opened"):
+        System.open(folder).component_path("prior_2")
+
+
+def test_a_processor_is_read_once(tmp_path: Path) -> None:
+    system = System.open(tiny_system(tmp_path / "model"))
+    assert system.processor(2) is system.processor(2)
 
 
 def test_missing_surplus_and_misshapen_weights_are_refused(tmp_path: Path) -> None:
@@ -310,7 +345,9 @@ def test_pickles_and_adapters_beside_the_weights_are_not_used(tmp_path: Path) ->
     weights = folder / "prior_0" / "model.safetensors"
     torch.save(load_file(weights), folder / "prior_0" / "pytorch_model.bin")
     weights.rename(folder / "kept")
-    with pytest.raises(FileNotFoundError, match=r"expected weights in model\.safetensors or"):
+    with pytest.raises(
+        FileNotFoundError, match=r"expected weights in prior_0/model\.safetensors, found none"
+    ):
         System.open(folder).load_prior(0)
     (folder / "kept").rename(weights)
     (folder / "prior_0" / "adapter_config.json").write_text("{}")

@@ -105,6 +105,31 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     assert other.exists()
 
 
+@pytest.mark.parametrize("renamed", [1, 2])
+def test_a_folder_that_is_replaced_is_there_whenever_a_process_is_killed(
+    tmp_path: Path, renamed: int
+) -> None:
+    target = tmp_path / "model"
+    with new_folder(target) as folder:
+        (folder / "jukebox.json").write_text("old")
+    code = (
+        "import os, sys; from pathlib import Path; from jukebox_hf.hub import folders\n"
+        "rename, done = os.rename, []\n"
+        "def killed(*paths):\n"
+        f"    rename(*paths); done.append(paths); len(done) == {renamed} and os._exit(9)\n"
+        "os.rename = killed\n"
+        "with folders.new_folder(Path(sys.argv[1]), overwrite=True) as folder:\n"
+        "    (folder / 'jukebox.json').write_text('new')"
+    )
+    command = [sys.executable, "-c", code, str(target)]
+    assert subprocess.run(command, check=False).returncode == 9
+    assert target.exists() == (renamed == 2)
+    with pytest.raises(KeyboardInterrupt), new_folder(target, overwrite=True):
+        raise KeyboardInterrupt  # the next attempt fails too
+    assert (target / "jukebox.json").read_text() == ("old" if renamed == 1 else "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_an_existing_folder_is_replaced_only_when_asked_for(tmp_path: Path) -> None:
     target = tmp_path / "model"
     target.mkdir()
