@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 BUILT_IN_MODEL = "the model that comes with the package"
+LARGEST_PROMPTS_BYTES = 64 * 2**20
 SAMPLING_NAMES = (
     "temperature",
     "top_k",
@@ -220,10 +221,11 @@ def read_lyrics_option(value: str | None) -> str | TimedLyrics | None:
     """What `--lyrics` names, read; `-` is standard input."""
     if value is None:
         return None
-    from jukebox_hf.labels import decode_lyrics, read_lyrics
+    from jukebox_hf.labels import LARGEST_LYRICS_BYTES, decode_lyrics, read_lyrics
 
     if value == "-":
-        return decode_lyrics(sys.stdin.buffer.read(), source="standard input")
+        data = sys.stdin.buffer.read(LARGEST_LYRICS_BYTES + 1)
+        return decode_lyrics(data, source="standard input")
     return read_lyrics(Path(value))
 
 
@@ -233,15 +235,17 @@ def read_prompts(path: Path, defaults: Mapping[str, Any]) -> list[Prompt]:
     Raises `ValueError` for a line that is no prompt, with its number.
     """
     from jukebox_hf.generation.settings import Prompt
+    from jukebox_hf.texts import read_text
 
     prompts = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    text = read_text(path, largest=LARGEST_PROMPTS_BYTES, what="prompts").text
+    for number, line in enumerate(text.split("\n"), start=1):  # no other sign ends a line of JSON
         if not line.strip():
             continue
         source = f"{path}, line {number}"
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{source}: expected one JSON object per line ({error})") from None
         prompt = Prompt.from_record(record, source=source, folder=path.parent)
         missing = {

@@ -4,13 +4,20 @@ Cells of a table go in; `Labels` in plain words come out. `folders` and `tables`
 of them, `songs` looks into these.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jukebox_hf.data.sources import AudioSource
-from jukebox_hf.labels import UNKNOWN, TimedLyrics, TimedSegment, parse_lrc, read_lyrics
+from jukebox_hf.labels import (
+    UNKNOWN,
+    FoundLyrics,
+    TimedLyrics,
+    find_lyrics,
+    read_lyrics_file,
+    timed_segments,
+)
+from jukebox_hf.texts import composed
 
 LABEL_COLUMNS = ("artist", "genre", "lyrics")
 
@@ -59,11 +66,14 @@ class Found(NamedTuple):
         Lyrics that cannot be read are left out, with a note.
         """
         cells = {label: row.get(column) for label, column in columns.items()}
-        lyrics: str | TimedLyrics | None = None
+        found: FoundLyrics | None = None
         try:
-            lyrics = parse_lyrics(cells.get("lyrics")) if timed is None else read_lyrics(timed)
+            found = parse_lyrics(cells.get("lyrics")) if timed is None else read_lyrics_file(timed)
         except (ValueError, OSError) as error:
             self.notes.append(f"{name}: taken without its lyrics: {error}")
+        lyrics = None if found is None else found.lyrics
+        for note in () if found is None else found.notes:
+            self.notes.append(f"{name}: lyrics: {note}")
         labels = Labels(
             artist=_one_line(cells.get("artist")) or UNKNOWN,
             genre=_one_line(cells.get("genre")) or UNKNOWN,
@@ -110,56 +120,27 @@ def _one_line(value: Any) -> str:
         return ""
     if isinstance(value, (list, tuple)):
         return ", ".join(filter(None, map(_one_line, value)))
-    return " ".join(str(value).split())
+    if isinstance(value, Mapping) and "name" in value:
+        return _one_line(value["name"])
+    return composed(" ".join(str(value).split()))
 
 
-def parse_lyrics(value: Any) -> str | TimedLyrics | None:
-    """The lyrics in a cell: plain text, text in the `.lrc` format, or a list of timed segments.
-
-    A segment is a mapping with `start` or `start_seconds`, and `text`, `word` or `line`; words get
-    a blank after them, lines a newline. Text that only looks timed is taken as plain text.
+def parse_lyrics(value: Any) -> FoundLyrics | None:
+    """The lyrics in a cell: plain text, text with times, or a list of timed segments.
 
     Raises:
         ValueError: for a list that is none of timed segments.
     """
     if isinstance(value, str):
-        if not value.strip():
-            return None
-        if re.match(r"\s*\[[^\]\n]{1,40}:", value):
-            try:
-                return parse_lrc(value)
-            except ValueError:
-                return value
-        return value
+        return find_lyrics(composed(value)) if value.strip() else None
     if isinstance(value, Mapping):  # how some versions of datasets show a list of structs
         value = [
             dict(zip(value, cells, strict=False)) for cells in zip(*value.values(), strict=False)
         ]
     if isinstance(value, (list, tuple)) and value:
-        return _timed_lyrics(value)
+        timed = timed_segments(value)
+        return FoundLyrics(timed, timed.notes)
     return None
-
-
-def _timed_lyrics(rows: Sequence[Any]) -> TimedLyrics:
-    segments, end = [], None
-    for row in rows:
-        start = _first(row, "start_seconds", "start")
-        text = _first(row, "text", "word", "line")
-        if start is None or text is None:
-            raise ValueError(
-                "each segment of timed lyrics needs a start, and a text, word or line; "
-                f"got {row!r:.80}"
-            )
-        separator = " " if "word" in row else "\n" if "line" in row else ""
-        segments.append(TimedSegment(float(start), f"{text}{separator}"))
-        end = _first(row, "end_seconds", "end")
-    return TimedLyrics(tuple(segments), None if end is None else float(end))
-
-
-def _first(row: Any, *names: str) -> Any:
-    if not isinstance(row, Mapping):
-        return None
-    return next((row[name] for name in names if row.get(name) is not None), None)
 
 
 def distinct_names(names: Iterable[str]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from jukebox_hf.configuration import refuse_unknown
 from jukebox_hf.generation.devices import BACKENDS, PRECISIONS
 from jukebox_hf.generation.noise import MAX_SEED
 from jukebox_hf.generation.sampling import SamplingSettings
-from jukebox_hf.labels import TimedLyrics, TimedSegment, read_lyrics
+from jukebox_hf.labels import TimedLyrics, TimedSegment, find_lyrics, read_lyrics
 
 Value = TypeVar("Value")
 # A value for every level, or values by level; the key None stands for all levels without their own.
@@ -40,7 +40,7 @@ class Prompt:
     Args:
         artist: as the model's vocabulary knows it; unknown names are reported.
         genre: likewise.
-        lyrics: text, or text with times (`parse_lrc`).
+        lyrics: text, or text with times, which become `TimedLyrics` (`find_lyrics`).
         seconds: length of the piece that is made, primer included; None: the model's default.
         total_seconds: length of the whole song that the piece is part of, which tells the model
             where in the song it is; None: the model's default, or more where the piece needs it.
@@ -64,6 +64,10 @@ class Prompt:
     def __post_init__(self) -> None:
         if isinstance(self.primer, str):
             object.__setattr__(self, "primer", Path(self.primer))
+        if isinstance(self.lyrics, str):
+            found = find_lyrics(self.lyrics).lyrics
+            if isinstance(found, TimedLyrics):
+                object.__setattr__(self, "lyrics", found)
         for name in ("seconds", "total_seconds", "primer_end_seconds"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -97,7 +101,7 @@ class Prompt:
         if "lyrics_file" in values:
             if "lyrics" in values:
                 raise ValueError(f"{source}: give lyrics or lyrics_file, not both")
-            values["lyrics"] = read_lyrics(folder / values.pop("lyrics_file"))
+            values["lyrics"] = _read_lyrics_below(folder, values.pop("lyrics_file"), source)
         if "primer" in values:
             values["primer"] = folder / values["primer"]
         try:
@@ -119,6 +123,20 @@ class Prompt:
         values["lyrics"] = _restore_lyrics(values["lyrics"])
         values["primer"] = None
         return cls(**values)
+
+
+def _read_lyrics_below(folder: Path, name: str, source: str) -> str | TimedLyrics:
+    """The lyrics in a file below a folder: a stranger's prompts file may not name any other."""
+    try:
+        is_inside = (folder / name).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError) as error:  # a circle of links, a zero byte
+        raise ValueError(f"{source}: lyrics_file {name!r:.80}: {error}") from None
+    if not is_inside:
+        raise ValueError(
+            f"{source}: lyrics_file must be below the folder of the prompts file, got "
+            f"{name!r:.80}; copy the lyrics there"
+        )
+    return read_lyrics(folder / name)
 
 
 _NUMBERS = {

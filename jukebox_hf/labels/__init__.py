@@ -4,16 +4,23 @@ Names and text go in; `JukeboxLabels` and lyric tokens come out, by way of one `
 per prior. What a prior makes of them is `prior`'s business.
 """
 
+from jukebox_hf.labels.lyric_formats import (
+    LARGEST_LYRICS_BYTES,
+    LYRICS_SUFFIXES,
+    TIMED_SUFFIXES,
+    FoundLyrics,
+    decode_lyrics,
+    find_lyrics,
+    looks_like_file_name,
+    parse_lrc,
+    read_lyrics,
+    read_lyrics_file,
+    timed_segments,
+)
 from jukebox_hf.labels.lyrics import LYRIC_CHARACTERS, LyricAlphabet
 from jukebox_hf.labels.processor import JukeboxProcessor
 from jukebox_hf.labels.tensors import JukeboxLabels, PriorInputs, ResolvedLabels, WindowLabels
-from jukebox_hf.labels.timed_lyrics import (
-    TimedLyrics,
-    TimedSegment,
-    decode_lyrics,
-    parse_lrc,
-    read_lyrics,
-)
+from jukebox_hf.labels.timed_lyrics import TimedLyrics, TimedSegment
 from jukebox_hf.labels.vocabularies import (
     UNKNOWN,
     UNKNOWN_ID,
@@ -27,10 +34,14 @@ from jukebox_hf.labels.vocabularies import (
 from jukebox_hf.labels.windows import LyricWindow, linear_centre, lyric_window
 
 __all__ = [
+    "LARGEST_LYRICS_BYTES",
+    "LYRICS_SUFFIXES",
     "LYRIC_CHARACTERS",
+    "TIMED_SUFFIXES",
     "UNKNOWN",
     "UNKNOWN_ID",
     "Dialect",
+    "FoundLyrics",
     "FoundNames",
     "JukeboxLabels",
     "JukeboxProcessor",
@@ -43,11 +54,15 @@ __all__ = [
     "Vocabulary",
     "WindowLabels",
     "decode_lyrics",
+    "find_lyrics",
     "genre_keys",
     "linear_centre",
+    "looks_like_file_name",
     "lyric_window",
     "normalise_name",
     "parse_lrc",
     "read_ids",
     "read_lyrics",
+    "read_lyrics_file",
+    "timed_segments",
 ]

@@ -34,9 +34,11 @@ class PriorSettings(Protocol):
 
 
 def require_text(name: str, value: object) -> None:
-    """Raise `ValueError` unless `value` is text or `None`."""
+    """Raise `ValueError` unless `value` is text or `None`; lyrics may hold what cannot be sung."""
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{name} must be text, got {value!r:.80}")
+    if name != "lyrics" and any("\ud800" <= char <= "\udfff" for char in value or ""):
+        raise ValueError(f"{name} must be text in UTF-8, got the bytes of another encoding")
 
 
 def require_count(

@@ -30,6 +30,7 @@ from jukebox_hf.labels.checks import (
     require_total,
 )
 from jukebox_hf.labels.genre_aliases import GenreAliases
+from jukebox_hf.labels.lyric_formats import FoundLyrics, find_lyrics, looks_like_file_name
 from jukebox_hf.labels.lyrics import LyricAlphabet
 from jukebox_hf.labels.storage import read_processor_files, write_processor_files
 from jukebox_hf.labels.tensors import (
@@ -189,8 +190,9 @@ class JukeboxProcessor(ProcessorMixin):
         """Look up what a piece is, in words that a user gave.
 
         `None` or an empty name is `unknown`, without a note. A genre that the prior does not know
-        is looked for among its `genre_aliases`; what it is taken for is a note. A prior without
-        labels or lyrics leaves out what it does not take: see `has_labels` and `reads_lyrics`.
+        is looked for among its `genre_aliases`; what it is taken for is a note. Text with times is
+        timed lyrics (`find_lyrics`); what was left out of it is a note. A prior without labels or
+        lyrics leaves out what it does not take: see `has_labels` and `reads_lyrics`.
 
         Raises:
             ValueError: for more genre words than the prior has slots.
@@ -215,6 +217,8 @@ class JukeboxProcessor(ProcessorMixin):
                 notes.append(note)
         text, seconds = "", None
         if self.reads_lyrics and lyrics is not None:
+            lyrics, lyric_notes = _understand(lyrics)
+            notes += lyric_notes
             whole = lyrics.text if isinstance(lyrics, TimedLyrics) else lyrics
             text, lyric_notes = self._alphabet.explain(whole)
             notes += lyric_notes
@@ -499,6 +503,22 @@ class JukeboxProcessor(ProcessorMixin):
         except ValueError as error:
             place = Path(pretrained_model_name_or_path, subfolder)
             raise ValueError(f"the processor in {place}: {error}") from None
+
+
+def _understand(lyrics: str | TimedLyrics) -> FoundLyrics:
+    """Lyrics without times in their words, and what to say of them."""
+    if isinstance(lyrics, TimedLyrics):
+        found = FoundLyrics(lyrics, lyrics.notes)
+    else:
+        found = find_lyrics(lyrics)
+    notes = [f"lyrics: {note}" for note in found.notes]
+    if isinstance(lyrics, str) and looks_like_file_name(lyrics):
+        name = lyrics.strip()
+        notes.append(
+            f"lyrics: {name!r:.80} is taken for words to sing, though it looks like the name of a "
+            "file; in --prompts and Python, lyrics_file and read_lyrics take the words in a file"
+        )
+    return FoundLyrics(found.lyrics, tuple(notes))
 
 
 def _columns(**values: Any) -> tuple[int, dict[str, list[Any]]]:

@@ -1,16 +1,13 @@
-"""Lyrics of which it is known when they are sung, and the files that say so (`.lrc`)."""
+"""Lyrics of which it is known when they are sung; `lyric_formats` reads the files that say so."""
 
 from __future__ import annotations
 
 import bisect
-import codecs
 import math
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 from jukebox_hf.labels.lyrics import LyricAlphabet
@@ -35,6 +32,7 @@ class TimedLyrics:
             texts joined are the whole lyrics, so line breaks and blanks belong to them.
         end_seconds: where the last segment ends; `None`: it is sung as fast as the others mostly.
         tags: what the file said about itself, such as `("ar", "The Artist")`.
+        notes: what of the file was not taken as it stood.
 
     Raises:
         ValueError: if times are no numbers, negative, or go backwards.
@@ -43,6 +41,7 @@ class TimedLyrics:
     segments: tuple[TimedSegment, ...]
     end_seconds: float | None = None
     tags: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(TimedSegment(*pair) for pair in self.segments))
@@ -95,171 +94,3 @@ def character_at(seconds: Sequence[float], time: float) -> int:
     1
     """
     return max(bisect.bisect_right(seconds, time) - 1, 0)
-
-
-_STAMP = r"(\d{1,4}):(\d{1,2}(?:[.,]\d{1,6})?)"
-_LINE_STAMP = re.compile(rf"\[\s*{_STAMP}\s*\]\s*")
-_WORD_STAMP = re.compile(rf"<\s*{_STAMP}\s*>")
-_TAG = re.compile(r"\[\s*([A-Za-z_]\w{0,20})\s*:(.*)\]")
-
-
-def parse_lrc(text: str) -> TimedLyrics:
-    """Read timed lyrics in the `.lrc` format.
-
-    A line is `[mm:ss.xx]` and its words; several stamps repeat the line; `<mm:ss.xx>` before a word
-    times that word, and after the last word ends it. A stamp without words ends the line before it.
-    Tags such as `[ar:...]` are kept; `[offset:+250]` makes everything 250 milliseconds earlier.
-    Lines may stand in any order; empty lines and lines that begin with `#` are skipped.
-
-    Raises:
-        ValueError: for a line that is none of these, with its number.
-    """
-    lines: list[list[TimedSegment]] = []
-    tags: list[tuple[str, str]] = []
-    offset_seconds = 0.0
-    for number, raw in enumerate(_lines(text), start=1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        if tag := _TAG.fullmatch(line):
-            tags.append((tag[1].lower(), tag[2].strip()))
-            if tags[-1][0] == "offset":
-                offset_seconds = _offset_seconds(tags[-1][1], number)
-        else:
-            lines += _parse_line(line, number)
-    lines.sort(key=lambda segments: segments[0].start_seconds)
-    return _join_lines(lines, offset_seconds, tuple(tags))
-
-
-def _lines(text: str) -> list[str]:
-    return re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff"))
-
-
-def _offset_seconds(value: str, number: int) -> float:
-    if not re.fullmatch(r"[+-]?\s*\d{1,9}", value):
-        raise ValueError(f"line {number}: [offset:...] takes milliseconds, got {value!r}")
-    return int(value.replace(" ", "")) / 1000
-
-
-def _parse_line(line: str, number: int) -> list[list[TimedSegment]]:
-    """One line's segments, once per stamp at its beginning. Each list has at least one segment."""
-    starts = []
-    rest = line
-    while stamp := _LINE_STAMP.match(rest):
-        starts.append(_seconds(stamp, number))
-        rest = rest[stamp.end() :]
-    if not starts or re.match(r"\[\s*\d+\s*:", rest):
-        raise ValueError(
-            f"line {number}: expected [mm:ss.xx] before the words, got {line[:60]!r}; give every "
-            "line a time, or use the lyrics as plain text"
-        )
-    segments = _parse_words(rest, starts[0], number)
-    return [
-        [TimedSegment(word.start_seconds + start - starts[0], word.text) for word in segments]
-        for start in starts
-    ]
-
-
-def _parse_words(words: str, start: float, number: int) -> list[TimedSegment]:
-    """Split at <mm:ss.xx> stamps; blanks around a stamp count once."""
-    segments = [TimedSegment(start, "")]
-    place = 0
-    for stamp in _WORD_STAMP.finditer(words):
-        segments[-1] = segments[-1]._replace(text=words[place : stamp.start()])
-        segments.append(TimedSegment(_seconds(stamp, number), ""))
-        place = stamp.end()
-    segments[-1] = segments[-1]._replace(text=words[place:])
-    for earlier, later in pairwise(segments):
-        if later.start_seconds < earlier.start_seconds:
-            raise ValueError(
-                f"line {number}: times must not go backwards inside a line, got "
-                f"{later.start_seconds:.2f} s after {earlier.start_seconds:.2f} s"
-            )
-    return _join_words(segments)
-
-
-def _join_words(segments: list[TimedSegment]) -> list[TimedSegment]:
-    """One blank between words that have any, none at the ends of the line."""
-    joined: list[TimedSegment] = []
-    line = ""
-    for start, text in segments:
-        words = re.sub(r"\s+", " ", text)
-        if words.startswith(" ") and line and not line.endswith(" "):
-            joined[-1] = joined[-1]._replace(text=joined[-1].text + " ")
-        words = words.lstrip()
-        joined.append(TimedSegment(start, words))
-        line = "".join(segment.text for segment in joined)
-    for place in reversed(range(len(joined))):
-        joined[place] = joined[place]._replace(text=joined[place].text.rstrip())
-        if joined[place].text:
-            break
-    return joined
-
-
-def _seconds(stamp: re.Match[str], number: int) -> float:
-    seconds = float(stamp[2].replace(",", "."))
-    if seconds >= 60:
-        raise ValueError(f"line {number}: seconds go up to 59.99, got {stamp[0].strip()}")
-    return int(stamp[1]) * 60 + seconds
-
-
-def _join_lines(
-    lines: list[list[TimedSegment]], offset_seconds: float, tags: tuple[tuple[str, str], ...]
-) -> TimedLyrics:
-    """All lines with line breaks between them; stamps without words only end what was before."""
-    while lines and not _has_words(lines[0]):
-        del lines[0]
-    if not lines:
-        raise ValueError("expected lines such as `[00:12.30]words`, got no timed words at all")
-    end = None
-    while not _has_words(lines[-1]):
-        end = lines.pop()[0].start_seconds
-    segments: list[TimedSegment] = []
-    for line, following in zip(lines, [*lines[1:], None], strict=True):
-        # Words may be timed past the beginning of the next line, as in a duet; they end there.
-        latest = following[0].start_seconds if following else (math.inf if end is None else end)
-        segments += [word._replace(start_seconds=min(word.start_seconds, latest)) for word in line]
-        if following:
-            segments[-1] = segments[-1]._replace(text=segments[-1].text + "\n")
-    if not segments[-1].text:  # a stamp after the last word
-        end = segments.pop().start_seconds
-    return TimedLyrics(
-        tuple(TimedSegment(max(start - offset_seconds, 0.0), text) for start, text in segments),
-        end if end is None else max(end - offset_seconds, 0.0),
-        tags,
-    )
-
-
-def _has_words(line: list[TimedSegment]) -> bool:
-    return any(segment.text for segment in line)
-
-
-def read_lyrics(path: Path | str) -> str | TimedLyrics:
-    """Read a lyrics file: `.lrc` as timed lyrics, anything else as plain text.
-
-    UTF-8, or UTF-16 with a byte order mark.
-
-    Raises:
-        ValueError: for other encodings, or timed lyrics that cannot be read; it names the file.
-    """
-    path = Path(path)
-    return decode_lyrics(path.read_bytes(), timed=path.suffix.lower() == ".lrc", source=str(path))
-
-
-def decode_lyrics(data: bytes, *, timed: bool = False, source: str = "lyrics") -> str | TimedLyrics:
-    """The lyrics in some bytes, as `read_lyrics` does; `source` names them in errors."""
-    utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        text = data.decode("utf-16" if utf_16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{source}: expected text in UTF-8, got byte {data[error.start]:#04x} at place "
-            f"{error.start}; save it as UTF-8"
-        ) from None
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not timed:
-        return text
-    try:
-        return parse_lrc(text)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None

@@ -19,6 +19,8 @@ from typing import Literal, NamedTuple
 
 from unidecode import unidecode
 
+from jukebox_hf.texts import composed
+
 Dialect = Literal["v2", "v3"]
 DIALECTS: tuple[Dialect, ...] = ("v2", "v3")
 UNKNOWN = "unknown"
@@ -28,12 +30,12 @@ LARGEST_ID = 2**24 - 1
 
 
 def normalise_name(text: str, dialect: Dialect) -> str:
-    """The spelling under which a dialect looks a name up.
+    """The spelling under which a dialect looks a name up; accents are one with their letters.
 
     >>> normalise_name("  P!nk ", "v2"), normalise_name("P!nk", "v3")
     ('p_nk', 'p!nk')
     """
-    lowered = text.lower()
+    lowered = composed(text).lower()
     return lowered if dialect == "v3" else re.sub("[^a-z0-9]+", "_", lowered).strip("_")
 
 
@@ -98,7 +100,8 @@ class Vocabulary(Mapping[str, int]):
 
     Args:
         ids: row by name, each from 0 to `LARGEST_ID`. Names in another spelling than the dialect's
-            are kept, but cannot be asked for (the released v2 list has a few: `beyonc_`).
+            are kept, but cannot be asked for (the released v2 list has a few: `beyonc_`); only
+            letters and accents may stand apart.
         dialect: how names are spelt.
         kind: what the names are, for messages: "artist" or "genre".
 
@@ -124,11 +127,15 @@ class Vocabulary(Mapping[str, int]):
                 )
 
     def _forget_derived(self) -> None:
+        self._by_composed = {composed(n): n for n in self._ids if composed(n) not in self._ids}
         self._names_by_id: dict[int, list[str]] | None = None
         self._names_by_folded: dict[str, list[str]] | None = None
         self._closest: dict[str, tuple[str, ...]] = {}
 
     def __getitem__(self, name: str) -> int:
+        if name not in self._ids and isinstance(name, str):
+            one = composed(name)
+            name = self._by_composed.get(one, one)
         return self._ids[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -150,8 +157,8 @@ class Vocabulary(Mapping[str, int]):
 
         Nothing given is unknown without a note.
         """
-        row = self._ids.get(key, UNKNOWN_ID)
-        if (key in self._ids and key.strip()) or not given.strip():
+        row = self.get(key, UNKNOWN_ID)
+        if (key in self and key.strip()) or not given.strip():
             return row, None
         closest = ", ".join(repr(name) for name in self.closest(given)) or "none"
         taken_for = UNKNOWN if self._ids.get(UNKNOWN) == UNKNOWN_ID else self.name(UNKNOWN_ID)
@@ -209,7 +216,7 @@ class Vocabulary(Mapping[str, int]):
         if self._names_by_folded is None:
             self._names_by_folded = {}
             for name in self._ids:
-                if name and normalise_name(name, self.dialect) == name:
+                if name and normalise_name(name, self.dialect) == composed(name):
                     self._names_by_folded.setdefault(fold(name), []).append(name)
         return self._names_by_folded
 
@@ -220,14 +227,14 @@ class Vocabulary(Mapping[str, int]):
         """
         ids = dict(self._ids)
         row = max(self.num_rows, first_id)
-        for name in names:
-            if name not in ids:
+        for name in map(composed, names):
+            if name not in ids and name not in self._by_composed:
                 ids[name] = row
                 row += 1
         self._check(ids)
         self._ids = ids
         self._forget_derived()
-        return [ids[name] for name in names]
+        return [self[name] for name in names]
 
 
 def _shown(value: object) -> str:

@@ -266,6 +266,14 @@ def test_one_line_per_take_from_a_prompts_file(tiny_model: Path, tmp_path: Path)
     assert asked[1]["primer"]["name"] == "begin.wav"
 
 
+def test_prompts_hold_every_sign_that_json_allows(tiny_model: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    line = json.dumps({"lyrics": "a\u2028b\x85c"}, ensure_ascii=False)
+    prompts.write_text(line, encoding="utf-8")
+    result = generate(tiny_model, "--prompts", prompts, "--dry-run")
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -277,6 +285,9 @@ def test_one_line_per_take_from_a_prompts_file(tiny_model: Path, tmp_path: Path)
         ('{"lyrics": "a", "lyrics_file": "b"}', "line 1: give lyrics or lyrics_file, not both"),
         ('{"seconds": -1}', "line 1: seconds must be above 0, got -1"),
         ("", "holds no prompts"),
+        ('{"lyrics_file": "../secret.txt"}', "must be below the folder of the prompts file"),
+        ('{"lyrics_file": "/dev/zero"}', "must be below the folder of the prompts file"),
+        ('{"a":' * 20_000, "expected one JSON object per line"),
     ],
 )
 def test_prompts_that_make_no_sense_are_named(

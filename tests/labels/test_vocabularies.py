@@ -150,3 +150,16 @@ def test_new_names_follow_the_last_row_or_the_table(artists: Vocabulary) -> None
     with pytest.raises(ValueError, match="expected an id from 0 to"):
         artists.add(["dido"], first_id=LARGEST_ID + 1)
     assert "dido" not in artists
+
+
+def test_composed_and_decomposed_names_are_one() -> None:
+    composed, apart = "jörn", "jo\u0308rn"
+    for dialect in ("v2", "v3"):
+        assert normalise_name(apart, dialect) == normalise_name(composed, dialect)
+    for stored in (composed, apart):  # models of before kept names as they came
+        artists = Vocabulary({"unknown": 0, stored: 1}, dialect="v3", kind="artist")
+        for asked in (composed, apart):
+            assert artists.look_up(normalise_name(asked, "v3"), asked) == (1, None)
+            assert artists.add([asked]) == [1]
+        assert artists.closest("jorn") == (stored,)
+    assert Vocabulary({}, dialect="v3", kind="artist").add([composed, apart]) == [0, 0]
