@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jukebox_hf.labels import JukeboxLabels, JukeboxProcessor
     from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
     from jukebox_hf.prior.modeling_prior import JukeboxPrior, JukeboxPriorOutput
+    from jukebox_hf.representations import EmbeddingSettings, JukeboxEmbedder
     from jukebox_hf.training.settings import TrainingSettings
     from jukebox_hf.training.trainer import JukeboxTrainer
     from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _PLACES = {
     "AudioTags": "jukebox_hf.audio",
     "Codes": "jukebox_hf.codes",
+    "EmbeddingSettings": "jukebox_hf.representations",
+    "JukeboxEmbedder": "jukebox_hf.representations",
     "JukeboxLabels": "jukebox_hf.labels",
     "JukeboxPipeline": "jukebox_hf.generation.pipeline",
     "JukeboxPrior": "jukebox_hf.prior.modeling_prior",
@@ -55,6 +58,8 @@ _PLACES = {
 __all__ = [
     "AudioTags",
     "Codes",
+    "EmbeddingSettings",
+    "JukeboxEmbedder",
     "JukeboxLabels",
     "JukeboxPipeline",
     "JukeboxPrior",

@@ -35,8 +35,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hub": LEAVES | MODELS,
     "generation": LEAVES | MODELS | {"hub"},
     "data": {"audio", "labels", "codes", "vqvae"},
+    "representations": LEAVES | MODELS | {"hub", "generation", "data"},
     "training": LEAVES | MODELS | {"hub", "generation", "data"},
-    "__init__": LEAVES | MODELS | {"hub", "generation", "data", "training", "auto_registration"},
+    "__init__": LEAVES
+    | MODELS
+    | {*("hub", "generation", "data", "representations", "training", "auto_registration")},
     "auto": LEAVES | MODELS,
     "auto_registration": set(),
     "__main__": set(),

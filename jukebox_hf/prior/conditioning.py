@@ -76,9 +76,10 @@ class TimingEmbedding(nn.Module):
         self.absolute = Embedding(config.timing_bins, config.width, init_std=std)
         self.relative = Embedding(config.timing_bins, config.width, init_std=std)
 
-    def forward(self, labels: JukeboxLabels) -> Tensor:
-        """(batch, context_length, width)."""
+    def forward(self, labels: JukeboxLabels, num_codes: int | None = None) -> Tensor:
+        """(batch, num_codes, width); None: a whole window of them."""
         total, absolute, relative = self.bin_indices(labels)
+        absolute, relative = absolute[:, :num_codes], relative[:, :num_codes]
         return self.total(total) + self.absolute(absolute) + self.relative(relative)  # type: ignore[no-any-return]
 
     def bin_indices(self, labels: JukeboxLabels) -> tuple[Tensor, Tensor, Tensor]:

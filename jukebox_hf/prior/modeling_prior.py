@@ -350,7 +350,7 @@ class JukeboxPrior(PreTrainedModel):
         self._check_presence("upper_codes", upper_codes, config.is_upsampler)
         positions = encoder_states = None
         if self.timing_embedding is not None:
-            positions = self.timing_embedding(labels)
+            positions = self.timing_embedding(labels, num_codes)
         if self.upper_conditioner is not None and upper_codes is not None:
             expected = -(-(num_codes or config.context_length) // config.upper_ratio)
             self._check_codes("upper_codes", upper_codes, config.codebook_size, expected)

@@ -137,6 +137,7 @@ class Transformer(nn.Module):
 
     def __init__(self, shape: TransformerShape) -> None:
         super().__init__()
+        self.shape = shape
         self.layout = shape.layout
         self.heads = shape.heads
         self.head_dim = shape.attention_width // shape.heads
