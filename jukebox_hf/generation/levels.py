@@ -44,12 +44,14 @@ class Row:
         run: the codes `[begin, end)` of the take that this row makes.
         codes: (run.length,) int64 on the CPU; the first `done` hold.
         done: how many are there.
+        past: (run.past,) int64, codes before the run that its windows see; needed to sample.
     """
 
     take: int
     run: Run
     codes: Tensor
     done: int
+    past: Tensor | None = None
 
     @classmethod
     def start(cls, take: int, run: Run, made: Tensor) -> "Row":
@@ -77,7 +79,7 @@ def next_batch(rows: Sequence[Row], context: int, stride: int, batch_size: int) 
     for row in rows:
         windows = run_windows(row.run, context, stride, row.done)
         if windows:
-            had = len(run_windows(row.run, context, stride)) - len(windows)
+            had = len(run_windows(row.run, context, stride)) - len(windows) - (row.run.opening > 0)
             upcoming.append((had, RowWindow(row, windows[0])))
     if not upcoming:
         return []
@@ -198,6 +200,9 @@ class LevelSampler:
 
 
 def _given(row: Row, window: Window) -> Tensor:
-    """(window.given,) codes of the row, from the window's start on."""
+    """(window.given,) codes of the row or its past, from the window's start on."""
     first = window.start - row.run.begin
-    return row.codes[first : first + window.given]
+    if first >= 0:
+        return row.codes[first : first + window.given]
+    assert row.past is not None, "a row with a past is given it before it is sampled"
+    return torch.cat([row.past[first:], row.codes[: first + window.given]])

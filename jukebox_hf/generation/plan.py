@@ -35,6 +35,8 @@ from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 # Neighbouring chains share this part of a context: room for a cold start to warm up and for a
 # splice after it (512 codes in a released prior).
 OVERLAP_FRACTION = 1 / 16
+# So many codes of the upper level's sound are a chain's past: about what it takes to calm down.
+PAST_FRACTION = 1 / 4
 # What `--chains auto` means: see `LevelPlan.chains`.
 AUTO_CONTEXTS = 4
 MOST_AUTO_CHAINS = 16
@@ -92,6 +94,7 @@ class LevelPlan:
         unit: codes per code of the level above; 1 at the top.
         hop_length: audio samples per code.
         overlap: what neighbouring chains share at least.
+        past: codes of the upper level's sound that a chain sees before its beginning.
         settings: how codes are chosen, and the number of chains.
     """
 
@@ -101,12 +104,16 @@ class LevelPlan:
     unit: int
     hop_length: int
     overlap: int
+    past: int
     settings: LevelSettings
 
     @classmethod
-    def of(cls, config: JukeboxPriorConfig, settings: LevelSettings) -> "LevelPlan":
+    def of(
+        cls, config: JukeboxPriorConfig, settings: LevelSettings, chain_starts: str = "primed"
+    ) -> "LevelPlan":
         """The plan of a prior's level."""
         unit = config.upper_ratio if config.is_upsampler else 1
+        primed = config.is_upsampler and chain_starts == "primed"
         stride = window_stride(config.context_length, settings.hop_fraction, unit)
         return cls(
             level=config.level,
@@ -115,6 +122,7 @@ class LevelPlan:
             unit=unit,
             hop_length=config.hop_length,
             overlap=min(max(int(config.context_length * OVERLAP_FRACTION), unit), stride),
+            past=int(config.context_length * PAST_FRACTION) // unit * unit if primed else 0,
             settings=settings,
         )
 
@@ -139,6 +147,7 @@ class LevelPlan:
             overlap=self.overlap,
             unit=self.unit,
             existing=take.existing[self.level],
+            past=self.past,
         )
 
     def sampling(self, takes: Sequence[TakePlan]) -> SamplingSettings:
@@ -205,6 +214,7 @@ def make_plan(
     seed: int,
     precision: str,
     backend: str = "eager",
+    chain_starts: str = "primed",
     to_level: int | None = None,
     measured: Mapping[int, Measures] | None = None,
     defaults: Mapping[str, Mapping[int, Any]] | None = None,
@@ -215,7 +225,7 @@ def make_plan(
     Args:
         system: the model.
         prompts: by number of the take.
-        seed, precision, backend: see `GenerationSettings`.
+        seed, precision, backend, chain_starts: see `GenerationSettings`.
         to_level: the finest level to sample; None: the finest that the model can.
         measured: lengths by take that are settled already, as those of a session are.
         defaults: values of `LevelSettings` by name and level that come before the model's own.
@@ -248,9 +258,10 @@ def make_plan(
     plan = Plan(
         takes=takes,
         levels=tuple(
-            LevelPlan.of(system.prior_config(level), levels[level]) for level in reversed(wanted)
+            LevelPlan.of(system.prior_config(level), levels[level], chain_starts)
+            for level in reversed(wanted)
         ),
-        settings=GenerationSettings(seed, to_level, levels, precision, backend),
+        settings=GenerationSettings(seed, to_level, levels, precision, backend, chain_starts),
         hop_lengths=codec.hop_lengths,
         sampling_rate=codec.sampling_rate,
         notes=tuple(dict.fromkeys(notes)),

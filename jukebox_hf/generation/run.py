@@ -231,6 +231,7 @@ class Generation:
             available //= self.share[1]
         size = self.batch_sizes.get(level.level) or needed.batch_size(available)
         self.batch_sizes[level.level] = min(size, len(own))
+        self._find_pasts(level, own)
         prior = self._load_prior(level.level)
         try:
             sampler: LevelSampler | None = None
@@ -261,6 +262,17 @@ class Generation:
         finally:
             del prior, sampler
             self._free()
+
+    def _find_pasts(self, level: LevelPlan, rows: Sequence[Row]) -> None:
+        """Give rows with a past the codes of the upper level's sound there."""
+        waiting = [row for row in rows if row.run.past and row.done < row.run.length]
+        for number in dict.fromkeys(row.take for row in waiting):
+            upper = self.codes[number][level.level + 1][None]
+            audio = self.codec.decode(upper, level.level + 1, chunk_seconds=DECODED_SECONDS)
+            codes = self.codec.encode(audio, [level.level], chunk_seconds=DECODED_SECONDS)[0][0]
+            for row in waiting:
+                if row.take == number:
+                    row.past = codes[row.run.begin - row.run.past : row.run.begin].cpu()
 
     def _sampler(
         self,

@@ -247,6 +247,7 @@ class Session:
             seed=settings.seed,
             precision=settings.precision,
             backend=settings.backend,
+            chain_starts=settings.chain_starts,
             to_level=settings.to_level,
             measured={take["number"]: restore_measures(take) for take in self.record["takes"]},
             **given,

@@ -143,8 +143,10 @@ def _comparable(take: Mapping[str, Any]) -> dict[str, Any]:
 
 def differences(record: Mapping[str, Any], plan: Plan) -> list[str]:
     """Sentences on where a plan is not the one of a session's record; none if it is."""
+    # What chains begin with is not asked for: a session goes on with what it was begun with.
+    unasked = {"chain_starts": record["settings"].get("chain_starts")}
     wanted = {
-        "settings": plan.settings.to_record(),
+        "settings": plan.settings.to_record() | unasked,
         "takes": {str(take.number): _comparable(take_record(take, plan)) for take in plan.takes},
     }
     recorded = {

@@ -26,6 +26,9 @@ Value = TypeVar("Value")
 # A value for every level, or values by level; the key None stands for all levels without their own.
 PerLevel: TypeAlias = Union[Value, Mapping[int | None, Value], Mapping[int, Value]]  # noqa: UP007
 
+# "primed": behind codes of the upper level's sound; "cold": behind nothing, as in sessions whose
+# record does not say it.
+CHAIN_STARTS = ("primed", "cold")
 DEFAULT_TEMPERATURE = 0.99  # as the released samples were made
 DEFAULT_UPPER_HOP_FRACTION = 0.125
 DEFAULT_HOP_FRACTION = 0.5
@@ -231,6 +234,7 @@ class GenerationSettings:
         levels: by level, from `to_level` up to the top.
         precision: of the priors' weights, one of `devices.PRECISIONS`; the codec keeps its own.
         backend: how a step runs, one of `devices.BACKENDS`.
+        chain_starts: what chains begin with, one of `CHAIN_STARTS`.
     """
 
     seed: int
@@ -238,6 +242,7 @@ class GenerationSettings:
     levels: dict[int, LevelSettings]
     precision: str
     backend: str = "eager"
+    chain_starts: str = "primed"
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -248,6 +253,10 @@ class GenerationSettings:
             )
         if self.backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
+        if self.chain_starts not in CHAIN_STARTS:
+            raise ValueError(
+                f"chain_starts must be one of {', '.join(CHAIN_STARTS)}, got {self.chain_starts!r}"
+            )
 
     def to_record(self) -> dict[str, Any]:
         """What JSON can hold; `restore` reads it back."""
@@ -266,7 +275,7 @@ class GenerationSettings:
     def restore(cls, record: Mapping[str, Any]) -> "GenerationSettings":
         """The settings that `to_record` described."""
         levels = {int(level): LevelSettings(**value) for level, value in record["levels"].items()}
-        return cls(**{**record, "levels": levels})
+        return cls(**{"chain_starts": "cold", **record, "levels": levels})
 
 
 def new_seed() -> int:

@@ -23,12 +23,17 @@ class Window(NamedTuple):
 class Run(NamedTuple):
     """A stretch `[begin, end)` of one level's codes that is sampled on its own: a chain, or all.
 
-    Its first `existing` codes are known already. Neighbouring chains overlap.
+    Its first `existing` codes are known already. Neighbouring chains overlap. Its windows also see
+    `past` codes before `begin`, which come from elsewhere and are no part of it. Where there are
+    none, its first `opening` codes are a window of their own: after them its windows have the shape
+    of those of its neighbours, and can be sampled together with them.
     """
 
     begin: int
     end: int
     existing: int = 0
+    past: int = 0
+    opening: int = 0
 
     @property
     def length(self) -> int:
@@ -102,14 +107,21 @@ def level_windows(total: int, context: int, stride: int, existing: int = 0) -> l
 def run_windows(run: Run, context: int, stride: int, done: int | None = None) -> list[Window]:
     """The windows of one run, in codes of the piece, after its first `done` codes.
 
-    They are those of a piece of its own that begins where the run begins.
+    They are those of a piece of its own that begins where the run, or its past, begins.
 
     >>> run_windows(Run(begin=8, end=19), context=4, stride=3, done=5)[0]
     Window(start=11, given=2, new=2)
+    >>> run_windows(Run(begin=8, end=19, past=2), context=4, stride=3)[0]
+    Window(start=6, given=2, new=2)
+    >>> run_windows(Run(begin=0, end=11, opening=2), context=4, stride=3)[:2]
+    [Window(start=0, given=0, new=2), Window(start=0, given=2, new=2)]
     """
-    existing = run.existing if done is None else done
-    windows = level_windows(run.length, context, stride, existing)
-    return [window._replace(start=run.begin + window.start) for window in windows]
+    existing = run.past + (run.existing if done is None else done)
+    first, alone = run.begin - run.past, run.opening - existing
+    windows = level_windows(run.end - first, context, stride, max(existing, run.opening))
+    if alone > 0:
+        windows.insert(0, Window(0, existing, alone))
+    return [window._replace(start=first + window.start) for window in windows]
 
 
 def upper_span(start: int, context: int, ratio: int, upper_total: int) -> tuple[int, int]:
@@ -139,13 +151,15 @@ def chain_runs(
     overlap: int,
     unit: int = 1,
     existing: int = 0,
+    past: int = 0,
 ) -> list[Run]:
     """Cut a level into up to `chains` runs of equal length that can be sampled side by side.
 
     Neighbours share at least `overlap` codes, in which one is spliced to the next. Runs begin at
     multiples of `unit` (codes per upper code), and each is at least one context long: a short
     level gets fewer chains than asked for. With `existing` codes the first run begins far enough
-    before their end to see them, and the runs divide what is missing.
+    before their end to see them, and the runs divide what is missing. With a `past` all runs but
+    the first have one, and the first begins with as long an opening.
 
     >>> [(run.begin, run.end) for run in chain_runs(100, 3, context=16, stride=8, overlap=4)]
     [(0, 36), (32, 68), (64, 100)]
@@ -162,23 +176,33 @@ def chain_runs(
         raise ValueError(
             f"need 0 <= overlap <= stride <= context, got {overlap=}, {stride=}, {context=}"
         )
+    if not 0 <= past < context or past % unit:
+        raise ValueError(
+            f"a past is shorter than a context, in whole upper codes of {unit}; got {past=}, "
+            f"{context=}"
+        )
     first = max(existing - (context - stride), 0) // unit * unit
+    opening = past if existing == first else 0  # else it has a past of its own
     overlap = _round_up(overlap, unit)
     for count in range(chains, 1, -1):
-        length = _round_up(-(-(total - first + (count - 1) * overlap) // count), unit)
+        shared = first + opening  # from here on the runs are equally long
+        length = _round_up(-(-(total - shared + (count - 1) * overlap) // count), unit)
         last = total - length
-        begins = [first + (last - first) * i // (count - 1) // unit * unit for i in range(count)]
+        begins = [shared + (last - shared) * i // (count - 1) // unit * unit for i in range(count)]
         meets_only_neighbours = all(
             left + length <= after_next
             for left, after_next in zip(begins, begins[2:], strict=False)
         )
         if (
             length >= context
-            and begins[1] > first
-            and begins[1] >= existing
+            and begins[1] > shared
+            and begins[1] >= max(existing, past)
             and meets_only_neighbours
         ):
-            return [Run(begin, begin + length, max(existing - begin, 0)) for begin in begins]
+            return [
+                Run(first, begins[0] + length, existing - first, opening=opening),
+                *(Run(begin, begin + length, past=past) for begin in begins[1:]),
+            ]
     return [Run(0, total, min(existing, total))]
 
 

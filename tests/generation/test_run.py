@@ -230,10 +230,47 @@ def test_codes_inside_a_chain_equal_a_sequential_run_with_the_same_start(tiny: S
             pieces={2: piece},
             batch_size=1,
         )
-        alone = Row.start(2, Run(row.run.begin, row.run.end), torch.zeros(0, dtype=torch.int64))
+        alone = Row.start(2, row.run, torch.zeros(0, dtype=torch.int64))
+        alone.past = row.past
         while batch := next_batch([alone], level.context, level.stride, 1):
             sampler.sample(batch)
         assert torch.equal(alone.codes, row.codes)
+
+
+def test_past_of_chains_is_the_sound_of_the_level_above(tiny: System) -> None:
+    generation = Generation(tiny, plan_of(tiny, seconds=1.2, chains={1: 3}, to_level=1))
+    for _ in generation:
+        pass
+    first, *others = generation.chains[1, 1]
+    assert first.run.past == 0
+    audio = generation.codec.decode(generation.codes[1][2][None], 2)
+    codes = generation.codec.encode(audio, [1])[0][0]
+    for row in others:
+        assert row.run.past == 8  # a quarter of the context
+        assert torch.equal(row.past, codes[row.run.begin - 8 : row.run.begin])
+
+
+def test_only_the_opening_of_the_first_chain_is_sampled_apart_from_the_others(
+    tiny: System,
+) -> None:
+    plan = plan_of(tiny, 2, seconds=1.2, chains={1: 3}, to_level=1)
+    reports = [report for report in Generation(tiny, plan) if report.level == 1]
+    assert [(window.chain, window.given, window.new) for window in reports[0].windows] == [
+        (0, 0, 8),
+        (0, 0, 8),
+    ]
+    assert all(len(report.windows) == 6 for report in reports[1:])
+
+
+def test_cold_chains_begin_with_nothing(tiny: System) -> None:
+    plan = plan_of(tiny, seconds=1.2, chains={1: 3}, to_level=1, chain_starts="cold")
+    generation = Generation(tiny, plan)
+    reports = [report for report in generation if report.level == 1]
+    begins = [row.run.begin for row in generation.chains[1, 1]]
+    assert [window[1:5] for window in reports[0].windows] == [
+        (chain, begin, 0, 32) for chain, begin in enumerate(begins)
+    ]
+    assert all(row.past is None for row in generation.chains[1, 1])
 
 
 def test_chains_are_spliced_where_the_seams_say(tiny: System) -> None:

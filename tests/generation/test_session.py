@@ -29,7 +29,7 @@ from jukebox_hf.generation.session import Session, session_folders
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.hub import System
 from jukebox_hf.locks import FolderInUseError, locked
-from tests.generation.making import plan_of
+from tests.generation.making import assert_same_codes, plan_of
 from tests.tiny import tiny_system
 
 KILLS = 20
@@ -199,6 +199,31 @@ def run_in_fork(run: Callable[[], object], patience: float) -> bool:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return True
+
+
+def test_a_record_that_does_not_say_what_chains_begin_with_means_nothing(
+    tiny: System, tmp_path: Path
+) -> None:
+    """Sessions from before chains had a past go on to the codes that they would have had."""
+    plan = session_plan(tiny, chain_starts="cold")
+    work(Session.create(tmp_path / "old", tiny, plan, device="cpu"), tiny, batches=4)
+    path = tmp_path / "old" / "session.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record["settings"].pop("chain_starts") == "cold"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    session = Session.open(tmp_path / "old")
+    session.check_same(tiny, session_plan(tiny))  # the same command goes on with it
+    work(session, tiny)
+    whole = Generation(tiny, plan)
+    for _ in whole:
+        pass
+    assert_same_codes(
+        {
+            number: {level: codes[0] for level, codes in session.codes(number).levels.items()}
+            for number in whole.codes
+        },
+        {number: {level: own[level] for level in (1, 2)} for number, own in whole.codes.items()},
+    )
 
 
 def test_a_record_behind_the_codes_makes_the_window_again(

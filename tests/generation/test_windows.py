@@ -169,6 +169,7 @@ def test_chains_cover_the_level_overlap_enough_and_have_one_length() -> None:
             for overlap in {0, unit, min(3, stride), stride}:
                 for total in range(unit, 90, unit):
                     for existing in {0, unit, total // 2, total - 1, total}:
+                        past = total % 2 * (context // 4 // unit * unit)
                         runs = chain_runs(
                             total,
                             chains,
@@ -177,8 +178,10 @@ def test_chains_cover_the_level_overlap_enough_and_have_one_length() -> None:
                             overlap=overlap,
                             unit=unit,
                             existing=existing,
+                            past=past,
                         )
-                        check_runs(runs, total, chains, context, overlap, unit, existing)
+                        check_runs(runs, total, chains, context, overlap, unit, existing, past)
+                        check_windows(runs, context, stride)
                         cases += len(runs) > 1
     assert cases > 1000  # not everything was one run
 
@@ -191,21 +194,42 @@ def check_runs(
     overlap: int,
     unit: int,
     existing: int,
+    past: int,
 ) -> None:
     assert 1 <= len(runs) <= chains
     assert runs[-1].end == total
     assert runs[0].begin + runs[0].existing == existing
     assert all(run.begin % unit == 0 for run in runs)
-    assert len({run.length for run in runs}) == 1
+    assert len({run.length - run.opening for run in runs}) == 1
+    assert runs[0].past == 0
+    assert runs[0].opening == (past if len(runs) > 1 and not runs[0].existing else 0)
     for left, right in itertools.pairwise(runs):
         assert left.end - right.begin >= overlap
         assert right.begin > left.begin
         assert right.end > left.end
         assert right.begin >= existing
-        assert right.existing == 0
+        assert right.existing == right.opening == 0
+        assert right.past == past <= right.begin
         assert right.length >= context
     if len(runs) == 1:
         assert runs[0].begin == 0
+
+
+def check_windows(runs: list[Run], context: int, stride: int) -> None:
+    """Every code once, in order, behind what is given; after an opening all have one shape."""
+    shapes = []
+    for run in runs:
+        windows = run_windows(run, context, stride)
+        at = run.begin + run.existing
+        for window in windows:
+            assert window.start + window.given == at
+            assert window.given + window.new <= context
+            assert window.start >= run.begin - run.past
+            at = window.end
+        assert at == run.end
+        shapes.append([window[1:] for window in windows[run.opening > 0 :]])
+    if runs[0].existing == 0:
+        assert all(shape == shapes[0] for shape in shapes)
 
 
 def test_windows_of_a_run_are_those_of_a_piece_that_begins_there() -> None:
@@ -220,5 +244,7 @@ def test_chains_refuse_impossible_requests() -> None:
         chain_runs(100, 0, context=16, stride=8, overlap=4)
     with pytest.raises(ValueError, match="overlap <= stride"):
         chain_runs(100, 2, context=16, stride=8, overlap=9)
+    with pytest.raises(ValueError, match="a past is shorter than a context, in whole upper codes"):
+        chain_runs(96, 2, context=16, stride=8, overlap=4, unit=4, past=6)
     with pytest.raises(ValueError, match="does not end with an upper code"):
         chain_runs(99, 2, context=16, stride=8, overlap=4, unit=4)
