@@ -30,7 +30,9 @@ def list_packages() -> list[str]:
     return packages
 
 
+STUDIO = ["starlette>=1,<2", "uvicorn>=0.40,<1"]
 TEST = [
+    *STUDIO,
     "hypothesis>=6",
     "peft>=0.17",
     "pytest>=8",
@@ -67,7 +69,7 @@ setup(
     package_dir=FOLDERS,
     package_data={
         "jukebox_hf": ["py.typed", "demo/**/*", "presets/**/*.yaml"],
-        "jukebox_cli": ["py.typed"],
+        "jukebox_cli": ["py.typed", "studio/page/*"],
         "jukebox_model_cards": ["*.md", "*.j2", "*.json"],
     },
     entry_points={"console_scripts": ["jukebox = jukebox_cli.main:main"]},
@@ -96,6 +98,7 @@ setup(
     extras_require={
         "lora": ["peft>=0.17"],
         "tensorboard": ["tensorboard"],
+        "studio": STUDIO,
         "trackio": ["trackio"],
         "wandb": ["wandb"],
         "test": TEST,

@@ -31,6 +31,7 @@ COMMANDS: dict[str, CommandEntry] = {
     ),
     "resume": CommandEntry("resume", "resume", "Go on with an interrupted session."),
     "sessions": CommandEntry("sessions", "sessions", "List, show and export sessions; keep takes."),
+    "studio": CommandEntry("studio.command", "studio", "Compose on a page in the browser."),
     "encode": CommandEntry("encode", "encode", "Turn audio into codes."),
     "decode": CommandEntry("decode", "decode", "Turn codes back into audio."),
     "train": CommandEntry("train", "train", "Train a codec or a prior."),

@@ -4,9 +4,8 @@
 as one plain `ValueError`. The fields themselves live beside the models they describe.
 """
 
-import difflib
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -14,9 +13,8 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
-from jukebox_hf.words import shorten
+from jukebox_hf.words import refuse_unknown
 
-MOST_COMPARED = 100  # characters of a name that is not known: a stranger's may be a book
 # What `PreTrainedConfig` itself accepts beside its fields, when it reads a saved config.
 BASE_KEYS = frozenset(
     {
@@ -65,22 +63,6 @@ def _raise_inner_error(method: Callable[..., None]) -> Callable[..., None]:
             raise ValueError(f"{name}: {message}" if name else message) from None
 
     return wrapper
-
-
-def refuse_unknown(given: Iterable[str], known: Iterable[str], source: str) -> None:
-    """Raise `ValueError` for the first name in `given` that is not `known`, naming the nearest.
-
-    >>> refuse_unknown(["codebok_size"], ["codebook_size"], "tiny.yaml")
-    Traceback (most recent call last):
-    ValueError: tiny.yaml: unknown setting 'codebok_size'. Did you mean 'codebook_size'?
-    """
-    names = sorted(known)
-    for name in given:
-        if name in names:
-            continue
-        nearest = difflib.get_close_matches(name[:MOST_COMPARED], names, n=1)
-        hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Known settings: {', '.join(names)}"
-        raise ValueError(f"{source}: unknown setting {shorten(name)}. {hint}")
 
 
 class JukeboxConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]

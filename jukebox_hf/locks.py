@@ -24,6 +24,7 @@ NOT_SUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 # What a holder writes into the file; nothing else is ever replaced in it.
 HOLDER = re.compile(rb"(\d{1,20}( on [\w.-]{1,64})?)?")
 MAX_HOLDER_BYTES = 100
+CLOCK_SECONDS = 2.0  # that the clocks of processes and files may differ by
 
 
 class FolderInUseError(OSError):
@@ -87,9 +88,21 @@ def holder(folder: Path, name: str = SESSION_LOCK) -> str | None:
     """
     text = _read_holder(folder / name)
     number, _, machine = text.partition(" on ")
-    if not number or (machine in ("", _machine()) and not psutil.pid_exists(int(number))):
+    if not number or (machine in ("", _machine()) and not _is_there(int(number), folder / name)):
         return None
     return text
+
+
+def _is_there(process: int, path: Path) -> bool:
+    """Whether a process lives that may have written that file; numbers are given again."""
+    try:
+        found = psutil.Process(process)
+        return bool(
+            found.create_time() <= path.stat().st_mtime + CLOCK_SECONDS
+            and found.status() != psutil.STATUS_ZOMBIE
+        )
+    except (psutil.Error, OSError, OverflowError):
+        return False
 
 
 def _another(path: Path) -> str:

@@ -16,8 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from jukebox_hf.configuration import refuse_unknown
-from jukebox_hf.words import shorten
+from jukebox_hf.words import refuse_unknown, shorten
 
 Record = TypeVar("Record")
 

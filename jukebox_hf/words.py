@@ -3,8 +3,11 @@
 Values go in, short text for one line comes out. Nothing here knows what the values mean.
 """
 
+import difflib
 import reprlib
 from collections.abc import Iterable
+
+MOST_COMPARED = 100  # characters of a name that is not known: a stranger's may be a book
 
 
 def format_bytes(count: float) -> str:
@@ -83,3 +86,19 @@ def shorten(value: object, limit: int = 80) -> str:
     except (ValueError, RecursionError):  # an integer of thousands of digits
         text = f"a {type(value).__name__}"
     return printable(text if len(text) <= limit else f"{text[: limit - 3]}...")
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str], source: str) -> None:
+    """Raise `ValueError` for the first name in `given` that is not `known`, naming the nearest.
+
+    >>> refuse_unknown(["codebok_size"], ["codebook_size"], "tiny.yaml")
+    Traceback (most recent call last):
+    ValueError: tiny.yaml: unknown setting 'codebok_size'. Did you mean 'codebook_size'?
+    """
+    names = sorted(known)
+    for name in given:
+        if name in names:
+            continue
+        nearest = difflib.get_close_matches(name[:MOST_COMPARED], names, n=1)
+        hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Known settings: {', '.join(names)}"
+        raise ValueError(f"{source}: unknown setting {shorten(name)}. {hint}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -166,3 +167,10 @@ def test_a_file_system_without_locks_is_a_warning(
         with locked(tmp_path):
             pass
         assert caplog.messages.pop() == f"{tmp_path} cannot be locked: its file system has no locks"
+
+
+def test_a_process_that_got_the_number_of_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
+    lock = tmp_path / SESSION_LOCK
+    lock.write_text(f"{os.getpid()} on {platform.node()}", encoding="utf-8")
+    os.utime(lock, (1_000_000, 1_000_000))  # long before this process began
+    assert holder(tmp_path) is None

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.codes import Codes
-from jukebox_hf.configuration import refuse_unknown
 from jukebox_hf.generation.devices import BACKENDS, PRECISIONS
 from jukebox_hf.generation.noise import MAX_SEED
 from jukebox_hf.generation.sampling import SamplingSettings
 from jukebox_hf.labels import TimedLyrics, TimedSegment, find_lyrics, read_lyrics
+from jukebox_hf.words import refuse_unknown
 
 Value = TypeVar("Value")
 # A value for every level, or values by level; the key None stands for all levels without their own.

@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from jukebox_hf.configuration import refuse_unknown
 from jukebox_hf.files import write_text
 from jukebox_hf.records import from_json, read_json, to_json
-from jukebox_hf.words import shorten
+from jukebox_hf.words import refuse_unknown, shorten
 
 MANIFEST_NAME = "jukebox.json"
 FORMAT_VERSION = 1

@@ -14,8 +14,8 @@ from typing import Any
 
 from transformers.utils.hub import cached_file, extract_commit_hash
 
-from jukebox_hf.configuration import refuse_unknown
 from jukebox_hf.files import write_atomically
+from jukebox_hf.words import refuse_unknown
 
 CONFIG_FILE = "processor_config.json"
 VOCABULARY_FILE = "vocabulary.json"

@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 import yaml
 
-from jukebox_hf.configuration import checked_config, refuse_unknown
+from jukebox_hf.configuration import checked_config
 from jukebox_hf.files import write_atomically
 from jukebox_hf.training.optimization import OptimizerName, ScheduleName
+from jukebox_hf.words import refuse_unknown
 
 PRESETS = "presets"  # folder of the package that holds the built-in ones
 TRACKERS = ("tensorboard", "trackio", "wandb")

@@ -1,0 +1,245 @@
+"""What the page may ask for, checked for its kind before anything else looks at it.
+
+The JSON of a stranger goes in; a request with known names, kinds and sizes comes out, or
+`ValueError` with one sentence. Whether a model can do it is the library's to say.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..options import parse_duration
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,80}")
+UPLOAD = re.compile(r"[0-9a-f]{32}\.(wav|flac|ogg|mp3)")
+FORMS = ("flac", "wav", "mp3", "ogg", "codes")
+KNOWN = frozenset(
+    {"verb", "model", "name", "genre", "artist", "lyrics", "total_seconds", "offset_seconds"}
+    | {"seconds", "takes", "seed", "sketch", "primer", "levels", "source", "numbers"}
+    | {"from_seconds"}
+)
+LONGEST_TEXT = 200
+LONGEST_LYRICS = 50_000
+LARGEST_BODY = 2**20
+MAX_SEED = 2**64 - 1
+LEVEL_NUMBERS = {  # per-level settings that the page offers
+    "temperature": (0.0, 100.0),
+    "top_p": (0.0, 1.0),
+    "guidance": (0.0, 100.0),
+    "hop_fraction": (0.0, 1.0),
+    "chains": (1, 512),
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may ask for.
+
+    Attributes:
+        seconds: of new music in one go.
+        takes: side by side.
+        upload_bytes: of a file to begin with.
+        waiting: pieces of one room that wait to be made.
+    """
+
+    seconds: float
+    takes: int
+    upload_bytes: int
+    waiting: int
+
+
+def parse_body(body: bytes) -> dict[str, Any]:
+    """The object that a request carries."""
+    try:
+        value = json.loads(body or b"{}", parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise ValueError("expected an object in JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("expected an object in JSON")
+    return value
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(text)
+
+
+def check_request(given: Mapping[str, Any], limits: Limits, models: list[str]) -> dict[str, Any]:
+    """A request for a new piece (`make`), more of one (`continue`), or finer levels (`upsample`).
+
+    `models` are the names that the page may choose from; the request names one by its place.
+    """
+    unknown = sorted(set(given) - KNOWN)
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]!r:.40}")
+    verb = given.get("verb")
+    if verb not in ("make", "continue", "upsample"):
+        raise ValueError(f"expected make, continue or upsample, got {verb!r:.40}")
+    model = given.get("model", 0)
+    if isinstance(model, bool) or not isinstance(model, int) or not 0 <= model < len(models):
+        raise ValueError(f"there is no model {model!r:.40}")
+    request: dict[str, Any] = {
+        "verb": verb,
+        "model": model,
+        "name": _new_name(given.get("name")),
+        "genre": _text(given, "genre", LONGEST_TEXT),
+        "artist": _text(given, "artist", LONGEST_TEXT),
+        "lyrics": _text(given, "lyrics", LONGEST_LYRICS),
+        "total_seconds": _duration(given, "total_seconds", above=True),
+        "offset_seconds": _duration(given, "offset_seconds"),
+        "seed": _seed(given.get("seed")),
+        "levels": _levels(given.get("levels")),
+        "sketch": given["sketch"] if isinstance(given.get("sketch"), bool) else None,
+    }
+    if verb != "upsample":
+        request["takes"] = check_count(given.get("takes", 1), "takes", limits.takes)
+        seconds = _duration(given, "seconds", above=True)
+        if seconds is None and verb == "continue":
+            raise ValueError("say how many seconds of new music to make")
+        if seconds is not None and seconds > limits.seconds:
+            raise ValueError(
+                f"this studio makes up to {limits.seconds:g} seconds in one go, got {seconds:g}"
+            )
+        request["seconds"] = seconds
+    if verb == "make":
+        request["primer"] = _primer(given.get("primer"))
+    else:
+        request["source"] = check_text(given.get("source"), "source")
+        request["numbers"] = check_numbers(given.get("numbers"))
+    if verb == "continue":
+        request["from_seconds"] = _duration(given, "from_seconds")
+    if request["seed"] is None and verb != "upsample":
+        request["seed"] = secrets.randbits(32)
+    return request
+
+
+def _new_name(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    return check_name(value)
+
+
+def check_name(value: Any) -> str:
+    """A name for a piece, which becomes a folder."""
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise ValueError(
+            "a name has letters, digits, - and _ only, begins with a letter or digit, and is at "
+            "most 81 characters long"
+        )
+    return value
+
+
+def check_text(value: Any, name: str) -> str:
+    """Some text that must be there."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} must be text, got {value!r:.40}")
+    return value
+
+
+def _text(given: Mapping[str, Any], name: str, longest: int) -> str | None:
+    value = given.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text, got {value!r:.40}")
+    if len(value) > longest:
+        raise ValueError(f"{name} may have {longest:,} characters, got {len(value):,}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} holds half of a character") from None
+    return value if value.strip() else None
+
+
+def _duration(given: Mapping[str, Any], name: str, *, above: bool = False) -> float | None:
+    value = given.get(name)
+    if value is None or value == "":
+        return None
+    seconds = parse_duration(value) if isinstance(value, str) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        seconds = None
+    if seconds is None or not 0 <= seconds < math.inf or (above and seconds == 0):
+        raise ValueError(
+            f"{name.replace('_', ' ')}: {str(value)[:40]!r} is not a duration; give seconds, as in "
+            "90 or 2.5, or m:ss, as in 1:30"
+        )
+    return float(seconds)
+
+
+def _seed(value: Any) -> int | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+        value = int(value.strip()[:40])
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SEED:
+        raise ValueError(f"seed must be a whole number from 0 to {MAX_SEED}, got {value!r:.40}")
+    return value
+
+
+def check_count(value: Any, name: str, most: int) -> int:
+    """A whole number from 1 to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ValueError(f"{name} must be a whole number from 1 to {most}, got {value!r:.40}")
+    return value
+
+
+def check_numbers(value: Any) -> list[int]:
+    """Numbers of takes; none stands for those that were kept, or all."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or len(value) > 1000:
+        raise ValueError(f"expected a list of takes, got {value!r:.40}")
+    return [check_count(one, "a take", 10_000) for one in value]
+
+
+def _primer(value: Any) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not UPLOAD.fullmatch(str(value.get("file"))):
+        raise ValueError("the file to begin with is not there; choose it again")
+    return {
+        "file": value["file"],
+        "start": _duration(value, "start"),
+        "end": _duration(value, "end", above=True),
+    }
+
+
+def _levels(value: Any) -> dict[str, dict[str, Any]]:
+    """Per-level settings: by name, then by level as text, or "all"."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"expected settings by name, got {value!r:.40}")
+    found: dict[str, dict[str, Any]] = {}
+    for name, by_level in value.items():
+        if name not in LEVEL_NUMBERS or not isinstance(by_level, dict):
+            raise ValueError(f"there is no setting {name!r:.40}")
+        for level, number in by_level.items():
+            if number is None or number == "":
+                continue
+            if level != "all" and not (level.isascii() and level.isdigit() and len(level) < 3):
+                raise ValueError(f"{level!r:.40} is not a level")
+            found.setdefault(name, {})[level] = _level_number(name, number)
+    return found
+
+
+def _level_number(name: str, value: Any) -> float | int:
+    low, high = LEVEL_NUMBERS[name]
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        label = name.replace("_", " ")
+        raise ValueError(f"{label} must be a number from {low:g} to {high:g}")
+    if name == "chains":
+        if value != int(value):
+            raise ValueError("chains must be a whole number")
+        return int(value)
+    return float(value)

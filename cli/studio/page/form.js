@@ -1,0 +1,321 @@
+// The form for a new piece, for going on from one, and for finishing takes: with its plan.
+
+import { get, post, Away } from "./api.js";
+import { byId, clock, el, fill, lasting, many, size } from "./dom.js";
+
+const PLAN_DELAY = 500; // milliseconds after the last change
+const LEVEL_NAMES = { sketch: "Sketch", middle: "Middle layer", fine: "Finest layer" };
+
+/** What a level is called on the page. */
+export function levelName(level, top) {
+  if (level === top) return LEVEL_NAMES.sketch;
+  return level === 0 ? LEVEL_NAMES.fine : LEVEL_NAMES.middle;
+}
+
+export class RequestForm {
+  /** `open` shows a piece that was made; `player` may begin to sound after the click. */
+  constructor(main, player, { onMade, onCancel }) {
+    Object.assign(this, { main, player, onMade, onCancel });
+    this.models = new Map();
+    this.kept = null; // what was typed, while other things are shown
+    this.asked = 0;
+  }
+
+  /** A new piece; `given` fills in fields, for "more takes". */
+  async showNew(state, given = {}) {
+    await this.show({ verb: "make", title: "New piece", state, given });
+  }
+
+  async showContinue(state, piece, numbers, seconds) {
+    const which = numbers.length === 1 ? `take ${numbers[0]}` : `takes ${numbers.join(", ")}`;
+    const place = seconds === null ? "its end" : clock(seconds);
+    await this.show({
+      verb: "continue",
+      title: `Go on from ${piece.name}`,
+      intro: `New music after ${which}, from ${place} on. What comes before stays as it is; ${piece.name} itself is not changed.`,
+      state,
+      source: piece.name,
+      numbers,
+      fromSeconds: seconds,
+      isSketch: piece.to_level > 0,
+      given: {},
+    });
+  }
+
+  async showFinish(state, piece, numbers) {
+    const which = numbers.length === 1 ? `Take ${numbers[0]}` : `Takes ${numbers.join(", ")}`;
+    await this.show({
+      verb: "upsample",
+      title: `Finish ${piece.name}`,
+      intro: `${which} of the sketch get the finer layers, which make the sound clear. The melody stays.`,
+      state,
+      source: piece.name,
+      numbers,
+      given: {},
+    });
+  }
+
+  async show(wanted) {
+    this.wanted = wanted;
+    this.upload = wanted.given.primer || null;
+    this.build();
+    byId("form-title").focus();
+    await this.describe();
+    this.planSoon();
+  }
+
+  build() {
+    const { wanted } = this;
+    const { verb, state, given } = wanted;
+    const isNew = verb === "make";
+    const parts = [
+      el("h1", { id: "form-title", tabindex: "-1" }, wanted.title),
+      wanted.intro ? el("p", { class: "facts" }, wanted.intro) : null,
+    ];
+    if (isNew && state.models.length > 1) {
+      parts.push(
+        this.field("model", "Model", el("select", {}, ...state.models.map((name, index) =>
+          el("option", { value: String(index) }, name)))),
+      );
+    }
+    if (verb !== "upsample") {
+      const same = isNew ? "any" : "as before";
+      parts.push(
+        el("div", { class: "pair" },
+          this.field("genre", "Genre", el("input", { list: "genres", autocomplete: "off", placeholder: same, maxlength: "200" }), "Choose one the model knows, or type: near names are found."),
+          this.field("artist", "Artist", el("input", { list: "artists", autocomplete: "off", placeholder: same, maxlength: "200" }), "In whose style; most models know some."),
+        ),
+        el("datalist", { id: "genres" }),
+        el("datalist", { id: "artists" }),
+        this.field("lyrics", "Lyrics", el("textarea", { rows: "5", placeholder: isNew ? "Words to sing, if the model can sing" : "as before" }), null),
+        el("div", { class: "field" },
+          el("label", { for: "f-lyrics-file" }, "Or take lyrics from a text or .lrc file"),
+          el("input", { id: "f-lyrics-file", type: "file", accept: ".txt,.lrc,text/plain", onchange: (event) => this.readLyrics(event.target) }),
+        ),
+        el("div", { class: "pair" },
+          this.field("seconds", isNew ? "Length in seconds" : "New music, in seconds", el("input", { inputmode: "decimal", autocomplete: "off", value: isNew ? "" : "5" }), `Up to ${state.limits.seconds} at a time; you can go on from it later.`),
+          this.field("takes", isNew ? "Takes" : "Different ways to go on", el("input", { type: "number", min: "1", max: String(state.limits.takes), value: "1" }), "Each one is another try; listen, and keep the best."),
+        ),
+        el("div", { class: "check" },
+          el("input", { id: "f-sketch", type: "checkbox", "aria-describedby": "h-sketch", checked: Boolean(wanted.isSketch || given.sketch) }),
+          el("div", {}, el("label", { for: "f-sketch" }, "Sketch first"),
+            el("small", { id: "h-sketch" }, "Makes only the rough layer, which is quick. You hear the melody as if through a wall, keep the good takes, and finish those.")),
+        ),
+      );
+    }
+    if (isNew) {
+      parts.push(
+        el("fieldset", {},
+          el("legend", {}, "Begin with a sound file (optional)"),
+          el("div", { class: "field" },
+            el("label", { for: "f-primer" }, "File: wav, flac, ogg, opus or mp3"),
+            el("input", { id: "f-primer", type: "file", accept: ".wav,.flac,.ogg,.opus,.mp3,audio/*", onchange: (event) => this.sendFile(event.target) }),
+            el("small", { id: "primer-told" }, this.upload ? "The file is here." : "The piece begins with it and goes on from its end."),
+          ),
+          el("div", { class: "pair" },
+            this.field("primer-start", "From", el("input", { inputmode: "decimal", autocomplete: "off", placeholder: "0:00" })),
+            this.field("primer-end", "To", el("input", { inputmode: "decimal", autocomplete: "off", placeholder: "its end" })),
+          ),
+        ),
+      );
+    }
+    parts.push(this.moreSettings(verb));
+    parts.push(
+      el("div", { class: "plan" }, el("p", { id: "plan", role: "status" }, "…"), el("ul", { id: "plan-notes" })),
+      el("p", { id: "form-wrong", class: "wrong box", role: "alert", hidden: true }),
+      el("div", { class: "row" },
+        el("button", { id: "make", type: "submit", class: "primary", "aria-keyshortcuts": "Control+Enter", "data-server": "" }, verb === "upsample" ? "Finish" : "Make"),
+        el("button", { type: "button", onclick: () => this.onCancel() }, "Back"),
+      ),
+    );
+    const form = el("form", { id: "request", novalidate: true, onsubmit: (event) => { event.preventDefault(); this.make(); } }, ...parts);
+    form.addEventListener("input", () => this.planSoon());
+    form.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.make(); }
+    });
+    fill(this.main, form);
+    byId("f-model")?.addEventListener("change", () => this.describe());
+    for (const [name, value] of Object.entries(given)) {
+      const input = byId(`f-${name}`);
+      if (input && input.type !== "checkbox" && input.type !== "file" && value !== null) input.value = value;
+    }
+  }
+
+  field(name, label, input, hint = null) {
+    input.id = `f-${name}`;
+    if (hint) input.setAttribute("aria-describedby", `h-${name}`);
+    return el("div", { class: "field" },
+      el("label", { for: `f-${name}` }, label), input,
+      hint ? el("small", { id: `h-${name}` }, hint) : null);
+  }
+
+  moreSettings(verb) {
+    const short = (name, label, hint, attributes = {}) =>
+      this.field(name, label, el("input", { inputmode: "decimal", autocomplete: "off", placeholder: "the model's", ...attributes }), hint);
+    return el("details", { class: "more" },
+      el("summary", {}, "More settings"),
+      el("div", { class: "pair" },
+        short("name", "Name of the piece", "Letters, digits, - and _. It becomes a folder.", { inputmode: "text", placeholder: "song-1, song-2, …" }),
+        short("seed", "Seed", "The same seed and settings make the same music.", { placeholder: verb === "upsample" ? "as before" : "a new one" }),
+        verb === "upsample" ? null : short("total_seconds", "Length of the whole song", "Tells the model how near the end is. Seconds or m:ss."),
+        verb === "upsample" ? null : short("offset_seconds", "Where in that song it begins", null, { placeholder: "0:00" }),
+      ),
+      el("fieldset", { id: "levels" }, el("legend", {}, "How freely each layer is made"), el("p", { class: "facts" }, "Temperature below 1 is safer, above 1 wilder. Top-p leaves out the unlikely. Chains make a layer in parallel: quicker, with joins. Guidance above 1 follows genre and artist closer.")),
+    );
+  }
+
+  /** Bring in what the chosen model knows. */
+  async describe() {
+    const index = Number(byId("f-model")?.value || 0);
+    try {
+      if (!this.models.has(index)) this.models.set(index, await get(`api/models/${index}`));
+    } catch (error) {
+      this.wrong(error);
+      return;
+    }
+    if (!byId("request")) return;
+    const model = this.models.get(index);
+    const names = [...model.genres, ...Object.keys(model.aliases)];
+    if (byId("genres")) {
+      fill(byId("genres"), ...names.map((name) => el("option", { value: name })));
+      fill(byId("artists"), ...model.artists.map((name) => el("option", { value: name })));
+      const lyrics = byId("f-lyrics");
+      if (!model.lyrics) lyrics.placeholder = "This model knows no words; lyrics change nothing.";
+      if (this.wanted.verb === "make" && model.seconds) byId("f-seconds").placeholder = String(model.seconds);
+    }
+    const top = Math.max(...model.levels);
+    const rows = [...model.levels].reverse().map((level) =>
+      el("div", { class: "pair" },
+        ...[["temperature", "temperature"], ["top_p", "top-p"], ["chains", "chains"], ["guidance", "guidance"]].map(([name, label]) =>
+          this.field(`${name}-${level}`, `${levelName(level, top)}: ${label}`, el("input", { inputmode: "decimal", autocomplete: "off", placeholder: "the model's", "data-setting": name, "data-level": String(level) })))));
+    const levels = byId("levels");
+    levels.replaceChildren(...[...levels.children].slice(0, 2), ...rows);
+  }
+
+  /** What the form asks for, as the server takes it. */
+  request() {
+    const { wanted } = this;
+    const text = (name) => byId(`f-${name}`)?.value.trim() || null;
+    const levels = {};
+    for (const input of this.main.querySelectorAll("[data-setting]")) {
+      if (input.value.trim()) (levels[input.dataset.setting] ||= {})[input.dataset.level] = input.value.trim();
+    }
+    const request = {
+      verb: wanted.verb,
+      name: text("name"),
+      seed: text("seed"),
+      levels,
+    };
+    if (wanted.verb !== "upsample") {
+      Object.assign(request, {
+        genre: text("genre"),
+        artist: text("artist"),
+        lyrics: byId("f-lyrics").value.trim() ? byId("f-lyrics").value : null,
+        seconds: text("seconds"),
+        takes: Number(text("takes") || 1),
+        sketch: byId("f-sketch").checked,
+        total_seconds: text("total_seconds"),
+        offset_seconds: text("offset_seconds"),
+      });
+    }
+    if (wanted.verb === "make") {
+      request.model = Number(byId("f-model")?.value || 0);
+      if (this.upload) request.primer = { file: this.upload, start: text("primer-start"), end: text("primer-end") };
+    } else {
+      Object.assign(request, { source: wanted.source, numbers: wanted.numbers });
+      if (wanted.verb === "continue") request.from_seconds = wanted.fromSeconds;
+    }
+    return request;
+  }
+
+  planSoon() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.plan(), PLAN_DELAY);
+  }
+
+  async plan() {
+    if (!byId("plan")) return;
+    this.asked += 1;
+    const number = this.asked;
+    byId("plan").textContent = "Looking at what it takes …";
+    try {
+      const plan = await post("api/plan", this.request());
+      if (number !== this.asked || !byId("plan")) return;
+      byId("form-wrong").hidden = true;
+      const takes = plan.takes > 1 ? `${plan.takes} takes of ` : "";
+      const time = plan.seconds === null
+        ? "How long it takes is known when nothing else is being made."
+        : `It takes about ${lasting(plan.seconds)} here.`;
+      const memory = plan.memory_bytes > plan.available_bytes ? ", which may be more than there is" : "";
+      byId("plan").textContent =
+        `${takes}${clock(plan.music_seconds)} of music. ${time} Memory ${size(plan.memory_bytes)}${memory}, disk ${size(plan.disk_bytes)}.`;
+      fill(byId("plan-notes"), ...plan.notes.map((note) => el("li", {}, note)));
+    } catch (error) {
+      if (number !== this.asked || !byId("plan")) return;
+      byId("plan").textContent = "";
+      fill(byId("plan-notes"));
+      this.wrong(error);
+    }
+  }
+
+  wrong(error) {
+    const box = byId("form-wrong");
+    if (!box || error instanceof Away) return;
+    box.textContent = error.message;
+    box.hidden = false;
+  }
+
+  async make() {
+    const button = byId("make");
+    if (button.disabled) return;
+    this.player.unlock(); // sound may begin by itself when the first of it is there
+    button.disabled = true;
+    try {
+      const { piece } = await post("api/make", this.request());
+      this.upload = null;
+      this.onMade(piece, { listen: this.wanted.verb !== "upsample" });
+    } catch (error) {
+      this.wrong(error);
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  async readLyrics(input) {
+    const [file] = input.files;
+    if (!file) return;
+    if (file.size > 50_000) {
+      this.wrong(new Error(`${file.name} is too long for lyrics`));
+      return;
+    }
+    byId("f-lyrics").value = await file.text();
+    this.planSoon();
+  }
+
+  async sendFile(input) {
+    const [file] = input.files;
+    this.upload = null;
+    const told = byId("primer-told");
+    if (!file) {
+      told.textContent = "The piece begins with it and goes on from its end.";
+      this.planSoon();
+      return;
+    }
+    if (file.size > this.wanted.state.limits.upload_bytes) {
+      this.wrong(new Error(`${file.name} is larger than ${size(this.wanted.state.limits.upload_bytes)}, which is the most that is taken`));
+      return;
+    }
+    told.textContent = `Sending ${file.name} …`;
+    try {
+      const found = await post("api/upload", file);
+      this.upload = found.file;
+      told.textContent = `${file.name}: ${clock(found.seconds)} long.`;
+      this.planSoon();
+    } catch (error) {
+      told.textContent = "The file was not taken.";
+      this.wrong(error);
+    }
+  }
+}
+
+export { many };

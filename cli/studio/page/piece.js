@@ -1,0 +1,552 @@
+// One piece: its takes to hear, to keep and to go on from.
+
+import { sound, soundPath } from "./api.js";
+import { byId, clock, el, fill, lasting, many } from "./dom.js";
+import { levelName } from "./form.js";
+import { decode, decodingRate, isLong } from "./player.js";
+import { drawSpectrogram, drawWave } from "./pictures.js";
+import { layerName, stateName } from "./side.js";
+
+const STEP = 1; // seconds of an arrow key
+const JUMP = 5; // of page up and down
+
+export class PieceView {
+  /** `acts` are what buttons do; see `main.js`. */
+  constructor(main, player, acts) {
+    Object.assign(this, { main, player, acts });
+    this.name = null;
+    this.chosen = 1;
+    this.point = null; // where to go on from; null is the end
+    this.view = "wave";
+    this.sounds = new Map(); // take -> {version, buffer, long}
+    this.listen = false; // begin to sound as soon as there is something
+    this.fetching = false;
+    new ResizeObserver(() => this.draw()).observe(main);
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    player.addEventListener("change", () => this.showPlayer());
+    const frame = () => {
+      this.follow();
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  }
+
+  /** Leave the screen; a piece that sounds stops. */
+  close() {
+    this.name = null;
+    this.piece = null;
+    this.sounds.clear();
+    this.player.clear();
+  }
+
+  open(name, { listen = false } = {}) {
+    if (this.name !== name) {
+      this.close();
+      this.name = name;
+      this.chosen = 1;
+      this.point = null;
+    }
+    this.shell = null;
+    this.listen = listen;
+  }
+
+  /** Show a piece as the server tells it. */
+  show(piece, state) {
+    if (!piece || piece.name !== this.name) return;
+    this.piece = piece;
+    this.state = state;
+    const shape = JSON.stringify([piece.name, (piece.takes_list || []).length]);
+    if (!this.shell || this.shell !== shape || !byId("piece-title")) {
+      this.build();
+      this.shell = shape;
+    }
+    this.showHead();
+    if (this.list.length) {
+      if (!this.take()) this.chosen = this.list[0].number;
+      this.showTakes();
+      this.showWords();
+      this.showActs();
+      this.fetchSounds();
+    }
+    this.showPlayer();
+  }
+
+  /** The takes; none while the piece has not begun. */
+  get list() {
+    return this.piece?.takes_list || [];
+  }
+
+  take(number = this.chosen) {
+    return this.list.find((one) => one.number === number) || null;
+  }
+
+  job() {
+    return this.state.queue.find((job) => job.piece === this.name) || null;
+  }
+
+  build() {
+    const marks = (tone, text) => el("span", {}, el("i", { class: tone }), text);
+    fill(this.main,
+      el("div", { class: "row top" },
+        el("div", {}, el("h1", { id: "piece-title", tabindex: "-1" }), el("p", { id: "piece-facts", class: "facts" })),
+        el("div", { class: "row", id: "piece-buttons" })),
+      el("div", { id: "piece-status" }),
+      el("div", { id: "listening", hidden: true },
+        el("div", { class: "row player" },
+          el("button", { id: "play", type: "button", class: "primary", "aria-keyshortcuts": "Space", onclick: () => this.player.toggle() }, "Play"),
+          el("span", { class: "time", id: "time" }),
+          el("label", { class: "repeat" }, el("input", { id: "repeat", type: "checkbox", checked: this.player.repeat, onchange: (event) => { this.player.repeat = event.target.checked; } }), "Repeat"),
+          el("span", { class: "row", role: "group", "aria-label": "Picture" },
+            ...[["wave", "Waveform"], ["spectrum", "Spectrogram"]].map(([view, label]) =>
+              el("button", { type: "button", id: `view-${view}`, "aria-pressed": String(this.view === view), onclick: () => this.look(view) }, label)))),
+        el("div", { id: "takes" }),
+        el("p", { class: "key", id: "key" }, marks("fine", "finest layer"), marks("middle", "middle layer"), marks("rough", "sketch"), marks("dots", "to come (dots)")),
+        el("p", { class: "words", id: "words", hidden: true, "aria-label": "Lyrics" }),
+        el("div", { class: "acts", id: "acts" })),
+      el("div", { id: "about" }));
+    this.rows = new Map();
+  }
+
+  // --- head ---
+
+  showHead() {
+    const { piece } = this;
+    byId("piece-title").textContent = piece.name;
+    const facts = [piece.genre, piece.artist, piece.seed ? `seed ${piece.seed}` : null].filter(Boolean);
+    const from = piece.goes_on_from;
+    const told = el("span", {}, facts.join(" · "));
+    if (from) {
+      const verb = from.action === "upsample" ? "finishes" : "goes on from";
+      const where = from.from_seconds === null || from.action === "upsample" ? "" : ` at ${clock(from.from_seconds)}`;
+      const which = [...new Set(from.takes)];
+      told.append(
+        facts.length ? " · " : "", `${verb} `,
+        piece.parent
+          ? el("button", { type: "button", class: "plain", id: "to-parent", onclick: () => this.acts.open(piece.parent) }, piece.parent)
+          : (from.name || "a piece that is not here"),
+        which.length ? `, take ${which.join(", ")}` : "", where);
+    }
+    fill(byId("piece-facts"), told);
+    this.showButtons();
+    this.showStatus();
+  }
+
+  showButtons() {
+    const { piece } = this;
+    const button = (id, label, act, extra = {}) =>
+      el("button", { type: "button", id, "data-server": "", onclick: act, ...extra }, label);
+    const buttons = [];
+    if (["making", "waiting"].includes(piece.state)) {
+      const stopping = Boolean(this.job()?.stopping);
+      buttons.push(button("stop", stopping ? "Stopping …" : "Stop", () => this.acts.stop(piece.name), { "aria-keyshortcuts": "s", disabled: stopping }));
+    }
+    if (piece.state === "stopped") buttons.push(button("go-on", "Go on", () => this.acts.goOn(piece.name), { class: "primary" }));
+    if (piece.state === "failed") {
+      buttons.push(button("go-on", "Try again", () => this.acts.goOn(piece.name), { class: "primary" }));
+      buttons.push(button("stop", "Give up", () => this.acts.stop(piece.name)));
+    }
+    if (["done", "sketch", "stopped", "damaged"].includes(piece.state)) {
+      if (piece.state !== "damaged") buttons.push(button("rename", "Rename", () => this.acts.rename(piece.name)));
+      buttons.push(button("remove", "Remove", () => this.acts.remove(piece.name)));
+    }
+    const key = buttons.map((one) => `${one.id}${one.textContent}${one.disabled}`).join();
+    if (byId("piece-buttons").dataset.key !== key) {
+      fill(byId("piece-buttons"), ...buttons);
+      byId("piece-buttons").dataset.key = key;
+    }
+  }
+
+  showStatus() {
+    const { piece } = this;
+    const job = this.job();
+    const box = byId("piece-status");
+    const told = this.statusText(piece, job);
+    const key = JSON.stringify([told, job?.share, piece.share, piece.error, job?.message, job?.log]);
+    if (box.dataset.key === key) return;
+    box.dataset.key = key;
+    const parts = [];
+    if (piece.state === "damaged") parts.push(el("p", { class: "wrong box", role: "alert" }, piece.error));
+    if (job?.message) {
+      parts.push(el("div", { class: "wrong box", role: "alert" }, el("p", {}, job.message)));
+      if (job.log?.length) {
+        parts.push(el("details", { class: "more" }, el("summary", {}, "What the program wrote last"), el("pre", {}, job.log.join("\n"))));
+      }
+    }
+    if (told) {
+      parts.push(el("div", { class: "status" }, el("p", {}, told),
+        ["making", "elsewhere", "stopped"].includes(piece.state)
+          ? el("progress", { max: "1", value: piece.share || 0, "aria-label": `How much of ${piece.name} is made` })
+          : null));
+    }
+    fill(box, ...parts);
+  }
+
+  statusText(piece, job) {
+    switch (piece.state) {
+      case "making": {
+        if (job?.stopping) return "Stopping; what is made stays.";
+        if (job?.level === undefined || job?.level === null) {
+          return this.state.ready ? "It begins: the model is being loaded." : "The program is starting; that takes some seconds.";
+        }
+        const layer = layerName(job.level, piece.top_level ?? 2);
+        const left = job.left_seconds ? `, about ${lasting(job.left_seconds)} to go` : "";
+        return `Making the ${layer}: ${Math.floor(job.share * 100)} %${left}.`;
+      }
+      case "waiting":
+        return job?.place > 1 ? `It waits: ${job.place === 2 ? "it is next" : `number ${job.place} in line`}.` : "It waits for its turn.";
+      case "elsewhere":
+        return "Another program is working on it, such as jukebox on the command line. You can listen; it cannot be changed from here meanwhile.";
+      case "stopped":
+        return `Stopped at ${Math.floor((piece.share || 0) * 100)} %. Nothing is lost: “Go on” makes the same music as without the stop.`;
+      case "sketch":
+        return "This is a sketch: the melody is there, the sound is rough. Keep the takes you like and finish them.";
+      default:
+        return "";
+    }
+  }
+
+  // --- takes ---
+
+  showTakes() {
+    byId("listening").hidden = false;
+    const missing = this.list.some((take) => !this.rows.has(take.number));
+    if (missing || this.rows.size !== this.list.length) {
+      this.rows = new Map(this.list.map((take) => [take.number, this.row(take)]));
+      fill(byId("takes"), ...[...this.rows.values()].map((row) => row.box));
+    }
+    for (const take of this.list) this.showTake(take);
+  }
+
+  row(take) {
+    const { number } = take;
+    const canvas = el("canvas", { "aria-hidden": "true" });
+    const line = el("div", { class: "head-line" });
+    const point = el("div", {
+      class: "point", role: "slider", tabindex: "0", hidden: true,
+      "aria-label": `Where to go on in take ${number}`, "aria-valuemin": "0",
+      onpointerdown: (event) => this.dragPoint(event, take),
+      onkeydown: (event) => this.movePoint(event),
+      onclick: (event) => event.stopPropagation(),
+    });
+    const wave = el("div", { class: "wave" });
+    const slider = el("div", {
+      role: "slider", tabindex: "0", "aria-label": `Position in take ${number}`, "aria-valuemin": "0", class: "wave",
+      onclick: (event) => { this.choose(number); this.player.seek(this.secondsAt(event.clientX, wave, number)); },
+      onkeydown: (event) => this.moveHead(event, number),
+    }, canvas, line);
+    wave.append(slider, point);
+    wave.className = "wave";
+    const keep = el("input", { type: "checkbox", id: `keep-${number}`, "data-server": "", onchange: (event) => this.acts.keep(number, event.target.checked) });
+    const choose = el("button", { type: "button", id: `take-${number}`, "aria-pressed": "false", onclick: () => this.choose(number) }, `Take ${number}`);
+    const made = el("span", { class: "made" });
+    const box = el("div", { class: "take" },
+      el("div", { class: "head" }, choose, el("label", {}, keep, "Keep"), made), wave);
+    return { box, canvas, line, point, wave, slider, keep, choose, made };
+  }
+
+  showTake(take) {
+    const row = this.rows.get(take.number);
+    const isChosen = take.number === this.chosen;
+    row.box.classList.toggle("chosen", isChosen);
+    row.choose.setAttribute("aria-pressed", String(isChosen));
+    if (document.activeElement !== row.keep || !this.acts.isKeeping) row.keep.checked = take.kept;
+    const told = this.madeText(take);
+    if (row.made.textContent !== told) row.made.textContent = told;
+    row.slider.setAttribute("aria-valuemax", take.seconds.toFixed(1));
+    row.point.setAttribute("aria-valuemax", take.seconds.toFixed(1));
+    this.showPoint();
+    const key = JSON.stringify([this.heard(take), this.sounds.get(take.number)?.version, this.view, row.canvas.clientWidth]);
+    if (row.drawn !== key) {
+      row.drawn = key;
+      this.drawTake(take);
+    }
+  }
+
+  /** Seconds that can be heard at each level, finest first; what is coarser is never less. */
+  heard(take) {
+    const seconds = [];
+    let least = 0;
+    for (const entry of take.levels) {
+      least = Math.max(least, entry.heard_seconds);
+      seconds.push(least);
+    }
+    return seconds;
+  }
+
+  madeText(take) {
+    const { piece } = this;
+    const top = piece.top_level;
+    const finest = take.levels[piece.to_level];
+    if (finest && finest.heard_seconds >= take.seconds - 0.01) {
+      return `${clock(take.seconds)}${piece.to_level ? ", sketch" : ""}`;
+    }
+    const parts = [...take.levels].reverse()
+      .filter((entry) => entry.share > 0)
+      .map((entry) => `${levelName(entry.level, top).toLowerCase()} ${Math.floor(entry.share * 100)} %`);
+    return parts.join(", ") || "nothing to hear yet";
+  }
+
+  choose(number) {
+    if (!this.take(number) || number === this.chosen) return;
+    this.chosen = number;
+    this.loadChosen();
+    this.showTakes();
+    this.showWords();
+    this.showActs();
+  }
+
+  look(view) {
+    this.view = view;
+    for (const one of ["wave", "spectrum"]) byId(`view-${one}`).setAttribute("aria-pressed", String(one === view));
+    byId("key").hidden = view !== "wave";
+    this.draw();
+  }
+
+  draw() {
+    if (!this.piece || !this.rows) return;
+    for (const take of this.list) if (this.rows.has(take.number)) this.drawTake(take);
+  }
+
+  drawTake(take) {
+    const row = this.rows.get(take.number);
+    const buffer = this.sounds.get(take.number)?.buffer || null;
+    const marks = [
+      ...this.piece.seams.filter((seam) => seam.take === take.number).map((seam) => seam.seconds),
+      ...(take.cut_seconds > 0 && take.cut_seconds < take.seconds ? [take.cut_seconds] : []),
+    ];
+    if (this.view === "wave") drawWave(row.canvas, buffer, take.seconds, this.heard(take), marks);
+    else drawSpectrogram(row.canvas, buffer, take.seconds, marks);
+  }
+
+  // --- sounds ---
+
+  async fetchSounds() {
+    if (this.fetching) return;
+    this.fetching = true;
+    try {
+      for (;;) {
+        const name = this.name;
+        const order = [...this.list].sort((a, b) => (b.number === this.chosen) - (a.number === this.chosen));
+        const next = order.find((take) => take.sound && this.sounds.get(take.number)?.version !== take.sound.version);
+        if (!next) return;
+        await this.fetchSound(name, next);
+      }
+    } finally {
+      this.fetching = false;
+    }
+  }
+
+  async fetchSound(name, take) {
+    const { version, finished } = take.sound;
+    let buffer = this.sounds.get(take.number)?.buffer || null;
+    try {
+      const bytes = await sound(name, take.number, version);
+      if (bytes) buffer = await decode(bytes, decodingRate(take.seconds));
+    } catch {
+      // the server is away, or the snapshot was cut off while it was written: the next one comes
+    }
+    if (this.name !== name) return;
+    const long = finished && isLong(take.seconds) ? soundPath(name, take.number, version) : null;
+    this.sounds.set(take.number, { version, buffer, long });
+    if (take.number === this.chosen) this.loadChosen();
+    const row = this.rows.get(take.number);
+    if (row) {
+      row.drawn = null;
+      this.showTake(this.take(take.number) || take);
+    }
+  }
+
+  loadChosen() {
+    const found = this.sounds.get(this.chosen);
+    const take = this.take();
+    if (!found || !take) {
+      this.player.load(null, { growing: true, total: take?.seconds || 0 });
+      return;
+    }
+    if (found.long) this.player.loadLong(found.long);
+    else this.player.load(found.buffer, { growing: !take.sound?.finished && this.isUnderWay(), total: take.seconds });
+    if (this.listen && found.buffer) {
+      this.listen = false;
+      if (this.player.context) this.player.play();
+    }
+  }
+
+  isUnderWay() {
+    return ["making", "waiting", "elsewhere"].includes(this.piece.state);
+  }
+
+  // --- the player's part of the screen ---
+
+  showPlayer() {
+    const play = byId("play");
+    if (!play) return;
+    const label = this.player.playing ? "Pause" : "Play";
+    if (play.textContent !== label) play.textContent = label;
+    play.disabled = !this.player.duration && !this.player.playing;
+    this.follow(true);
+  }
+
+  /** Every frame: the line, the clock and the word that is sung. */
+  follow(always = false) {
+    const take = this.piece && this.rows && this.take();
+    if (!take || !(always || this.player.sounding)) return;
+    const at = this.player.now();
+    const text = `${clock(at)} / ${clock(take.seconds)}`;
+    const time = byId("time");
+    if (time && time.textContent !== text) time.textContent = text;
+    for (const [number, row] of this.rows) {
+      row.line.hidden = number !== this.chosen;
+      if (number !== this.chosen) continue;
+      row.line.style.left = `${(100 * at) / take.seconds}%`;
+      row.slider.setAttribute("aria-valuenow", at.toFixed(1));
+      row.slider.setAttribute("aria-valuetext", `${clock(at, 0)} of ${clock(take.seconds, 0)}`);
+    }
+    this.lightWords(at);
+  }
+
+  secondsAt(x, wave, number) {
+    const area = wave.getBoundingClientRect();
+    const share = Math.min(1, Math.max(0, (x - area.left) / area.width));
+    return share * this.take(number).seconds;
+  }
+
+  moveHead(event, number) {
+    const at = this.player.now();
+    const end = this.take(number).seconds;
+    const moves = { ArrowLeft: at - STEP, ArrowDown: at - STEP, ArrowRight: at + STEP, ArrowUp: at + STEP, PageDown: at - JUMP, PageUp: at + JUMP, Home: 0, End: end };
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    this.choose(number);
+    this.player.seek(moves[event.key]);
+  }
+
+  // --- where to go on ---
+
+  setPoint(seconds) {
+    const take = this.take();
+    if (!take) return;
+    this.point = seconds === null ? null : Math.max(0.01, Math.min(seconds, take.seconds));
+    if (this.point !== null && this.point >= take.seconds - 0.01) this.point = null;
+    this.showPoint();
+    this.showActs();
+  }
+
+  showPoint() {
+    for (const [number, row] of this.rows) {
+      row.point.hidden = number !== this.chosen || this.list.length === 0;
+      if (row.point.hidden) continue;
+      const { seconds } = this.take(number);
+      const at = this.point ?? seconds;
+      row.point.style.left = `${(100 * at) / seconds}%`;
+      row.point.classList.toggle("late", at > seconds * 0.8);
+      row.point.setAttribute("aria-valuenow", at.toFixed(1));
+      row.point.setAttribute("aria-valuetext", this.point === null ? "at the end" : `at ${clock(at)}`);
+    }
+  }
+
+  dragPoint(event, take) {
+    event.preventDefault();
+    const { point, wave } = this.rows.get(take.number);
+    point.setPointerCapture(event.pointerId);
+    point.focus();
+    const move = (moved) => this.setPoint(this.secondsAt(moved.clientX, wave, take.number));
+    point.addEventListener("pointermove", move);
+    const end = () => point.removeEventListener("pointermove", move);
+    point.addEventListener("pointerup", end, { once: true });
+    point.addEventListener("pointercancel", end, { once: true });
+  }
+
+  movePoint(event) {
+    const { seconds } = this.take();
+    const at = this.point ?? seconds;
+    const moves = { ArrowLeft: at - 0.1, ArrowDown: at - 0.1, ArrowRight: at + 0.1, ArrowUp: at + 0.1, PageDown: at - STEP, PageUp: at + STEP, Home: 0.01, End: null };
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.setPoint(moves[event.key]);
+  }
+
+  // --- words ---
+
+  showWords() {
+    const words = this.take()?.words || [];
+    const box = byId("words");
+    const key = JSON.stringify(words);
+    if (box.dataset.key === key) return;
+    box.dataset.key = key;
+    box.hidden = words.length === 0;
+    this.spoken = words;
+    this.lit = undefined;
+    fill(box, ...words.flatMap((word, index) => [
+      el("button", { type: "button", id: `word-${index}`, title: clock(word.start), onclick: () => this.player.seek(word.start) }, word.text), " "]));
+  }
+
+  lightWords(at) {
+    const words = this.spoken || [];
+    if (!words.length) return;
+    let now = -1;
+    for (let index = 0; index < words.length && words[index].start <= at; index += 1) now = index;
+    if (now === this.lit) return;
+    this.lit = now;
+    [...byId("words").querySelectorAll("button")].forEach((button, index) => {
+      button.classList.toggle("sung", index < now);
+      button.classList.toggle("now", index === now);
+      if (index === now) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+    });
+  }
+
+  // --- what can be done ---
+
+  /** The takes that an action is about: those that are kept, or all. */
+  keptNumbers() {
+    const kept = this.list.filter((take) => take.kept).map((take) => take.number);
+    return kept.length ? kept : this.list.map((take) => take.number);
+  }
+
+  canGoOn() {
+    return ["done", "sketch", "stopped"].includes(this.piece?.state);
+  }
+
+  showActs() {
+    const { piece } = this;
+    const box = byId("acts");
+    const kept = this.list.filter((take) => take.kept).map((take) => take.number);
+    const which = kept.length ? `the kept ${many(kept.length, "take")} (${kept.join(", ")})` : this.list.length === 1 ? "the take" : "all takes";
+    const key = JSON.stringify([piece.state, which, this.chosen, this.point, piece.to_level]);
+    if (box.dataset.key === key) return;
+    box.dataset.key = key;
+    const wait = !this.canGoOn();
+    const button = (id, label, shortcut, act, disabled = wait, extra = {}) =>
+      el("button", { type: "button", id, "data-server": "", "aria-keyshortcuts": shortcut, disabled, onclick: act, ...extra }, label);
+    const place = this.point === null ? "the end" : clock(this.point);
+    fill(box,
+      wait ? el("p", {}, "You can go on from it, finish or export it as soon as it is made, or stopped.") : null,
+      el("div", { class: "row" },
+        button("continue", `Continue take ${this.chosen} from ${place}`, "c", () => this.acts.continueFrom(piece, [this.chosen], this.point)),
+        piece.to_level > 0 ? button("upsample", `Finish ${which}`, "u", () => this.acts.finish(piece, this.keptNumbers()), wait, { class: "primary" }) : null,
+        button("more", "More takes", "m", () => this.acts.more(piece), false),
+        button("export", "Export", "e", () => this.acts.export(piece, this.keptNumbers(), which)),
+        button("download", "Download piece", null, () => this.acts.download(piece.name))),
+      el("p", {}, "Drag “go on here” in the picture to continue from an earlier moment. What you keep is what gets finished and exported."));
+    this.showAbout();
+  }
+
+  showAbout() {
+    const { piece } = this;
+    const rows = [
+      ["Model", piece.model], ["Licence", piece.licence || "unknown"], ["Made", piece.created.replace("T", " ").replace("+00:00", " UTC")],
+      ["Seed", piece.seed], ["Precision", piece.precision],
+      ...Object.entries(piece.settings).sort().reverse().map(([level, own]) =>
+        [levelName(Number(level), piece.top_level), Object.entries(own).map(([name, value]) => `${name.replace("_", "-")} ${value}`).join(", ")]),
+      ["Lyrics", this.take()?.lyrics],
+      ["Joins", piece.seams.length ? `${piece.seams.length}, where layers that were made in parallel meet (ticks in the picture)` : null],
+    ];
+    fill(byId("about"), el("details", { class: "more" },
+      el("summary", { id: "about-it" }, "About this piece"),
+      piece.notes.length ? el("ul", {}, ...piece.notes.map((note) => el("li", {}, note))) : null,
+      el("dl", {}, ...rows.filter(([, text]) => text).flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]))));
+  }
+}
+
+export { stateName };

@@ -1,0 +1,225 @@
+// One player for everything. A snapshot of a growing take replaces the one before it under the
+// listener: the new sound starts at the same place, and both fade into each other.
+
+const FADE = 0.02; // seconds
+const AHEAD = 0.02; // between deciding to start a sound and its start
+const LONG = 180; // seconds; longer finished takes are played by an audio element
+
+/** Decode without an AudioContext, which may not exist before the first click. */
+export function decode(bytes, rate) {
+  return new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes);
+}
+export const decodingRate = (seconds) => (seconds > LONG ? 8000 : 44100);
+export const isLong = (seconds) => seconds > LONG;
+
+export class Player extends EventTarget {
+  constructor() {
+    super();
+    this.context = null;
+    this.buffer = null;
+    this.element = null; // for long takes
+    this.source = null;
+    this.playing = false; // what the listener wants; at the end of a snapshot it waits for more
+    this.position = 0; // where it stands while no source runs
+    this.growing = false;
+    this.total = 0; // seconds of the take when it is complete
+    this.repeat = false;
+    this.swaps = 0;
+  }
+
+  /** To be called in a click or key handler: browsers let sound begin only there. */
+  unlock() {
+    if (!this.context) {
+      this.context = new AudioContext();
+      this.analyser = new AnalyserNode(this.context, { fftSize: 2048 });
+      this.analyser.connect(this.context.destination);
+    }
+    if (this.context.state !== "running") this.context.resume();
+  }
+
+  get duration() {
+    if (this.element) return this.element.duration || 0;
+    return this.buffer ? this.buffer.duration : 0;
+  }
+
+  /** Seconds from the beginning of the take. */
+  now() {
+    if (this.element) return this.element.currentTime;
+    if (!this.source) return Math.min(this.position, this.duration);
+    const played = Math.max(0, this.context.currentTime - this.startedAt);
+    return Math.min(this.startedFrom + played, this.duration);
+  }
+
+  /** Whether something is heard right now. */
+  get sounding() {
+    return this.playing && Boolean(this.element ? !this.element.paused : this.source);
+  }
+
+  /** Loudness of what is heard now: root of the mean square. */
+  rms() {
+    if (!this.context) return 0;
+    const samples = new Float32Array(this.analyser.fftSize);
+    this.analyser.getFloatTimeDomainData(samples);
+    return Math.sqrt(samples.reduce((sum, one) => sum + one * one, 0) / samples.length);
+  }
+
+  /** Put a sound in the place of the one that is there, at the same position. */
+  load(buffer, { growing = false, total = 0 } = {}) {
+    const at = this.now();
+    this.dropElement();
+    this.growing = growing;
+    this.total = total;
+    if (this.buffer) this.swaps += 1;
+    this.buffer = buffer;
+    this.position = at;
+    if (this.playing) this.start(at);
+    this.tell();
+  }
+
+  /** Play a long finished take from its address. */
+  loadLong(address) {
+    const at = this.now();
+    this.halt();
+    this.dropElement();
+    this.buffer = null;
+    this.growing = false;
+    this.element = new Audio(address);
+    this.element.addEventListener("loadedmetadata", () => this.tell(), { once: true });
+    this.element.addEventListener("ended", () => this.finish());
+    this.element.currentTime = at;
+    if (this.playing) this.start(at);
+    this.tell();
+  }
+
+  dropElement() {
+    this.element?.pause();
+    this.element = null;
+  }
+
+  clear() {
+    this.halt();
+    this.dropElement();
+    this.buffer = null;
+    this.position = 0;
+    this.playing = false;
+    this.tell();
+  }
+
+  start(from) {
+    if (this.element) {
+      this.wire();
+      this.element.currentTime = from;
+      this.element.play();
+      return;
+    }
+    if (!this.context || !this.buffer) return;
+    if (from >= this.buffer.duration - 0.005) {
+      this.halt();
+      this.position = this.buffer.duration;
+      if (!this.waits) this.finish();
+      return;
+    }
+    const begin = this.context.currentTime + AHEAD;
+    const old = this.source;
+    const place = old ? from + AHEAD : from;
+    const gain = new GainNode(this.context, { gain: 0 });
+    const source = new AudioBufferSourceNode(this.context, { buffer: this.buffer });
+    source.connect(gain).connect(this.analyser);
+    gain.gain.setValueAtTime(0, begin);
+    gain.gain.linearRampToValueAtTime(1, begin + FADE);
+    source.start(begin, Math.min(place, this.buffer.duration));
+    source.addEventListener("ended", () => {
+      if (this.source === source) this.arrive();
+    });
+    if (old) this.fadeOut(old, begin);
+    source.gain = gain;
+    this.source = source;
+    this.startedAt = begin;
+    this.startedFrom = place;
+  }
+
+  wire() {
+    if (this.element.wired) return;
+    this.element.wired = true;
+    this.context.createMediaElementSource(this.element).connect(this.analyser);
+  }
+
+  fadeOut(source, begin) {
+    source.gain.gain.cancelScheduledValues(begin);
+    source.gain.gain.setValueAtTime(1, begin);
+    source.gain.gain.linearRampToValueAtTime(0, begin + FADE);
+    source.stop(begin + FADE);
+  }
+
+  /** The sound came to its end: of the take, or of what there is of it yet. */
+  arrive() {
+    this.source = null;
+    this.position = this.duration;
+    if (this.waits) this.tell();
+    else this.finish();
+  }
+
+  /** Whether more of the take is to come after the end of what is there. */
+  get waits() {
+    return this.growing && this.duration < this.total - 0.1;
+  }
+
+  finish() {
+    if (this.repeat && this.playing && this.duration) {
+      this.source = null;
+      this.position = 0;
+      this.start(0);
+      this.tell();
+      return;
+    }
+    this.playing = false;
+    this.source = null;
+    this.position = 0;
+    if (this.element) this.element.currentTime = 0;
+    this.tell();
+  }
+
+  halt() {
+    if (this.source) {
+      const source = this.source;
+      this.source = null;
+      this.fadeOut(source, this.context.currentTime);
+    }
+  }
+
+  play() {
+    this.unlock();
+    this.playing = true;
+    const at = this.now();
+    this.start(!this.waits && at >= this.duration - 0.005 ? 0 : at);
+    this.tell();
+  }
+
+  pause() {
+    this.position = this.now();
+    this.playing = false;
+    this.element?.pause();
+    this.halt();
+    this.tell();
+  }
+
+  toggle() {
+    if (this.playing) this.pause();
+    else this.play();
+  }
+
+  seek(seconds) {
+    const at = Math.max(0, Math.min(seconds, this.duration));
+    if (this.element) this.element.currentTime = at;
+    else if (this.source) this.start(at);
+    else {
+      this.position = at;
+      if (this.playing) this.start(at);
+    }
+    this.tell();
+  }
+
+  tell() {
+    this.dispatchEvent(new Event("change"));
+  }
+}

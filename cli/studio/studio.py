@@ -1,0 +1,658 @@
+"""A studio: rooms with pieces, one queue for all of them, one worker, and what the page is told.
+
+Requests that `asking` has checked go in; state as plain values comes out. The page holds nothing:
+whatever it shows can be had from here at any moment, also by a page that was just opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jukebox_hf.locks import holder
+
+from .asking import Limits, check_name
+from .job_queue import Job, JobQueue
+from .pieces import Piece, Pieces, find_parents, find_sound, find_words, short_model
+from .worker_process import StoppedWorkError, WorkerEndedError, WorkerProcess, WorkError
+
+WORK_FOLDER = ".studio"  # uploads and exports, in the folder of pieces
+CHECK_SECONDS = 30.0  # that a request waits for the library's opinion
+KEEP_SECONDS = 1.0  # between attempts to mark takes of a piece that is being worked on
+EXPORT_AGE_SECONDS = 3600.0
+
+
+class NotThereError(LookupError):
+    """The page asked for something that is not there (any more)."""
+
+
+class BusyError(ValueError):
+    """Something cannot be done while a piece is being made."""
+
+
+@dataclass
+class Room:
+    """A folder of pieces and what may be asked for in it.
+
+    Attributes:
+        id: empty where there is one room.
+        pieces: in its folder.
+    """
+
+    id: str
+    pieces: Pieces
+
+    @property
+    def folder(self) -> Path:
+        return self.pieces.folder
+
+
+@dataclass
+class Progress:
+    """How far the job under way is.
+
+    Attributes:
+        job: its id.
+        number: of the worker's request.
+        level, codes, total: of the level under way.
+        since, first: when that level began, and with how many codes.
+        stopping: whether it was asked to stop.
+    """
+
+    job: str
+    number: int = 0
+    level: int | None = None
+    codes: int = 0
+    total: int = 0
+    since: float = 0.0
+    first: int = 0
+    stopping: bool = False
+
+    @property
+    def share(self) -> float:
+        return self.codes / self.total if self.total else 0.0
+
+
+@dataclass
+class Studio:
+    """Everything behind the page.
+
+    Attributes:
+        folder: of the pieces, and of the queue.
+        models: what the page may choose from; None is the model that comes with the package.
+        limits: of one request.
+        worker: makes the music.
+        is_space: whether every visitor has a room.
+    """
+
+    folder: Path
+    models: list[str | None]
+    limits: Limits
+    worker: WorkerProcess
+    is_space: bool = False
+    queue: JobQueue = field(init=False)
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        self.queue = JobQueue(self.folder)
+        self._rooms: dict[str, Room] = {}
+        self._described: dict[int, dict[str, Any]] = {}
+        self._plans: dict[str, dict[str, float | None]] = {}
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- beginning and end ---
+
+    async def open(self) -> None:
+        """Take up what an earlier server left, and start the worker."""
+        for job in self.queue.jobs:
+            if job.state == "running":
+                job.state = "waiting"
+        self.queue.jobs.sort(key=lambda job: not job.begun)  # what was under way comes first
+        self._clear_work_folders()
+        await self.worker.start()
+        self._tasks = [
+            asyncio.create_task(self._make_pieces()),
+            asyncio.create_task(self._mark_takes()),
+        ]
+
+    async def close(self) -> None:
+        """End the worker. What it was making goes on when the studio is opened again."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.worker.end()
+
+    def room(self, identity: str) -> Room:
+        """A room by its name; the only one has none."""
+        if identity not in self._rooms:
+            folder = self.folder / identity if identity else self.folder
+            self._rooms[identity] = Room(identity, Pieces(folder))
+        return self._rooms[identity]
+
+    def work_folder(self, kind: str) -> Path:
+        """A folder for uploads or exports, made if needed."""
+        folder = self.folder / WORK_FOLDER / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _clear_work_folders(self) -> None:
+        """Delete exports, and uploads that no job waits for."""
+        wanted = {(job.request.get("primer") or {}).get("file") for job in self.queue.jobs}
+        folder = self.folder / WORK_FOLDER
+        if folder.is_symlink():
+            raise ValueError(f"{folder} is a link; remove it to go on")
+        shutil.rmtree(folder / "exports", ignore_errors=True)
+        if (folder / "uploads").is_dir():
+            for path in (folder / "uploads").iterdir():
+                if path.name not in wanted:
+                    path.unlink(missing_ok=True)
+
+    # --- the work ---
+
+    async def _make_pieces(self) -> None:
+        """One job after the other, for ever."""
+        while True:
+            job = self.queue.next()
+            if job is None:
+                await self._wake.wait()
+                self._wake.clear()
+                continue
+            await self._make(job)
+
+    async def _make(self, job: Job) -> None:
+        progress = self.progress = Progress(job.id)
+        had_begun = job.begun
+        job.state, job.begun = "running", True
+        self.queue.save()
+
+        def on_event(message: dict[str, Any]) -> None:
+            if message["event"] == "progress":
+                if message["level"] != progress.level:
+                    progress.since, progress.first = time.monotonic(), message["codes"]
+                progress.level, progress.codes = message["level"], message["codes"]
+                progress.total = message["total"]
+
+        def on_number(number: int) -> None:
+            progress.number = number
+
+        try:
+            await self.worker.ask(
+                "work",
+                {
+                    "folder": str(self.room(job.room).folder),
+                    "target": job.piece,
+                    "request": self._for_worker(job.request),
+                    "begun": had_begun,
+                },
+                on_event=on_event,
+                on_number=on_number,
+            )
+            self.queue.jobs.remove(job)
+        except StoppedWorkError:
+            self.queue.jobs.remove(job)
+        except WorkError as error:
+            job.state, job.message, job.begun = "failed", str(error), had_begun
+            job.log = list(self.worker.log) if error.is_fault else []
+        except WorkerEndedError as error:
+            job.state, job.message, job.log = "failed", str(error), list(self.worker.log)
+        finally:
+            self.progress = None
+        self.queue.save()
+
+    def _for_worker(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """A request with names and paths in the place of numbers and names of the page."""
+        given = dict(request)
+        given["models"] = self.models
+        if "model" in request:
+            given["model"] = self.models[request["model"]] if request["verb"] == "make" else None
+        if given.get("primer"):
+            path = self.work_folder("uploads") / given["primer"]["file"]
+            given["primer"] = {**given["primer"], "path": str(path)}
+        return given
+
+    async def _mark_takes(self) -> None:
+        """Mark takes as kept as soon as nobody works on their piece."""
+        while True:
+            await asyncio.sleep(KEEP_SECONDS)
+            for key in list(self.queue.keeps):
+                with contextlib.suppress(WorkError, WorkerEndedError):
+                    await self._mark(key)
+
+    async def _mark(self, key: tuple[str, str]) -> None:
+        room, name = self.room(key[0]), key[1]
+        piece = room.pieces.scan().get(name)
+        if piece is None:
+            self.queue.keeps.pop(key, None)
+        elif not self._is_making(room, name) and holder(piece.folder) is None:
+            numbers = self.queue.keeps[key]
+            try:
+                await self.worker.ask(
+                    "keep", {"folder": str(room.folder), "name": name, "numbers": numbers}
+                )
+            finally:
+                if self.queue.keeps.get(key) == numbers:
+                    self.queue.keeps.pop(key)
+        self.queue.save()
+
+    def _is_making(self, room: Room, name: str) -> bool:
+        job = self.queue.find(room.id, name)
+        return job is not None and job.state == "running"
+
+    # --- what the page asks for ---
+
+    async def describe(self, index: int) -> dict[str, Any]:
+        """What the form needs to know of a model."""
+        if not 0 <= index < len(self.models):
+            raise NotThereError("there is no such model")
+        if index not in self._described:
+            self._described[index] = await self._ask("describe", {"model": self.models[index]})
+        return self._described[index]
+
+    async def _ask(self, verb: str, arguments: dict[str, Any]) -> Any:
+        """Ask the worker; its end is an error like any other."""
+        try:
+            return await self.worker.ask(verb, arguments)
+        except WorkerEndedError as error:
+            raise ValueError(f"{error}; try again") from None
+
+    async def plan(self, room: Room, request: Mapping[str, Any]) -> dict[str, Any]:
+        """What a request would take. Timed only while nothing is being made."""
+        self._check_source(room, request)
+        self._check_upload(request)
+        plan: dict[str, Any] = await self._ask(
+            "plan",
+            {
+                "folder": str(room.folder),
+                "request": self._for_worker(request),
+                "measured": self.progress is None,
+            },
+        )
+        if plan["seconds"] is not None:
+            self._plans = {**dict(list(self._plans.items())[-50:]), _key(request): plan["levels"]}
+        return plan
+
+    async def add(self, room: Room, request: dict[str, Any]) -> str:
+        """Put a piece into the queue; returns its name. Raises `ValueError` with one sentence."""
+        waiting = sum(job.state == "waiting" for job in self.queue.of_room(room.id))
+        if waiting >= self.limits.waiting:
+            raise ValueError(f"{waiting} pieces wait already; let one of them be made first")
+        name = request.get("name")
+        if name is not None and not self._is_free(room, name):
+            raise ValueError(f"there is a piece or file called {name} already; choose another name")
+        levels = self._plans.get(_key(request))
+        if levels is None:
+            with contextlib.suppress(TimeoutError):  # it says so when its turn comes
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self.plan_roughly(room, request)
+        self._check_source(room, request)
+        self._check_upload(request)
+        if name is None or not self._is_free(room, name):
+            name = self._new_name(room)
+        room.folder.mkdir(parents=True, exist_ok=True)
+        job = Job.new(room.id, name, request)
+        job.levels = levels or {}
+        self._enqueue(job)
+        return name
+
+    async def plan_roughly(self, room: Room, request: Mapping[str, Any]) -> None:
+        """Let the library look at a request; raises `ValueError` if it would refuse it."""
+        self._check_source(room, request)
+        self._check_upload(request)
+        arguments = {"folder": str(room.folder), "request": self._for_worker(request)}
+        await self._ask("plan", {**arguments, "measured": False})
+
+    def _enqueue(self, job: Job) -> None:
+        self.queue.jobs.append(job)
+        try:
+            self.queue.save()
+        except OSError:
+            self.queue.jobs.remove(job)
+            raise
+        self._wake.set()
+
+    def _check_source(self, room: Room, request: Mapping[str, Any]) -> None:
+        if request["verb"] != "make":
+            self.piece(room, request["source"])
+
+    def _check_upload(self, request: Mapping[str, Any]) -> None:
+        primer = request.get("primer")
+        if primer and not (self.work_folder("uploads") / primer["file"]).is_file():
+            raise ValueError("the file to begin with is not there any more; choose it again")
+
+    def _is_free(self, room: Room, name: str) -> bool:
+        queued = {job.piece.lower() for job in self.queue.of_room(room.id)}
+        return name.lower() not in queued and room.pieces.is_free(name)
+
+    def _new_name(self, room: Room) -> str:
+        number = 1
+        while not self._is_free(room, f"song-{number}"):
+            number += 1
+        return f"song-{number}"
+
+    def piece(self, room: Room, name: str) -> Piece:
+        """A piece that is there and can be read."""
+        piece = room.pieces.scan().get(name)
+        if piece is None:
+            raise NotThereError(f"there is no piece {name[:100]!r} here")
+        if piece.error is not None:
+            raise ValueError(piece.error)
+        return piece
+
+    def go_on(self, room: Room, name: str) -> None:
+        """Queue a piece that was stopped, or try again what failed."""
+        job = self.queue.find(room.id, name)
+        if job is not None and job.state == "failed":
+            job.state, job.message, job.log = "waiting", None, []
+            self.queue.save()
+            self._wake.set()
+            return
+        if job is not None:
+            raise BusyError(f"{name} is in the queue already")
+        piece = self.piece(room, name)
+        if holder(piece.folder) is not None:
+            raise BusyError(f"{name} is being worked on by another program; wait for it to end")
+        if piece.complete:
+            raise ValueError(f"{name} is complete already")
+        self._enqueue(Job.new(room.id, name, {"verb": "resume"}))
+
+    async def stop(self, room: Room, name: str) -> None:
+        """Stop making a piece, or take it out of the queue."""
+        job = self.queue.find(room.id, name)
+        if job is None:
+            raise NotThereError(f"{name} is not in the queue")
+        if job.state == "running" and self.progress is not None:
+            self.progress.stopping = True
+            with contextlib.suppress(WorkerEndedError):
+                await self.worker.stop_work(self.progress.number)
+        else:
+            self.queue.jobs.remove(job)
+            self.queue.save()
+
+    async def keep(self, room: Room, name: str, numbers: list[int]) -> None:
+        """Mark takes as the good ones: now, or as soon as nobody works on the piece."""
+        piece = self.piece(room, name)
+        known = {take["number"] for take in piece.takes}
+        wrong = [number for number in numbers if number not in known]
+        if wrong:
+            raise ValueError(f"{name} has no take {wrong[0]}")
+        self.queue.keeps[room.id, name] = numbers
+        self.queue.save()
+        if not self._is_making(room, name) and holder(piece.folder) is None and self.worker.ready:
+            try:
+                await self._mark((room.id, name))
+            except WorkerEndedError as error:
+                raise ValueError(f"{error}; try again") from None
+
+    async def export(self, room: Room, name: str, numbers: list[int], form: str) -> str:
+        """Write takes to a file that can be fetched once; returns its place below `exports`."""
+        piece = self.piece(room, name)
+        numbers = numbers or self.kept(room, piece)
+        self._forget_exports()
+        place = self.work_folder("exports") / secrets.token_hex(16)
+        place.mkdir()
+        names = await self._ask(
+            "export",
+            {
+                "folder": str(room.folder),
+                "name": name,
+                "numbers": numbers,
+                "place": str(place),
+                "form": form,
+                "models": self.models,
+            },
+        )
+        if len(names) == 1:
+            return f"{place.name}/{names[0]}"
+        await asyncio.to_thread(_pack, place, f"{name}.zip", [place / one for one in names])
+        return f"{place.name}/{name}.zip"
+
+    async def download(self, room: Room, name: str) -> str:
+        """Pack a whole piece, so that it goes on elsewhere; returns its place below `exports`."""
+        piece = self.piece(room, name)
+        if self._is_making(room, name):
+            raise BusyError(f"{name} is being made; wait for it to end, or stop it")
+        self._forget_exports()
+        place = self.work_folder("exports") / secrets.token_hex(16)
+        place.mkdir()
+        files = [
+            path
+            for path in sorted(piece.folder.rglob("*"))
+            if path.is_file() and not path.is_symlink() and not path.name.startswith(".")
+        ]
+        await asyncio.to_thread(_pack, place, f"{name}.zip", files, piece.folder.parent)
+        return f"{place.name}/{name}.zip"
+
+    def _forget_exports(self) -> None:
+        """Delete exports that somebody asked for long ago."""
+        for place in self.work_folder("exports").iterdir():
+            if time.time() - place.stat().st_mtime > EXPORT_AGE_SECONDS:
+                shutil.rmtree(place, ignore_errors=True)
+
+    def exported(self, place: str, name: str) -> Path:
+        """A file that `export` or `download` has made."""
+        if re.fullmatch(r"[0-9a-f]{32}", place):
+            folder = self.work_folder("exports") / place
+            for path in folder.iterdir() if folder.is_dir() else ():
+                if path.name == name and path.is_file() and not path.is_symlink():
+                    return path
+        raise NotThereError("that file is not there any more; export it again")
+
+    async def check_upload(self, path: Path) -> dict[str, Any]:
+        """Look at a file that was uploaded; it is deleted if it is of no use."""
+        try:
+            found: dict[str, Any] = await self._ask("check_upload", {"path": str(path)})
+        except ValueError:
+            path.unlink(missing_ok=True)
+            raise
+        return found
+
+    # --- what the page is told ---
+
+    def kept(self, room: Room, piece: Piece) -> list[int]:
+        """The takes that are marked, or about to be; all of them if none is."""
+        return self._marked(room, piece) or [take["number"] for take in piece.takes]
+
+    def _marked(self, room: Room, piece: Piece) -> list[int]:
+        waiting = self.queue.keeps.get((room.id, piece.name))
+        if waiting is not None:
+            return waiting
+        return [take["number"] for take in piece.takes if take["kept"]]
+
+    def state(self, room: Room, name: str | None, since: str | None) -> dict[str, Any]:
+        """All that the page shows, or only that nothing changed `since` a version of it."""
+        pieces = room.pieces.scan()
+        parents = find_parents(pieces)
+        listed = [self._listed(room, piece, parents.get(piece.name)) for piece in pieces.values()]
+        for job in self.queue.of_room(room.id):
+            if job.piece not in pieces and job.request["verb"] != "resume":
+                listed.append(_not_begun(job))
+        content = {
+            "folder": self.folder.name if not self.is_space else "",
+            "space": self.is_space,
+            "limits": {
+                "seconds": self.limits.seconds,
+                "takes": self.limits.takes,
+                "upload_bytes": self.limits.upload_bytes,
+            },
+            "models": [
+                short_model(name) or "the model that comes with the package" for name in self.models
+            ],
+            "ready": self.worker.ready,
+            "pieces": listed,
+            "queue": list(self._queue(room)),
+            "removed": room.pieces.removed(),
+            "piece": self._opened(room, pieces.get(name), listed, name) if name else None,
+        }
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+        version = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        if since == version:
+            return {"version": version, "unchanged": True}
+        return {"version": version, **content}
+
+    def _listed(self, room: Room, piece: Piece, parent: str | None) -> dict[str, Any]:
+        """A piece in the list."""
+        if piece.error is not None:
+            return {"name": piece.name, "parent": None, "state": "damaged", "error": piece.error}
+        takes = piece.takes
+        return {
+            "name": piece.name,
+            "parent": parent,
+            "state": self._state_of(room, piece),
+            "share": _share(piece),
+            "takes": len(takes),
+            "seconds": max(take["seconds"] for take in takes),
+            "genre": takes[0]["genre"],
+            "artist": takes[0]["artist"],
+            "kept": self._marked(room, piece),
+        }
+
+    def _state_of(self, room: Room, piece: Piece) -> str:
+        job = self.queue.find(room.id, piece.name)
+        if job is not None:
+            return {"running": "making"}.get(job.state, job.state)
+        if piece.complete:
+            return "sketch" if piece.facts["to_level"] else "done"
+        held_by = holder(piece.folder)
+        is_ours = held_by is not None and held_by.partition(" ")[0] == str(self.worker.pid)
+        return "stopped" if held_by is None or is_ours else "elsewhere"
+
+    def _queue(self, room: Room) -> Iterator[dict[str, Any]]:
+        """What is made and what waits; of other rooms only how much there is before it."""
+        place = 0
+        for job in self.queue.jobs:
+            if job.state != "failed":
+                place += 1
+            if job.room != room.id:
+                continue
+            running = self.progress is not None and self.progress.job == job.id
+            yield {
+                "id": job.id,
+                "piece": job.piece,
+                "verb": job.request["verb"],
+                "state": job.state,
+                "place": place if job.state == "waiting" else None,
+                "message": job.message,
+                "log": job.log,
+                **(self._how_far(job) if running else {}),
+            }
+
+    def _how_far(self, job: Job) -> dict[str, Any]:
+        progress = self.progress
+        assert progress is not None
+        return {
+            "level": progress.level,
+            "share": round(progress.share, 3),
+            "stopping": progress.stopping,
+            "left_seconds": self._left_seconds(job, progress),
+        }
+
+    @staticmethod
+    def _left_seconds(job: Job, progress: Progress) -> int | None:
+        """From the plan, and from how fast the level under way turns out to be."""
+        if progress.level is None:
+            return None
+        planned = job.levels.get(str(progress.level))
+        made = (progress.codes - progress.first) / max(progress.total, 1)
+        spent = time.monotonic() - progress.since
+        if planned is None or planned <= 0:
+            return None
+        factor = spent / (planned * made) if made > 0.05 else 1.0
+        below = [job.levels.get(str(level)) or 0.0 for level in range(progress.level)]
+        return round(factor * (planned * (1 - progress.share) + sum(below)))
+
+    def _opened(
+        self,
+        room: Room,
+        piece: Piece | None,
+        listed: list[dict[str, Any]],
+        name: str,
+    ) -> dict[str, Any] | None:
+        """The piece that is open, with all there is to know."""
+        entry = next((one for one in listed if one["name"] == name), None)
+        if entry is None or piece is None or piece.error is not None:
+            return entry
+        marked = self._marked(room, piece)
+        takes = []
+        for take in piece.takes:
+            sound = find_sound(piece, take["number"])
+            takes.append(
+                {
+                    **take,
+                    "kept": take["number"] in marked,
+                    "words": find_words(piece, take),
+                    "sound": None
+                    if sound is None
+                    else {
+                        "version": sound.version,
+                        "type": sound.media_type,
+                        "finished": sound.finished,
+                    },
+                }
+            )
+        facts = {key: value for key, value in piece.facts.items() if key != "takes"}
+        facts["goes_on_from"] = piece.facts["parent"]
+        return {**facts, **entry, "takes": takes}
+
+
+def _not_begun(job: Job) -> dict[str, Any]:
+    """A piece that waits in the queue and has no folder yet."""
+    request = job.request
+    return {
+        "name": job.piece,
+        "parent": request.get("source"),
+        "state": {"running": "making"}.get(job.state, job.state),
+        "share": 0.0,
+        "takes": request.get("takes") or len(request.get("numbers") or [1]),
+        "seconds": request.get("seconds"),
+        "genre": request.get("genre"),
+        "artist": request.get("artist"),
+        "kept": [],
+    }
+
+
+def _share(piece: Piece) -> float:
+    """How much of all codes of a piece is made: levels weigh as much as they have codes."""
+    if piece.complete:
+        return 1.0
+    to_level = piece.facts["to_level"]
+    done = whole = 0.0
+    for take in piece.takes:
+        for entry in take["levels"]:
+            if entry["level"] >= to_level:
+                weight = 0.25 ** entry["level"]  # each level has four times the codes, here
+                done += weight * entry["share"]
+                whole += weight
+    return round(done / whole, 3) if whole else 0.0
+
+
+def _pack(place: Path, name: str, files: list[Path], root: Path | None = None) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(place / name, "w", zipfile.ZIP_STORED) as archive:
+        for path in files:
+            archive.write(path, path.relative_to(root or path.parent))
+
+
+def _key(request: Mapping[str, Any]) -> str:
+    """What tells requests apart that take different time."""
+    kept = {name: value for name, value in request.items() if name not in ("name", "seed")}
+    return json.dumps(kept, sort_keys=True)
+
+
+def check_new_name(room: Room, name: Any) -> str:
+    """A name for a piece that no other has."""
+    checked = check_name(name)
+    if not room.pieces.is_free(checked):
+        raise ValueError(f"there is a piece or file called {checked} already; choose another name")
+    return checked

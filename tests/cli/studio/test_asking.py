@@ -1,0 +1,87 @@
+"""What the page may ask for: kinds and sizes, each refusal one sentence."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jukebox_cli.studio.asking import KNOWN, Limits, check_request, parse_body
+
+LIMITS = Limits(seconds=60, takes=8, upload_bytes=10**6, waiting=10)
+MODELS = ["", "other"]
+
+
+def check(**changes: Any) -> dict[str, Any]:
+    return check_request({"verb": "make", **changes}, LIMITS, MODELS)
+
+
+def test_a_request_gets_a_seed_and_what_was_left_out_is_none() -> None:
+    found = check(genre="rock", seconds="1:00", levels={"temperature": {"2": "0.9", "0": ""}})
+    assert found["seconds"] == 60.0
+    assert 0 <= found["seed"] < 2**32
+    assert found["artist"] is None
+    assert found["levels"] == {"temperature": {"2": 0.9}}
+    assert check(seed=str(2**64 - 1))["seed"] == 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"verb": "rm"}, "expected make, continue or upsample, got 'rm'"),
+        ({"colour": "red"}, "unknown field 'colour'"),
+        ({"model": 2}, "there is no model 2"),
+        ({"model": "/etc"}, "there is no model '/etc'"),
+        ({"seconds": "soon"}, "seconds: 'soon' is not a duration; give seconds, as in 90"),
+        ({"seconds": 61}, "makes up to 60 seconds in one go, got 61"),
+        ({"seconds": float("inf")}, "is not a duration"),
+        ({"takes": 9}, "takes must be a whole number from 1 to 8, got 9"),
+        ({"takes": True}, "takes must be a whole number"),
+        ({"seed": -1}, "seed must be a whole number from 0"),
+        ({"seed": "1e9"}, "seed must be a whole number from 0"),
+        ({"genre": ["rock"]}, "genre must be text"),
+        ({"genre": "x" * 201}, "genre may have 200 characters, got 201"),
+        ({"lyrics": "\ud800"}, "lyrics holds half of a character"),
+        ({"name": "../up"}, "a name has letters, digits"),
+        ({"name": "x" * 82}, "at most 81 characters"),
+        ({"primer": {"file": "../../etc/passwd"}}, "choose it again"),
+        ({"levels": {"top_k": {"0": 1}}}, "there is no setting 'top_k'"),
+        ({"levels": {"temperature": {"-1": 1}}}, "'-1' is not a level"),
+        ({"levels": {"temperature": {"0": "hot"}}}, "temperature must be a number from 0 to 100"),
+        ({"verb": "continue", "source": "a"}, "say how many seconds of new music"),
+        ({"verb": "continue", "seconds": 1}, "source must be text, got None"),
+        ({"verb": "upsample", "source": "a", "numbers": [0]}, "a take must be a whole number"),
+    ],
+)
+def test_wrong_requests_are_one_sentence(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        check(**changes)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = st.sampled_from(sorted(KNOWN))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(["make", "continue", "upsample"]), st.dictionaries(FIELDS, JSON))
+def test_whatever_comes_is_taken_or_refused_with_a_sentence(
+    verb: str, given_fields: dict[str, Any]
+) -> None:
+    said = "taken"
+    try:
+        check_request({"verb": verb, **given_fields}, LIMITS, MODELS)
+    except ValueError as error:
+        said = str(error)
+    assert 0 < len(said) < 400
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{", b"\xff", b"1", b'{"a": NaN}', b"[" * 100_000])
+def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match="expected an object in JSON"):
+        parse_body(body)

@@ -1,0 +1,141 @@
+"""Reading a folder of sessions for the page: whatever is in it, the rest is shown."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from jukebox_cli.main import main
+from jukebox_cli.studio.pieces import Pieces, find_parents, find_sound, plain_file, read_piece
+
+
+@pytest.fixture(scope="module")
+def made(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a piece, and one that goes on from it."""
+    folder = tmp_path_factory.mktemp("pieces")
+    common = ["--seconds", "0.3", "-q"]
+    for arguments in (
+        ["generate", "--model", str(tiny_model), "--genre", "rock", "--takes", "2", *common],
+        ["continue", str(folder / "one"), "--take", "2", "--from", "0.2", *common],
+    ):
+        name = "one" if arguments[0] == "generate" else "two"
+        result = CliRunner().invoke(main, [*arguments, "-o", str(folder / name)])
+        assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "pieces")
+
+
+def test_pieces_are_read_with_their_tree(folder: Path) -> None:
+    pieces = Pieces(folder).scan()
+    assert list(pieces) == ["one", "two"]
+    assert find_parents(pieces) == {"two": "one"}
+    one = pieces["one"]
+    assert one.complete
+    assert [take["number"] for take in one.takes] == [1, 2]
+    assert one.takes[0]["genre"] == "rock"
+    assert [level["share"] for level in one.takes[0]["levels"]] == [1.0, 1.0, 1.0]
+    assert pieces["two"].takes[0]["cut_seconds"] == pytest.approx(0.2, abs=0.016)
+    sound = find_sound(one, 1)
+    assert sound is not None
+    assert sound.finished
+    assert sound.path.suffix == ".flac"
+    assert find_sound(one, 3) is None
+
+
+def test_a_folder_that_was_moved_keeps_its_tree(folder: Path, tmp_path: Path) -> None:
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert find_parents(Pieces(moved).scan()) == {"two": "one"}
+
+
+def test_a_record_is_read_again_only_when_it_changed(folder: Path) -> None:
+    pieces = Pieces(folder)
+    first = pieces.scan()["one"]
+    assert pieces.scan()["one"] is first
+    assert CliRunner().invoke(main, ["sessions", "keep", str(folder / "one"), "2"]).exit_code == 0
+    again = pieces.scan()["one"]
+    assert [take["kept"] for take in again.takes] == [False, True]
+
+
+def test_records_that_name_each_other_make_no_circle(folder: Path) -> None:
+    record = json.loads((folder / "one" / "session.json").read_text(encoding="utf-8"))
+    record["parent"] = {"source": str(folder / "two"), "action": "continue", "takes": [1]}
+    (folder / "one" / "session.json").write_text(json.dumps(record), encoding="utf-8")
+    parents = find_parents(Pieces(folder).scan())
+    assert len(parents) <= 1
+
+
+def spoil(value: Any, path: tuple[Any, ...], wrong: Any) -> Any:
+    """A copy of plain values with one of them replaced."""
+    if not path:
+        return wrong
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = spoil(copy[path[0]], path[1:], wrong)
+    return copy
+
+
+def paths_in(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    if not isinstance(value, (dict, list)):
+        return [path]
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    return [path, *(one for key, below in inner for one in paths_in(below, (*path, key)))]
+
+
+@pytest.mark.parametrize("wrong", [None, "x", -1, 1e300, [], {}, True, [["a"]]])
+def test_whatever_a_record_holds_the_piece_is_shown_or_said_to_be_damaged(
+    wrong: Any, folder: Path
+) -> None:
+    record = json.loads((folder / "two" / "session.json").read_text(encoding="utf-8"))
+    record["windows"] = record["windows"][:1]
+    places = paths_in(record)
+    assert len(places) > 100
+    for place in places:
+        text = json.dumps(spoil(record, place, wrong))
+        (folder / "two" / "session.json").write_text(text, encoding="utf-8")
+        piece = read_piece("two", folder / "two")
+        json.dumps(piece.facts, allow_nan=False)
+        if piece.error is None:
+            for take in piece.takes:
+                find_sound(piece, take["number"])
+            find_parents({"two": piece})
+        else:
+            assert "\n" not in piece.error
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"format_version": 99}', "[" * 100_000, '{"format_version": NaN}']
+)
+def test_a_damaged_record_hides_no_other_piece(text: str, folder: Path) -> None:
+    (folder / "one" / "session.json").write_text(text, encoding="utf-8")
+    pieces = Pieces(folder).scan()
+    assert pieces["one"].error
+    assert pieces["two"].error is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_links_are_not_followed(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "one", tmp_path / "outside")
+    (folder / "three").symlink_to(tmp_path / "outside")
+    (folder / "four").mkdir()
+    (folder / "four" / "session.json").symlink_to(tmp_path / "outside" / "session.json")
+    assert set(Pieces(folder).scan()) == {"one", "two"}
+    piece = read_piece("one", folder / "one")
+    audio = folder / "one" / piece.takes[0]["audio"]
+    audio.unlink()
+    audio.symlink_to("/etc/hostname")
+    assert find_sound(piece, 1) is None
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "..\\x", "C:x", "a\0b"])
+def test_names_that_lead_elsewhere_are_no_files(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_text("", encoding="utf-8")
+    assert plain_file(tmp_path, name) is None
+    assert plain_file(tmp_path, "a", "b") is not None
