@@ -203,10 +203,15 @@ def open_model(model: str | None, *, revision: str | None = None, quiet: bool = 
 
     Raises `FileNotFoundError` where there is none.
     """
+    from jukebox_hf.hub import open_location
+
+    # Before the libraries that models need: a mistyped name is refused at once.
+    location = None if model is None else open_location(model, revision=revision)
+
     from jukebox_hf.hub.built_in import LARGER_MODEL
     from jukebox_hf.hub.system import System
 
-    system = System.open(model, revision=revision)
+    system = System.open(location)
     if model is None:
         name = system.manifest.name or "the model"
         note(

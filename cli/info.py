@@ -21,6 +21,8 @@ def info(model: str | None, revision: str | None, as_json: bool, quiet: bool) ->
     weights; of a repository on the Hub these few kilobytes are all that is fetched. Memory is what
     one take needs on a GPU: the largest prior beside the VQ-VAE.
     """
+    system = open_model(model, revision=revision, quiet=quiet)
+
     from jukebox_hf.generation.devices import resolve_device
     from jukebox_hf.generation.fitting import memory_needs
     from jukebox_hf.generation.memory import available_memory
@@ -29,7 +31,7 @@ def info(model: str | None, revision: str | None, as_json: bool, quiet: bool) ->
     from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
     from jukebox_hf.words import format_bytes, printable
 
-    facts = describe(open_model(model, revision=revision, quiet=quiet))
+    facts = describe(system)
     for text in facts.notes:
         note(f"Note: {text}", quiet=quiet)
     configs = [part.config for part in facts.components.values()]

@@ -25,7 +25,17 @@ LIBRARY = ROOT / "jukebox_hf"
 CLI = ROOT / "cli"
 
 # Who may import whom, by the name after `jukebox_hf.`; everyone may import EVERYONES.
-EVERYONES = {"configuration", "precision", "files", "locks", "records", "texts", "words", "version"}
+EVERYONES = {
+    "configuration",
+    "files",
+    "locks",
+    "precision",
+    "records",
+    "refusals",
+    "texts",
+    "version",
+    "words",
+}
 LEAVES = {"audio", "labels", "convnet", "codes"}
 MODELS = {"vqvae", "prior"}
 MAY_IMPORT: dict[str, set[str]] = {

@@ -24,10 +24,11 @@ from jukebox_hf.data.code_files import (
     CodesInfo,
     timed_lyrics_from_cells,
 )
-from jukebox_hf.data.errors import hub_errors, table_errors
+from jukebox_hf.data.errors import table_errors
 from jukebox_hf.data.regions import encodable_samples
 from jukebox_hf.data.songs import split_songs
 from jukebox_hf.labels import UNKNOWN, TimedLyrics
+from jukebox_hf.refusals import hub_refusals
 
 
 class PriorSettings(Protocol):
@@ -237,7 +238,7 @@ def _open_repository(repo_id: str, revision: str | None) -> tuple[CodesInfo, Any
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     patterns = [CODES_FILE, STATE_FILE, INFO_FILE, f"{PART_PREFIX}*{PART_SUFFIX}"]
-    with hub_errors(repo_id), table_errors(repo_id):
+    with hub_refusals(repo_id, revision, kind="dataset"), table_errors(repo_id):
         try:
             hf_hub_download(repo_id, CODES_FILE, repo_type="dataset", revision=revision)
         except LocalEntryNotFoundError:

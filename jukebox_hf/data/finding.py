@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jukebox_hf.data.candidates import ColumnNames, Found
-from jukebox_hf.data.errors import hub_errors, table_errors
+from jukebox_hf.data.errors import table_errors
 from jukebox_hf.data.folders import (
     AUDIO_SUFFIXES,
     METADATA_NAMES,
@@ -20,6 +20,7 @@ from jukebox_hf.data.folders import (
     walk_files,
 )
 from jukebox_hf.data.tables import find_in_stream, find_in_table
+from jukebox_hf.refusals import hub_refusals
 
 TABLE_SUFFIXES = (".parquet", ".arrow")
 
@@ -46,7 +47,7 @@ def find_songs(
     folder = path if path.is_dir() else None
     if folder is None:
         _check_repository_name(name)
-        with hub_errors(name):
+        with hub_refusals(name, revision, kind="dataset"):
             folder = _fetch_audio_folder(name, revision)
     elif (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return find_in_table(

@@ -17,10 +17,10 @@ from jukebox_hf.hub.locations import (
     SETTINGS_FILES,
     HubRepository,
     Location,
-    clear_hub_errors,
 )
 from jukebox_hf.hub.tensor_files import DTYPES, open_tensors
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.refusals import hub_refusals
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 
 # What training keeps about codebooks beside the vectors; no parameters.
@@ -123,7 +123,7 @@ def _exists(location: Location, folder: Path, subfolder: str | None, name: str) 
         return True
     if not isinstance(location, HubRepository) or _offline(location):
         return False
-    with clear_hub_errors(location.repo_id, location.commit):
+    with hub_refusals(location.repo_id, location.commit):
         return bool(
             HfApi().file_exists(location.repo_id, _join(subfolder, name), revision=location.commit)
         )
@@ -146,7 +146,7 @@ def _remote_headers(
         return None
     path = _join(subfolder, name)
     try:
-        with clear_hub_errors(location.repo_id, location.commit):
+        with hub_refusals(location.repo_id, location.commit):
             found = HfApi().parse_safetensors_file_metadata(
                 location.repo_id, path, revision=location.commit
             )

@@ -5,24 +5,15 @@ mode (`HF_HUB_OFFLINE=1`). Nothing is fetched before it is asked for.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download, snapshot_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from jukebox_hf.hub.manifest import MANIFEST_NAME
+from jukebox_hf.refusals import hub_refusals, is_reachable
 
 # What a component consists of; pickled weights are never fetched.
 SETTINGS_FILES = ("*.json",)
@@ -105,7 +96,7 @@ class HubRepository:
     def file(self, name: str) -> Path | None:
         """One file by its path below the root; `None` if there is none, or it is not to be had."""
         try:
-            with clear_hub_errors(self.repo_id, self.commit):
+            with hub_refusals(self.repo_id, self.commit):
                 return Path(
                     hf_hub_download(
                         self.repo_id,
@@ -122,7 +113,7 @@ class HubRepository:
         """A folder below the root; fetches those of the matching files that are not cached."""
         prefix = f"{subfolder}/" if subfolder else ""
         try:
-            with clear_hub_errors(self.repo_id, self.commit):
+            with hub_refusals(self.repo_id, self.commit):
                 root = snapshot_download(
                     self.repo_id,
                     revision=self.commit,
@@ -183,8 +174,9 @@ def open_repository(
     cache_dir: Path | None = None,
 ) -> HubRepository:
     """Find a model on the Hub, at the commit that `revision` now is; raises as `open_location`."""
+    local_files_only = local_files_only or not is_reachable(repo_id, revision)
     not_cached = None
-    with clear_hub_errors(repo_id, revision):
+    with hub_refusals(repo_id, revision):
         for name in (MANIFEST_NAME, "config.json"):
             try:
                 found = hf_hub_download(
@@ -209,32 +201,3 @@ def open_repository(
     raise FileNotFoundError(
         f"{repo_id}: the repository has neither {MANIFEST_NAME} nor config.json"
     )
-
-
-@contextmanager
-def clear_hub_errors(repo_id: str, revision: str | None) -> Iterator[None]:
-    """Say in one sentence what the Hub refused, and what to do."""
-    try:
-        yield
-    except EntryNotFoundError:  # says nothing about the repository; callers know what it means
-        raise
-    except GatedRepoError as error:
-        raise OSError(
-            f"{repo_id}: its owner asks to accept conditions first, on its page on the Hub; then "
-            "log in with `hf auth login`"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise OSError(
-            f"{repo_id}: no such folder here and no such repository on the Hub, or it is private: "
-            "then log in with `hf auth login`, or set HF_TOKEN"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise OSError(f"{repo_id}: has no revision {revision}") from error
-    except HFValidationError as error:
-        raise ValueError(
-            f"{repo_id}: expected the folder of a model, or a repository on the Hub (owner/name)"
-        ) from error
-    except OfflineModeIsEnabled as error:
-        raise OSError(f"{repo_id}: is not in the cache, and HF_HUB_OFFLINE is set") from error
-    except HfHubHTTPError as error:
-        raise OSError(f"{repo_id}: the Hub answered with an error: {error}") from error

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download, snapshot_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
 from jukebox_hf.hub.adapters import ADAPTER_CONFIG
 from jukebox_hf.hub.folders import new_folder
 from jukebox_hf.hub.loading import check_weights
-from jukebox_hf.hub.locations import ALL_FILES, HubRepository, Location, clear_hub_errors
+from jukebox_hf.hub.locations import ALL_FILES, HubRepository, Location
 from jukebox_hf.hub.manifest import (
     VQVAE,
     AdapterReference,
@@ -35,6 +35,7 @@ from jukebox_hf.hub.shareable import (
     component_files,
 )
 from jukebox_hf.hub.system import System
+from jukebox_hf.refusals import hub_refusals, is_reachable
 
 
 @dataclass(frozen=True)
@@ -232,24 +233,25 @@ def _pull_codes(
     """A dataset of codes; `None` if the repository is none."""
     cache = Path(cache_dir) if cache_dir is not None else None
     try:
+        offline = local_files_only or not is_reachable(repo_id, revision, kind="dataset")
         hf_hub_download(
             repo_id,
             CODES_FILE,
             repo_type="dataset",
             revision=revision,
-            local_files_only=local_files_only,
+            local_files_only=offline,
             cache_dir=cache,
         )
-    except (HfHubHTTPError, EntryNotFoundError, HFValidationError, OSError):
+    except (EntryNotFoundError, HFValidationError, OSError, ValueError):
         return None
-    with clear_hub_errors(repo_id, revision):
+    with hub_refusals(repo_id, revision, kind="dataset"):
         folder = Path(
             snapshot_download(
                 repo_id,
                 repo_type="dataset",
                 revision=revision,
                 allow_patterns=[*CODES_PATTERNS, "*.parquet"],
-                local_files_only=local_files_only,
+                local_files_only=offline,
                 cache_dir=cache,
             )
         )

@@ -6,11 +6,11 @@ from typing import Any
 
 from huggingface_hub import HfApi
 
-from jukebox_hf.hub.locations import clear_hub_errors
 from jukebox_hf.hub.manifest import ComponentReference
 from jukebox_hf.hub.shareable import PROCESSOR_FILES, component_files
 from jukebox_hf.hub.system import System
 from jukebox_hf.records import read_json
+from jukebox_hf.refusals import hub_refusals
 
 # What saving adds to a config, and does not make another model.
 BYSTANDERS = ("transformers_version", "architectures", "dtype")
@@ -33,7 +33,7 @@ def same_elsewhere(system: System, other: System, name: str) -> ComponentReferen
             return None
     weights = {key: path for key, path in files.items() if path.suffix == ".safetensors"}
     prefix = f"{reference.subfolder}/" if reference.subfolder else ""
-    with clear_hub_errors(reference.repo_id, reference.revision):
+    with hub_refusals(reference.repo_id, reference.revision):
         found: list[Any] = HfApi().get_paths_info(
             reference.repo_id, [prefix + key for key in weights], revision=reference.revision
         )

@@ -26,6 +26,7 @@ from jukebox_hf.hub.loading import load_model, read_config
 from jukebox_hf.hub.locations import (
     ALL_FILES,
     SETTINGS_FILES,
+    HubRepository,
     LocalFolder,
     Location,
     open_location,
@@ -84,7 +85,7 @@ class System:
     @classmethod
     def open(
         cls,
-        path_or_repo: str | os.PathLike[str] | None = None,
+        path_or_repo: str | os.PathLike[str] | Location | None = None,
         *,
         revision: str | None = None,
         local_files_only: bool = False,
@@ -95,7 +96,8 @@ class System:
         Args:
             path_or_repo: a folder, or a repository on the Hub. It holds a whole model, one bare
                 component, or a model in the layout of the former transformers port, which is
-                converted once into the local cache. None: the model that comes with the package.
+                converted once into the local cache. Or what `open_location` found, which is there
+                without the libraries that models need. None: the model that comes with the package.
             revision: commit, tag or branch of a repository.
             local_files_only: ask nothing of the Hub.
             cache_dir: instead of huggingface_hub's own cache.
@@ -108,16 +110,22 @@ class System:
         cache = Path(cache_dir) if cache_dir is not None else None
         if path_or_repo is None:
             path_or_repo = built_in_model()
-        location = open_location(
-            path_or_repo, revision=revision, local_files_only=local_files_only, cache_dir=cache
-        )
+        if isinstance(path_or_repo, (LocalFolder, HubRepository)):
+            location: Location = path_or_repo
+            source = str(location)
+            local_files_only |= isinstance(location, HubRepository) and location.local_files_only
+        else:
+            location = open_location(
+                path_or_repo, revision=revision, local_files_only=local_files_only, cache_dir=cache
+            )
+            source = os.fspath(path_or_repo)
         notes: tuple[str, ...] = ()
         if is_port_location(location):
             location, notes = converted_port(location, cache)
         return cls(
             _read_manifest(location),
             location,
-            source=os.fspath(path_or_repo),
+            source=source,
             notes=notes,
             local_files_only=local_files_only,
             cache_dir=cache,

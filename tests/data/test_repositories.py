@@ -129,5 +129,5 @@ def test_codes_are_opened_from_a_repository(
 
 
 def test_missing_folder_of_codes_is_one_sentence() -> None:
-    with pytest.raises(FileNotFoundError, match="there is no folder '/no/such/folder'"):
+    with pytest.raises(ValueError, match="/no/such/folder: expected the folder of a dataset"):
         open_codes("/no/such/folder")
