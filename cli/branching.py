@@ -60,5 +60,11 @@ def branch(
         to_level=to_level,
         defaults=source.defaults(),
     )
-    parent = {"source": str(source.path.resolve()), **parent}
-    carry_out(system, plan, session, output, parent=parent)
+    from jukebox_hf.generation.session_record import ParentRecord
+
+    told = ParentRecord(
+        id=earlier.record.id if earlier is not None else None,
+        source=source.path.resolve().name,
+        **parent,
+    )
+    carry_out(system, plan, session, output, parent=told)

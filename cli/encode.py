@@ -130,7 +130,7 @@ def encode(
                 chosen,
                 start=first,
                 stop=stop,
-                origin={"source": audio.name, "model": system.manifest.name or system.source},
+                origin={"source": audio.name, "model": system.title},
                 on_progress=lambda done: bar.update(done - bar.n),
             )
     save_codes(output, codes)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from jukebox_hf.generation.plan import Plan
     from jukebox_hf.generation.run import WindowReport
     from jukebox_hf.generation.session import Session
+    from jukebox_hf.generation.session_record import ParentRecord
     from jukebox_hf.generation.session_work import Crew
     from jukebox_hf.generation.settings import GenerationSettings, Prompt
     from jukebox_hf.hub.system import System
@@ -349,7 +350,7 @@ def carry_out(
     session: Session | None,
     output: Output,
     *,
-    parent: Mapping[str, Any] | None = None,
+    parent: ParentRecord | None = None,
 ) -> None:
     """Begin a session, or go on with `session` if it is the same; work on it, print the result."""
     from jukebox_hf.generation.session import Session, default_folder
@@ -369,7 +370,7 @@ def carry_out(
         note(f"Session: {folder}", quiet=output.quiet)
     else:
         note(f"Going on with {session.folder}.", quiet=output.quiet)
-    for text in session.record["notes"]:
+    for text in session.record.notes:
         note(f"Note: {text}", quiet=output.quiet)
     work_on(session, system, output, plan=plan)
 
@@ -390,7 +391,7 @@ def show_plan(system: System, plan: Plan, output: Output) -> None:
         return
     place = resolve_device(output.device)
     costs = estimate(system, plan, place)
-    text = describe(plan, costs, model=system.manifest.name or system.source, device=place)
+    text = describe(plan, costs, model=system.title, device=place)
     if output.dry_run:
         from jukebox_hf.generation.gpus import describe_gpus, estimate_gpus
 
@@ -460,24 +461,26 @@ def help_main_process(options: Mapping[str, Any], crew: Crew) -> None:
 def print_session(session: Session, *, as_json: bool, quiet: bool) -> None:
     """The result of a session: the paths of its audio, or its record in short."""
     for take in session.takes:
-        if take.get("clipped_samples"):
+        if take.clipped_samples:
             note(
-                f"{take['audio']}: {take['clipped_samples']} samples beyond full scale (peak "
-                f"{take['peak']}) were cut off there",
+                f"{take.audio}: {take.clipped_samples} samples beyond full scale (peak "
+                f"{take.peak}) were cut off there",
                 quiet=quiet,
             )
+    audio = [str(path) for path in session.audio_paths]
     record = {
         "session": str(session.folder),
+        "id": session.record.id,
         "complete": session.complete,
         "seed": session.settings.seed,
-        "model": session.record["model"]["source"],
-        "licence": session.record["model"]["licence"],
-        "audio": [str(path) for path in session.audio_paths],
-        "takes": [take["number"] for take in session.takes],
-        "seams": sum(len(entry["seams"] or []) for entry in session.record["chains"]),
-        "notes": session.record["notes"],
+        "model": session.record.model.source,
+        "licence": session.record.model.licence,
+        "audio": audio,
+        "takes": [take.number for take in session.takes],
+        "seams": sum(len(entry.seams or []) for entry in session.record.chains),
+        "notes": session.record.notes,
     }
-    print_result("\n".join(record["audio"]), record, as_json=as_json)
+    print_result("\n".join(audio), record, as_json=as_json)
 
 
 @contextlib.contextmanager
@@ -533,7 +536,7 @@ class Bars:
                 dynamic_ncols=True,
             )
         record = self.session.record
-        seconds = codes * record["hop_lengths"][level] / record["sampling_rate"]
+        seconds = codes * record.hop_lengths[level] / record.sampling_rate
         self.bar.set_postfix_str(f"{seconds:.1f} s of audio", refresh=False)
         self.bar.update(codes - self.bar.n)
 
@@ -544,7 +547,7 @@ class Bars:
             note(f"Level {report.level} is done: {report.codes_total:,} codes.", quiet=self.quiet)
 
     def _tell_preview(self) -> None:
-        from jukebox_hf.generation.preview import preview_paths
+        from jukebox_hf.generation.session_files import preview_paths
 
         paths = [] if self.has_told else preview_paths(self.session.folder)
         if paths:

@@ -21,6 +21,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from jukebox_hf.generation.session import Session
+    from jukebox_hf.generation.session_record import TakeRecord
 
 SESSION = click.Path(exists=True, file_okay=False, path_type=Path)
 AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac")
@@ -42,7 +43,7 @@ def list_sessions(folder: Path, as_json: bool) -> None:
     found = [Session.open(path) for path in session_folders(folder)]
     lines = []
     for session in found:
-        seconds = max(take["seconds"] for take in session.takes)
+        seconds = max(take.seconds for take in session.takes)
         lines.append(
             f"{session.folder}\t{state(session)}\t{len(session.takes)} x {seconds:g} s"
             f"\tseed {session.settings.seed}"
@@ -70,11 +71,11 @@ def show(session: Path, as_json: bool) -> None:
     settings = found.settings
     lines = [
         f"session   {session} ({state(found)})",
-        f"model     {record['model']['name'] or record['model']['source']}",
-        f"licence   {record['model']['licence'] or 'unknown'}",
-        f"begun     {record['created']}",
+        f"model     {found.model_name}",
+        f"licence   {record.model.licence or 'unknown'}",
+        f"begun     {record.created}",
         f"seed      {settings.seed}",
-        f"precision {settings.precision} on {record['device']}",
+        f"precision {settings.precision} on {record.device}",
     ]
     for level, own in sorted(settings.levels.items(), reverse=True):
         choices = [f"temperature {own.temperature:g}", f"hop fraction {own.hop_fraction:g}"]
@@ -85,14 +86,14 @@ def show(session: Path, as_json: bool) -> None:
         lines.append(f"level {level}   {', '.join(choices)}")
     for take in found.takes:
         lines.append(take_line(found, take))
-    for entry in record["chains"]:
-        for seam in entry["seams"] or []:
+    for entry in record.chains:
+        for seam in entry.seams or []:
             lines.append(
-                f"seam      take {entry['take']}, level {entry['level']} at {seam['seconds']:g} s, "
-                f"likeness {seam['likeness']:g}"
+                f"seam      take {entry.take}, level {entry.level} at {seam.seconds:g} s, "
+                f"likeness {seam.likeness:g}"
             )
-    lines += [f"note      {text}" for text in record["notes"]]
-    print_result("\n".join(lines), record, as_json=as_json)
+    lines += [f"note      {text}" for text in record.notes]
+    print_result("\n".join(lines), record.to_json(), as_json=as_json)
 
 
 @sessions.command()
@@ -179,26 +180,26 @@ def state(session: Session) -> str:
     to_level = session.settings.to_level
     for level in reversed(range(to_level, len(session.hop_lengths))):
         made = [session.seconds_made(take, level) for take in session.takes]
-        asked = [take["seconds"] for take in session.takes]
+        asked = [take.seconds for take in session.takes]
         if any(one < whole - 1e-3 for one, whole in zip(made, asked, strict=True)):
             return f"level {level}, {sum(made) / max(sum(asked), 1e-9):.0%}"
     return "not finished"
 
 
-def take_line(session: Session, take: dict[str, Any]) -> str:
+def take_line(session: Session, take: TakeRecord) -> str:
     """One take in one line."""
-    prompt = take["prompt"]
-    words = [word for word in (prompt["artist"], prompt["genre"]) if word]
+    prompt = take.prompt
+    words = [word for word in (prompt.artist, prompt.genre) if word]
     made = ", ".join(
         f"level {level} {session.seconds_made(take, level):g} s"
         for level in reversed(range(len(session.hop_lengths)))
         if session.seconds_made(take, level)
     )
     parts = [
-        f"take {take['number']}    {' / '.join(words) or 'no labels'}, {take['seconds']:g} s"
-        + (", kept" if take["kept"] else ""),
+        f"take {take.number}    {' / '.join(words) or 'no labels'}, {take.seconds:g} s"
+        + (", kept" if take.kept else ""),
         made or "nothing yet",
-        take["audio"] or "",
+        take.audio or "",
     ]
     return ": ".join(part for part in parts if part)
 
@@ -209,11 +210,11 @@ def summary(session: Session) -> dict[str, Any]:
         "session": str(session.folder),
         "state": state(session),
         "complete": session.complete,
-        "created": session.record["created"],
+        "created": session.record.created,
         "seed": session.settings.seed,
-        "model": session.record["model"]["source"],
+        "model": session.record.model.source,
         "takes": [
-            {"number": take["number"], "seconds": take["seconds"], "kept": take["kept"]}
+            {"number": take.number, "seconds": take.seconds, "kept": take.kept}
             for take in session.takes
         ],
     }

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from jukebox_hf.files import check_writable_target, write_atomically
+from jukebox_hf.records import check_version
 
 FORMAT_VERSION = 1
 LARGEST_CODE = 32767  # of int16; released codebooks have 2048 codes
@@ -63,7 +64,7 @@ class Codes:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hop_lengths", tuple(self.hop_lengths))
-        _check_hop_lengths(self.hop_lengths)
+        check_hop_lengths(self.hop_lengths)
         _check_positive_integer(self.sampling_rate, "sampling_rate")
         if self.fingerprint is not None and not isinstance(self.fingerprint, str):
             raise ValueError(f"fingerprint must be text or None, got {self.fingerprint!r}")
@@ -199,11 +200,7 @@ def _codes_from_file(
             f"format_version and hop_lengths, got {', '.join(sorted(metadata)) or 'none'}"
         )
     version = _integer(metadata["format_version"], "format_version", path)
-    if version > FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {version}, but this version of jukebox_hf reads up to "
-            f"{FORMAT_VERSION}; upgrade with `pip install -U jukebox_hf`"
-        )
+    check_version({"format_version": version}, FORMAT_VERSION, str(path))
     levels: dict[int, Tensor] = {}
     for name, tensor in tensors.items():
         number = name.removeprefix(TENSOR_PREFIX)
@@ -270,7 +267,8 @@ def _check_lengths(levels: Mapping[int, Tensor], hop_lengths: tuple[int, ...]) -
             )
 
 
-def _check_hop_lengths(hop_lengths: tuple[Any, ...]) -> None:
+def check_hop_lengths(hop_lengths: tuple[Any, ...]) -> None:
+    """Raise `ValueError` unless they grow, each a multiple of the one before."""
     if not hop_lengths:
         raise ValueError("hop_lengths must name at least one level, got none")
     for hop_length in hop_lengths:

@@ -21,6 +21,8 @@ from jukebox_hf.words import refuse_unknown, shorten
 Record = TypeVar("Record")
 
 VERSION_KEY = "format_version"
+# Metadata of a field that is left out of the file while it has its default.
+OMIT = types.MappingProxyType({"omit": True})
 MAX_BYTES = 200_000_000  # an index of a million tensors is smaller
 MAX_DEPTH = 64  # of nested lists and objects
 LARGEST_INTEGER = 2**64 - 1  # the largest seed; above 2**1024 there would be no float
@@ -72,7 +74,8 @@ def from_json(kind: type[Record], content: Any, source: str, *, version: int = 0
 
     Understood are text, numbers, true and false, `None`, `Literal`, lists, tuples, dicts with text
     or whole numbers as keys, dataclasses, unions of these, and `Any`. A field whose metadata has
-    `"key"` has that name in the file.
+    `"key"` has that name in the file; one with the metadata `OMIT` is not written while it has its
+    default.
 
     Args:
         kind: a dataclass.
@@ -97,7 +100,8 @@ def to_json(record: Any, *, version: int = 0) -> Any:
     """Plain values for `json.dumps`; with `version` they begin with it."""
     head = {VERSION_KEY: version} if version else {}
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        return head | {_key(f): to_json(getattr(record, f.name)) for f in _fields(type(record))}
+        values = {f: getattr(record, f.name) for f in _fields(type(record))}
+        return head | {_key(f): to_json(value) for f, value in values.items() if _stays(f, value)}
     if isinstance(record, Mapping):
         return head | {str(name): to_json(value) for name, value in record.items()}
     if isinstance(record, (list, tuple)):
@@ -124,6 +128,14 @@ def _check_depth(content: Any, source: str) -> None:
 
 def _key(field: "dataclasses.Field[Any]") -> str:
     return str(field.metadata.get("key", field.name))
+
+
+def _stays(field: "dataclasses.Field[Any]", value: Any) -> bool:
+    """Whether a value is written: `OMIT` leaves the default out."""
+    if not field.metadata.get("omit"):
+        return True
+    empty = field.default_factory() if callable(field.default_factory) else field.default
+    return bool(value != empty)
 
 
 def _fields(kind: Any) -> "tuple[dataclasses.Field[Any], ...]":

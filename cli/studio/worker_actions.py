@@ -19,6 +19,7 @@ from ..generation_options import fit_plan
 if TYPE_CHECKING:
     from jukebox_hf.generation.plan import Plan
     from jukebox_hf.generation.session import Session
+    from jukebox_hf.generation.session_record import ParentRecord
     from jukebox_hf.generation.settings import GenerationSettings, Prompt
     from jukebox_hf.hub.system import System
 
@@ -32,7 +33,7 @@ class Wanted:
 
     system: System
     plan: Plan
-    parent: dict[str, Any] | None
+    parent: ParentRecord | None
 
 
 class Actions:
@@ -145,6 +146,7 @@ class Actions:
             continue_prompt,
             upsample_prompt,
         )
+        from jukebox_hf.generation.session_record import ParentRecord
 
         source = Source(folder / request["source"])
         earlier = source.session
@@ -153,7 +155,11 @@ class Actions:
             name: value for name, value in self._labels(request).items() if value is not None
         }
         starts = [source.start(number) for number in chosen_numbers(source, request["numbers"])]
-        parent: dict[str, Any] = {"source": str(source.path.resolve()), "action": request["verb"]}
+        parent: dict[str, Any] = {
+            "id": earlier.record.id,
+            "source": source.path.resolve().name,
+            "action": request["verb"],
+        }
         to_level = None
         if request["verb"] == "continue":
             from_seconds = request.get("from_seconds")
@@ -185,7 +191,7 @@ class Actions:
             to_level=to_level,
             defaults=source.defaults(),
         )
-        return Wanted(system, plan, parent)
+        return Wanted(system, plan, ParentRecord(**parent))
 
     def _fit(
         self,

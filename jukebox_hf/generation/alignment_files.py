@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jukebox_hf.files import write_text
-from jukebox_hf.generation.alignment import LyricAlignment, save_alignment
+from jukebox_hf.generation.alignment import LyricAlignment, load_alignment, save_alignment
 from jukebox_hf.generation.heat_map import save_heat_map
 from jukebox_hf.generation.karaoke import save_karaoke_page
 from jukebox_hf.generation.word_times import SungWord, to_lrc, word_times
@@ -56,8 +56,10 @@ def save_alignment_files(
             )
         )
     )
-    words = word_times(alignment)
     save_alignment(files.data, alignment)
+    # Words and pictures follow from what the file holds, which is rounded.
+    alignment = load_alignment(files.data)
+    words = word_times(alignment)
     write_text(files.words, _word_records(words))
     write_text(files.lrc, to_lrc(words, alignment.lyrics))
     save_heat_map(files.picture, alignment, title=title)

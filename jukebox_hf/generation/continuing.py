@@ -68,7 +68,7 @@ class Source:
             codes = self.session.codes(number)
             if codes is None:
                 raise ValueError(f"take {number} of {self.path} has no codes yet; resume it first")
-            return Start(number, codes, Prompt.restore(entry["prompt"]), entry["total_samples"])
+            return Start(number, codes, Prompt.restore(entry.prompt), entry.total_samples)
         assert self._codes is not None
         if not 1 <= number <= self._codes.takes:
             raise ValueError(

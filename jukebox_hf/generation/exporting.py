@@ -55,14 +55,14 @@ def export_audio(
     codec = None
     for number, path in zip(numbers, paths, strict=True):
         take = session.take(number)
-        rate = session.record["sampling_rate"]
-        if take["audio"] is not None and (session.folder / take["audio"]).is_file():
-            audio = load_audio(session.folder / take["audio"], rate, mono=False)
+        rate = session.record.sampling_rate
+        if take.audio is not None and (session.folder / take.audio).is_file():
+            audio = load_audio(session.folder / take.audio, rate, mono=False)
         else:
             if codec is None:
                 codec = session.open_system(model).load_vqvae(device=resolve_device(device))
             codes = _codes(session, number)
-            level = _best_level(codes, take["num_samples"])
+            level = _best_level(codes, take.num_samples)
             chained = session.chains(number, level)
             if chained is not None:
                 chains, seams = chained
@@ -78,12 +78,12 @@ def export_audio(
                 audio = codec.decode(codes.levels[level], level, chunk_seconds=DECODED_SECONDS)[0]
         tags = AudioTags(
             title=f"Take {number}",
-            artist=take["prompt"]["artist"],
-            genre=take["prompt"]["genre"],
+            artist=take.prompt.artist,
+            genre=take.prompt.genre,
             generated=True,
-            model=session.record["model"]["name"] or session.record["model"]["source"],
+            model=session.model_name,
             seed=session.settings.seed,
-            licence=session.record["model"]["licence"],
+            licence=session.record.model.licence,
         )
         save_audio(path, audio, rate, tags=tags, overwrite=overwrite)
     return paths
@@ -93,9 +93,7 @@ def _paths(
     session: Session, numbers: Sequence[int], folder: str | os.PathLike[str], suffix: str
 ) -> list[Path]:
     names = [
-        take_file_name(
-            number, Prompt.restore(session.take(number)["prompt"]), session.settings.seed
-        )
+        take_file_name(number, Prompt.restore(session.take(number).prompt), session.settings.seed)
         for number in numbers
     ]
     Path(folder).mkdir(parents=True, exist_ok=True)

@@ -355,7 +355,7 @@ def take_tags(system: System, plan: Plan, take: TakePlan) -> AudioTags:
         artist=take.prompt.artist,
         genre=take.prompt.genre,
         generated=True,
-        model=system.manifest.name or system.source,
+        model=system.title,
         seed=plan.settings.seed,
         licence=system.licence,
     )

@@ -13,18 +13,13 @@ from torch import Tensor
 
 from jukebox_hf.generation.chains import decode_part
 from jukebox_hf.generation.run import DECODED_SECONDS, Generation
+from jukebox_hf.generation.session_files import PREVIEW_FOLDER, preview_path
 
 logger = logging.getLogger(__name__)
 
-PREVIEW_FOLDER = "preview"
 FIRST_SECONDS = 1.0  # after which there may be something to hear
 INTERVAL_SECONDS = 5.0  # between later updates
 LARGEST_SHARE = 0.05  # of the time that all else takes
-
-
-def preview_paths(folder: Path) -> list[Path]:
-    """The previews that a session's folder holds now, by take."""
-    return sorted((folder / PREVIEW_FOLDER).glob("*.wav"))
 
 
 class Previews:
@@ -34,8 +29,12 @@ class Previews:
     after that. A level that is cut into chains is heard when they are joined.
     """
 
-    def __init__(self, folder: Path, generation: Generation) -> None:
-        self.folder = folder / PREVIEW_FOLDER
+    def __init__(
+        self, folder: Path, generation: Generation, *, interval: float = INTERVAL_SECONDS
+    ) -> None:
+        """`folder`: of the session; `interval`: seconds between updates, at least."""
+        self.folder = folder
+        self.interval = interval
         self.generation = generation
         self._heard: dict[tuple[int, int], int] = {}  # codes by take and level
         self._next = time.monotonic() + FIRST_SECONDS
@@ -47,21 +46,14 @@ class Previews:
         if self._broken or (started < self._next and not now):
             return
         try:
-            self.folder.mkdir(exist_ok=True)
+            (self.folder / PREVIEW_FOLDER).mkdir(exist_ok=True)
             for take in self.generation.plan.takes:
                 self._update_take(take.number)
-        except OSError as error:
+        except (OSError, soundfile.SoundFileError) as error:  # such as a full disk
             logger.warning("no previews from here on: %s", error)
             self._broken = True
         spent = time.monotonic() - started
-        self._next = time.monotonic() + max(INTERVAL_SECONDS, spent / LARGEST_SHARE)
-
-    def remove(self) -> None:
-        """Delete the files, once there is something better."""
-        for path in self.folder.glob("*.wav"):
-            path.unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        self._next = time.monotonic() + max(self.interval, spent / LARGEST_SHARE)
 
     def _update_take(self, number: int) -> None:
         """From coarse to fine, so that the finest has the last word."""
@@ -70,7 +62,9 @@ class Previews:
             heard = self._heard.get((number, level), 0)
             if len(codes) > heard:
                 if not any(key[0] == number for key in self._heard):
-                    self._path(number).unlink(missing_ok=True)  # of an earlier process
+                    preview_path(self.folder, number).unlink(
+                        missing_ok=True
+                    )  # of an earlier process
                 self._write(number, level, codes, heard)
                 self._heard[number, level] = len(codes)
 
@@ -82,12 +76,9 @@ class Previews:
         audio = decode_part(
             codec, level, codes, first, len(codes) * hop, chunk_seconds=DECODED_SECONDS
         )
-        path = self._path(number)
+        path = preview_path(self.folder, number)
         if not path.exists():
             soundfile.write(path, [], codec.config.sampling_rate, subtype="PCM_16")
         with soundfile.SoundFile(path, "r+") as file:
             file.seek(min(first, file.frames))
             file.write(audio.clamp(-1, 1).numpy())
-
-    def _path(self, number: int) -> Path:
-        return self.folder / f"{number:02d}.wav"

@@ -483,7 +483,7 @@ class Generation:
             fingerprint=self.system.vqvae_config().codebook_fingerprint,
             origin={
                 "source": "jukebox generate",
-                "model": self.system.manifest.name or self.system.source,
+                "model": self.system.title,
                 "seed": str(self.plan.settings.seed),
                 "take": str(number),
             },

@@ -4,7 +4,7 @@ A plan goes in and a folder grows: `session.json` with everything there is to kn
 every take after every window, previews, and finished audio. What is computed is the work of `run`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
@@ -13,39 +13,48 @@ from typing import Any
 
 import soundfile
 import torch
+from torch import Tensor
 
 from jukebox_hf.codes import Codes
+from jukebox_hf.files import PARTIAL_SUFFIX, write_atomically
 from jukebox_hf.generation.chains import Chain, Seam
 from jukebox_hf.generation.devices import check_backend, resolve_device
 from jukebox_hf.generation.pipeline import run_notes
 from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
-from jukebox_hf.generation.run import WindowReport
-from jukebox_hf.generation.session_files import (
-    FORMAT_VERSION,
-    RECORD_NAME,
-    is_session,
-    load_chains,
-    load_take,
-    primer_path,
-    read_record,
-    save_take,
-    write_record,
-)
-from jukebox_hf.generation.session_record import (
+from jukebox_hf.generation.recording import (
     differences,
     model_record,
     now,
+    place_of,
     restore_measures,
     same_labels,
     take_record,
     version_record,
+)
+from jukebox_hf.generation.run import WindowReport
+from jukebox_hf.generation.session_files import (
+    CODES_FOLDER,
+    PRIMER_FOLDER,
+    check_plain,
+    load_chains,
+    load_take,
+    primer_path,
+    remove_partial_files,
+    save_take,
+)
+from jukebox_hf.generation.session_record import (
+    RECORD_NAME,
+    ParentRecord,
+    SessionRecord,
+    TakeRecord,
+    new_id,
 )
 from jukebox_hf.generation.session_work import Crew, SessionWork
 from jukebox_hf.generation.settings import GenerationSettings, Prompt
 from jukebox_hf.generation.windows import Run
 from jukebox_hf.hub.built_in import BUILT_IN
 from jukebox_hf.hub.system import System
-from jukebox_hf.locks import locked
+from jukebox_hf.locks import SESSION_LOCK, locked
 
 
 class Session:
@@ -56,10 +65,10 @@ class Session:
 
     Attributes:
         folder: where it is.
-        record: what `session.json` says, as plain values.
+        record: what `session.json` says.
     """
 
-    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, record: SessionRecord) -> None:
         self.folder = folder
         self.record = record
 
@@ -70,139 +79,152 @@ class Session:
         system: System,
         plan: Plan,
         *,
-        device: str = "auto",
-        parent: Mapping[str, Any] | None = None,
+        device: str | torch.device = "auto",
+        parent: ParentRecord | None = None,
     ) -> "Session":
-        """Begin a session in a new or empty folder.
+        """Begin a session in a new or empty folder, or where an earlier beginning was killed.
 
         Args:
             folder: made if needed, with the folders above it.
             system, plan: what to do, and with which model.
             device: that it begins on; it may go on elsewhere.
-            parent: what it goes on from, for the record: session, take, seconds.
+            parent: what it goes on from, for the record.
 
         Raises:
-            FileExistsError: if the folder holds anything.
+            FileExistsError: if the folder holds anything else.
+            FolderInUseError: if another process begins one there.
             OSError: if it cannot be written.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise FileExistsError(
-                f"{folder} is not empty and holds no session; choose a new folder"
+        check_new(folder)
+        with locked(folder):
+            check_new(folder)  # another process may have been quicker
+            _clear_beginning(folder)
+            components = ["vqvae", *(f"prior_{level.level}" for level in plan.levels)]
+            record = SessionRecord(
+                id=new_id(),
+                created=now(),
+                complete=False,
+                model=model_record(system, components, folder),
+                settings=plan.settings,
+                device=str(resolve_device(device)),
+                versions=version_record(),
+                sampling_rate=plan.sampling_rate,
+                hop_lengths=plan.hop_lengths,
+                notes=list(run_notes(system, plan)),
+                parent=parent,
+                takes=[take_record(take, plan) for take in plan.takes],
+                batch_sizes={},
+                chains=[],
+                windows=[],
             )
-        components = ["vqvae", *(f"prior_{level.level}" for level in plan.levels)]
-        session = cls(
-            folder,
-            {
-                "format_version": FORMAT_VERSION,
-                "created": now(),
-                "complete": False,
-                "model": model_record(system, components),
-                "settings": plan.settings.to_record(),
-                "device": str(resolve_device(device)),
-                "versions": version_record(),
-                "sampling_rate": plan.sampling_rate,
-                "hop_lengths": list(plan.hop_lengths),
-                "notes": list(run_notes(system, plan)),
-                "parent": dict(parent) if parent else None,
-                "takes": [take_record(take, plan) for take in plan.takes],
-                "batch_sizes": {},
-                "chains": [],
-                "windows": [],
-            },
-        )
-        for take in plan.takes:
-            session._keep_primer(take, plan)
-        session._write()
+            session = cls(folder, record)
+            for take in plan.takes:
+                session._keep_primer(take, plan)
+            session._write()
         return session
 
     @classmethod
     def open(cls, folder: str | Path) -> "Session":
         """The session in a folder.
 
-        Raises `FileNotFoundError` if there is none, `ValueError` if its record is damaged.
+        Raises `FileNotFoundError` if there is none, `ValueError` if its record is damaged, and
+        `OSError` if there are links in the folder.
         """
         folder = Path(folder)
-        return cls(folder, read_record(folder))
+        check_plain(folder)
+        return cls(folder, SessionRecord.load(folder))
 
     @staticmethod
     def is_at(folder: str | Path) -> bool:
         """Whether a folder holds a session."""
-        return is_session(Path(folder))
+        return (Path(folder) / RECORD_NAME).is_file()
 
     # --- what it is ---
 
     @property
     def settings(self) -> GenerationSettings:
         """How it samples."""
-        return GenerationSettings.restore(self.record["settings"])
+        return self.record.settings
 
     @property
     def complete(self) -> bool:
         """Whether all is made and written, and the audio is still there."""
-        return bool(self.record["complete"]) and len(self.audio_paths) == len(self.takes)
+        return self.record.complete and len(self.audio_paths) == len(self.takes)
 
     @property
-    def takes(self) -> list[dict[str, Any]]:
+    def takes(self) -> list[TakeRecord]:
         """What the record says about each take."""
-        return list(self.record["takes"])
+        return self.record.takes
 
-    def take(self, number: int) -> dict[str, Any]:
+    def take(self, number: int) -> TakeRecord:
         """What the record says about one take; `ValueError` if there is none of that number."""
-        for take in self.record["takes"]:
-            if take["number"] == number:
-                return take  # type: ignore[no-any-return]
-        numbers = ", ".join(str(take["number"]) for take in self.record["takes"])
-        raise ValueError(f"{self.folder} has no take {number}; it has {numbers}")
+        found = self.record.take(number)
+        if found is None:
+            numbers = ", ".join(str(take.number) for take in self.takes)
+            raise ValueError(f"{self.folder} has no take {number}; it has {numbers}")
+        return found
+
+    @property
+    def model_name(self) -> str:
+        """What to call its model: never a folder of this machine."""
+        model = self.record.model
+        return model.name or (Path(model.source).name if self._is_local else model.source)
+
+    @property
+    def _is_local(self) -> bool:
+        source = self.record.model.source
+        return isinstance(place_of(self.folder, source), Path) or Path(source).is_absolute()
 
     @property
     def audio_paths(self) -> list[Path]:
         """The finished audio files that are there."""
-        paths = (self.folder / take["audio"] for take in self.record["takes"] if take["audio"])
+        paths = (self.folder / take.audio for take in self.takes if take.audio)
         return [path for path in paths if path.is_file()]
 
     def codes(self, number: int) -> Codes | None:
         """A take's codes; None if there are none yet. `ValueError` if the file is damaged."""
         entry = self.take(number)
-        levels = load_take(self.folder, number, entry["codes"] or {}, len(self.hop_lengths))
+        levels = load_take(self.folder, number, entry.codes or {}, len(self.hop_lengths))
         found = {level: codes[None] for level, codes in levels.items() if len(codes)}
         if not found:
             return None
         return Codes(
             levels=found,
             hop_lengths=self.hop_lengths,
-            sampling_rate=self.record["sampling_rate"],
-            fingerprint=self.record["model"]["codebook_fingerprint"],
+            sampling_rate=self.record.sampling_rate,
+            fingerprint=self.record.model.codebook_fingerprint,
             origin={
                 "source": f"{self.folder.name}, take {number}",
-                "model": self.record["model"]["name"] or self.record["model"]["source"],
-                "seed": str(self.record["settings"]["seed"]),
+                "model": self.model_name,
+                "seed": str(self.settings.seed),
                 "take": str(number),
             },
         )
 
     def chains(self, number: int, level: int) -> tuple[list[Chain], list[Seam]] | None:
         """The joined chains of a take at a level, and their seams; None if it has none."""
-        for entry in self.record["chains"]:
-            if (entry["take"], entry["level"]) == (number, level) and entry["seams"] is not None:
-                codes = load_chains(self.folder, number, level, entry["codes"])
-                runs = [Run(begin, end) for begin, end in entry["runs"]]
+        for entry in self.record.chains:
+            if (entry.take, entry.level) == (number, level) and entry.seams is not None:
+                codes = load_chains(self.folder, number, level, entry.codes)
+                runs = [Run(begin, end) for begin, end in entry.runs]
                 chains = [
                     Chain(run, own) for run, own in zip(runs, codes, strict=True) if own is not None
                 ]
-                return chains, [Seam(seam["code"], seam["likeness"]) for seam in entry["seams"]]
+                return chains, [Seam(seam.code, seam.likeness) for seam in entry.seams]
         return None
 
     @property
     def hop_lengths(self) -> tuple[int, ...]:
         """Audio samples per code of every level, finest first."""
-        return tuple(self.record["hop_lengths"])
+        return self.record.hop_lengths
 
-    def seconds_made(self, take: Mapping[str, Any], level: int) -> float:
+    def seconds_made(self, take: TakeRecord, level: int) -> float:
         """Seconds of audio that a take's codes of a level stand for."""
-        entry = (take["codes"] or {}).get(str(level), {"count": 0})
-        return float(entry["count"] * self.hop_lengths[level] / self.record["sampling_rate"])
+        stored = (take.codes or {}).get(level)
+        count = 0 if stored is None else stored.count
+        return count * self.hop_lengths[level] / self.record.sampling_rate
 
     # --- going on ---
 
@@ -211,16 +233,21 @@ class Session:
 
         Raises `ValueError` if it is another model.
         """
-        record = self.record["model"]
-        source = record["source"]
-        if source == BUILT_IN:
+        record = self.record.model
+        source = place_of(self.folder, record.source)
+        if record.source == BUILT_IN:
             system = System.open(model)
         else:
             at_hand = model is not None or Path(source).exists()
-            system = System.open(model or source, revision=None if at_hand else record["revision"])
-        found = model_record(system, list(record["components"]))
-        for name, entry in record["components"].items():
-            if found["components"][name] != entry:
+            if not at_hand and self._is_local:
+                raise FileNotFoundError(
+                    f"{self.folder}: its model {self.model_name} is not where it was; give the "
+                    "place where it is now as --model"
+                )
+            system = System.open(model or source, revision=None if at_hand else record.revision)
+        found = model_record(system, list(record.components), self.folder)
+        for name, entry in record.components.items():
+            if found.components[name] != entry:
                 raise ValueError(
                     f"{self.folder} was begun with another {name} than {system.source} has now; "
                     f"give the model that it was begun with as --model{self._built_in_hint()}"
@@ -229,8 +256,8 @@ class Session:
 
     def _built_in_hint(self) -> str:
         """Where the model is that another version of the package came with."""
-        version = self.record["versions"].get("jukebox-hf")
-        if self.record["model"]["source"] != BUILT_IN or version is None:
+        version = self.record.versions.get("jukebox-hf")
+        if self.record.model.source != BUILT_IN or version is None:
             return ""
         return f", or install jukebox-hf {version}, which came with it"
 
@@ -243,18 +270,18 @@ class Session:
         given: dict[str, Any] = dict(settings.by_name())
         plan = make_plan(
             system,
-            {take["number"]: Prompt.restore(take["prompt"]) for take in self.record["takes"]},
+            {take.number: Prompt.restore(take.prompt) for take in self.takes},
             seed=settings.seed,
             precision=settings.precision,
             backend=settings.backend,
             chain_starts=settings.chain_starts,
             to_level=settings.to_level,
-            measured={take["number"]: restore_measures(take) for take in self.record["takes"]},
+            measured={take.number: restore_measures(take) for take in self.takes},
             **given,
         )
         for take in plan.takes:
-            recorded = self.take(take.number)["labels"]
-            if not same_labels(recorded, take_record(take, plan)["labels"]):
+            recorded = self.take(take.number).labels
+            if not same_labels(recorded, take_record(take, plan).labels):
                 raise ValueError(
                     f"{self.folder}: the model reads the labels of take {take.number} otherwise "
                     "than when the session began; its vocabularies have changed"
@@ -264,8 +291,9 @@ class Session:
     def check_same(self, system: System, plan: Plan) -> None:
         """Raise `ValueError` that names what differs if it was begun with another plan or model."""
         found = differences(self.record, plan)
-        components = self.record["model"]["components"]
-        if not found and model_record(system, list(components))["components"] != components:
+        components = self.record.model.components
+        ours = model_record(system, list(components), self.folder).components
+        if not found and ours != components:
             found = [f"the model is another one than {system.source}"]
         if found:
             more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
@@ -301,7 +329,8 @@ class Session:
         """
         crew = crew or Crew()
         with locked(self.folder) if crew.is_main else nullcontext():
-            self.record = read_record(self.folder)  # as the last one left it
+            check_plain(self.folder)
+            self.record = SessionRecord.load(self.folder)  # as the last one left it
             place = resolve_device(device)
             yield from SessionWork(
                 folder=self.folder,
@@ -321,41 +350,85 @@ class Session:
         entry = self.take(take.number)
         primer = take.prompt.primer
         if isinstance(primer, Codes):
-            entry["codes"] = save_take(self.folder, take.number, primer)
+            entry.codes = save_take(self.folder, take.number, primer)
         elif take.primer_audio is not None:
             path = primer_path(self.folder, take.number)
             path.parent.mkdir(exist_ok=True)
-            soundfile.write(path, take.primer_audio[0].numpy(), plan.sampling_rate, subtype="FLOAT")
-            entry["codes"] = None  # until it is encoded
+            _write_primer(path, take.primer_audio, plan.sampling_rate)
+            entry.codes = None  # until it is encoded
         else:
-            entry["codes"] = {}
+            entry.codes = {}
 
     def _with_primer(self, take: TakePlan) -> TakePlan:
         """The take with the audio of its primer, where that has not been encoded yet."""
-        if self.take(take.number)["codes"] is not None:
+        if self.take(take.number).codes is not None:
             return take
-        audio, _ = soundfile.read(primer_path(self.folder, take.number), dtype="float32")
+        path = primer_path(self.folder, take.number)
+        try:
+            audio, _ = soundfile.read(path, dtype="float32")
+        except soundfile.SoundFileError as error:
+            raise ValueError(
+                f"{path} is missing or damaged, although the session begins with it ({error}); "
+                "begin again in a new folder"
+            ) from None
         return replace(take, primer_audio=torch.from_numpy(audio)[None])
 
     def _write(self) -> None:
-        self.record["updated"] = now()
-        write_record(self.folder, self.record)
+        self.record.id = self.record.id or new_id()
+        self.record.updated = now()
+        self.record.save(self.folder)
 
-    def keep(self, numbers: list[int]) -> None:
+    def keep(self, numbers: Sequence[int]) -> None:
         """Mark these takes as the good ones; what goes on from here then takes only them."""
         for number in numbers:
             self.take(number)
         with locked(self.folder):
-            self.record = read_record(self.folder)
-            for take in self.record["takes"]:
-                take["kept"] = take["number"] in numbers
+            check_plain(self.folder)
+            self.record = SessionRecord.load(self.folder)
+            for take in self.takes:
+                take.kept = take.number in numbers
             self._write()
 
     @property
     def kept(self) -> list[int]:
         """The takes marked as good; all of them if none is marked."""
-        marked = [take["number"] for take in self.record["takes"] if take["kept"]]
-        return marked or [take["number"] for take in self.record["takes"]]
+        marked = [take.number for take in self.takes if take.kept]
+        return marked or [take.number for take in self.takes]
+
+
+def check_new(folder: Path) -> None:
+    """Raise `FileExistsError` if a session cannot begin in a folder, since it holds other things.
+
+    What a beginning left that was killed is no hindrance: it holds a lock file, which is the first
+    to be written, and nothing but codes and primers.
+    """
+    check_plain(folder)
+    names = {path.name for path in folder.iterdir() if not path.name.endswith(PARTIAL_SUFFIX)}
+    strange = bool(names - {SESSION_LOCK, CODES_FOLDER, PRIMER_FOLDER})
+    if strange or (any(folder.iterdir()) and SESSION_LOCK not in names):
+        raise FileExistsError(f"{folder} is not empty and holds no session; choose a new folder")
+
+
+def _clear_beginning(folder: Path) -> None:
+    """Remove what a killed beginning left."""
+    remove_partial_files(folder)
+    codes = (folder / CODES_FOLDER).glob("take_*.safetensors")
+    for path in (*codes, *(folder / PRIMER_FOLDER).glob("*.wav")):
+        path.unlink(missing_ok=True)
+
+
+def _write_primer(path: Path, audio: Tensor, sampling_rate: int) -> None:
+    """Write audio (1, samples) without rounding, whole or not at all."""
+
+    def write(temporary: Path) -> None:
+        try:
+            soundfile.write(
+                temporary, audio[0].numpy(), sampling_rate, format="WAV", subtype="FLOAT"
+            )
+        except soundfile.SoundFileError as error:
+            raise OSError(f"{path}: cannot be written, maybe the disk is full ({error})") from None
+
+    write_atomically(path, write)
 
 
 def _runnable(plan: Plan, device: torch.device) -> Plan:
@@ -369,7 +442,7 @@ def _runnable(plan: Plan, device: torch.device) -> Plan:
 
 def session_folders(folder: Path) -> list[Path]:
     """The sessions directly in a folder, or the folder itself if it is one; oldest first."""
-    if is_session(folder):
+    if Session.is_at(folder):
         return [folder]
     found = [path.parent for path in folder.glob(f"*/{RECORD_NAME}")]
     return sorted(found, key=lambda path: (path / RECORD_NAME).stat().st_mtime)

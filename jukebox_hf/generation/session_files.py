@@ -1,26 +1,26 @@
-"""The files of a session: its record, and the codes of its takes with their checksums.
+"""The files of a session beside its record: the codes of its takes with their checksums.
 
-A record (plain JSON values) and codes go to disk, each file whole or not at all, and come back
-checked. What the record says is `session`'s business.
+Codes go to disk, each file whole or not at all, and come back checked against what the record
+(`session_record`) says of them. A session may come from a stranger: links in its folder are never
+followed.
 """
 
-import json
+import stat
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from jukebox_hf.codes import Codes, load_codes, save_codes
-from jukebox_hf.files import PARTIAL_SUFFIX, write_text
+from jukebox_hf.files import PARTIAL_SUFFIX
+from jukebox_hf.generation.session_record import RECORD_NAME, StoredCodes
 
-FORMAT_VERSION = 1
-RECORD_NAME = "session.json"
 CODES_FOLDER = "codes"
 PARTS_FOLDER = "parts"
 PRIMER_FOLDER = "primers"
-WINDOWS_KEY = "windows"
+PREVIEW_FOLDER = "preview"
 
 
 def is_session(folder: Path) -> bool:
@@ -28,59 +28,35 @@ def is_session(folder: Path) -> bool:
     return (folder / RECORD_NAME).is_file()
 
 
-def read_parts(folder: Path) -> list[dict[str, Any]]:
-    """What other processes have put down and the record does not know yet."""
-    paths = sorted((folder / PARTS_FOLDER).glob("process_*.json"))
-    try:
-        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{folder / PARTS_FOLDER} holds a damaged file ({error})") from None
+def check_plain(folder: Path) -> None:
+    """Raise `OSError` if anything in a session's folder is a link, a pipe or a device.
+
+    An archive from a stranger may hold links to anywhere, through which files would be read,
+    written over or deleted that are none of the session's.
+    """
+    if not folder.is_dir():
+        return
+    for path in (*folder.iterdir(), *folder.glob("*/*")):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:  # of another process, which has just renamed it
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            kind = "a link" if stat.S_ISLNK(mode) else "a pipe or a device"
+            raise OSError(
+                f"{path} is {kind}, and a session's folder holds only files and folders of its "
+                "own; put the file itself there, or remove it"
+            )
 
 
-def write_part(folder: Path, process: int, part: dict[str, Any]) -> None:
-    """Put down what belongs into the record, for the main process to take over."""
-    path = part_path(folder, process)
-    path.parent.mkdir(exist_ok=True)
-    write_text(path, json.dumps(part))
+def part_paths(folder: Path) -> list[Path]:
+    """Where other processes have put down what the record does not know yet."""
+    return sorted((folder / PARTS_FOLDER).glob("process_*.json"))
 
 
 def remove_parts(folder: Path) -> None:
     """Delete what the record has taken over."""
     _remove(folder / PARTS_FOLDER, "process_*.json")
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """The record of the session in `folder`.
-
-    Raises `FileNotFoundError` for a folder without one, `ValueError` for a damaged one or one of a
-    later version.
-    """
-    path = folder / RECORD_NAME
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} is not a session: it has no {RECORD_NAME}")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: expected JSON ({error})") from None
-    found = record.get("format_version") if isinstance(record, dict) else None
-    if isinstance(found, int) and found > FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {found}, but this version of jukebox_hf reads up to "
-            f"{FORMAT_VERSION}; upgrade with `pip install -U jukebox-hf`"
-        )
-    if found != FORMAT_VERSION:
-        raise ValueError(f"{path} is not the record of a session: no format_version")
-    return record  # type: ignore[no-any-return]
-
-
-def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Replace the record of the session in `folder`; one line per window, for readers."""
-    rest = {name: value for name, value in record.items() if name != WINDOWS_KEY}
-    text = json.dumps(rest, ensure_ascii=False, indent=2)
-    windows = ",\n    ".join(json.dumps(entry) for entry in record[WINDOWS_KEY])
-    listed = f"[\n    {windows}\n  ]" if windows else "[]"
-    text = f'{text.removesuffix("}").rstrip()},\n  "{WINDOWS_KEY}": {listed}\n}}\n'
-    write_text(folder / RECORD_NAME, text)
 
 
 def remove_partial_files(folder: Path) -> None:
@@ -110,6 +86,21 @@ def primer_path(folder: Path, number: int) -> Path:
     return folder / PRIMER_FOLDER / f"{number:02d}.wav"
 
 
+def preview_path(folder: Path, number: int) -> Path:
+    """Where audio of a take that is under way is."""
+    return folder / PREVIEW_FOLDER / f"{number:02d}.wav"
+
+
+def preview_paths(folder: Path) -> list[Path]:
+    """The previews that a session's folder holds now, by take."""
+    return sorted((folder / PREVIEW_FOLDER).glob("*.wav"))
+
+
+def remove_previews(folder: Path) -> None:
+    """Delete the previews, once there is something better."""
+    _remove(folder / PREVIEW_FOLDER, "*.wav")
+
+
 def remove_primers(folder: Path) -> None:
     """Delete the audio of primers, once they are encoded."""
     _remove(folder / PRIMER_FOLDER, "*.wav")
@@ -133,19 +124,19 @@ def checksum(codes: Tensor) -> str:
     return f"{zlib.crc32(codes.cpu().numpy().astype('<i2').tobytes()):08x}"
 
 
-def save_take(folder: Path, number: int, codes: Codes) -> dict[str, dict[str, Any]]:
+def save_take(folder: Path, number: int, codes: Codes) -> dict[int, StoredCodes]:
     """Write the codes of a take; returns what the record says about each level."""
     path = codes_path(folder, number)
     path.parent.mkdir(exist_ok=True)
     save_codes(path, codes)
     return {
-        str(level): {"count": tensor.shape[1], "crc32": checksum(tensor[0])}
+        level: StoredCodes(tensor.shape[1], checksum(tensor[0]))
         for level, tensor in codes.levels.items()
     }
 
 
 def load_take(
-    folder: Path, number: int, entries: dict[str, dict[str, Any]], num_levels: int
+    folder: Path, number: int, entries: Mapping[int, StoredCodes], num_levels: int
 ) -> dict[int, Tensor]:
     """The codes (time,) of a take by level, as many as the record knows of.
 
@@ -160,8 +151,8 @@ def load_take(
     path = codes_path(folder, number)
     stored = _load(path)
     for level, entry in entries.items():
-        tensor = stored.levels.get(int(level))
-        levels[int(level)] = _checked(
+        tensor = stored.levels.get(level)
+        levels[level] = _checked(
             path, f"level {level}", None if tensor is None else tensor[0], entry
         )
     return levels
@@ -175,16 +166,16 @@ def save_chain(
     codes: Tensor,
     hop_lengths: tuple[int, ...],
     sampling_rate: int,
-) -> dict[str, Any]:
+) -> StoredCodes:
     """Write the codes (time,) of one chain; returns what the record says about it."""
     path = chain_path(folder, number, level, chain)
     path.parent.mkdir(exist_ok=True)
     save_codes(path, Codes({level: codes[None]}, hop_lengths, sampling_rate))
-    return {"count": len(codes), "crc32": checksum(codes)}
+    return StoredCodes(len(codes), checksum(codes))
 
 
 def load_chains(
-    folder: Path, number: int, level: int, entries: list[dict[str, Any] | None]
+    folder: Path, number: int, level: int, entries: Sequence[StoredCodes | None]
 ) -> list[Tensor | None]:
     """The codes of each chain, as many as the record knows of; errors as in `load_take`."""
     chains: list[Tensor | None] = []
@@ -209,15 +200,15 @@ def _load(path: Path) -> Codes:
         ) from None
 
 
-def _checked(path: Path, what: str, codes: Tensor | None, entry: dict[str, Any]) -> Tensor:
-    count = entry["count"]
+def _checked(path: Path, what: str, codes: Tensor | None, entry: StoredCodes) -> Tensor:
+    count = entry.count
     if codes is None or len(codes) < count:
         raise ValueError(
             f"{path} is incomplete: the session's record expects {count} codes of {what}, found "
             f"{0 if codes is None else len(codes)}; put back the right file"
         )
     codes = codes[:count].clone()
-    if checksum(codes) != entry["crc32"]:
+    if checksum(codes) != entry.crc32:
         raise ValueError(
             f"{path} is damaged: {what} does not have the checksum of the session's record; "
             "put back the right file"

@@ -1,246 +1,370 @@
-"""What the record of a session says: model, takes, windows, versions, as plain values.
+"""What a session's files say, as checked records: `session.json`, and the parts of other processes.
 
-Plans, systems and reports go in, values for JSON come out, and differences between a record and a
-plan in words. Reading and writing it is the work of `session_files`.
+Here stands every key of `session.json`, and how it lies on disk; reading one checks all of it. What
+plans, models and reports put into a record is `recording`'s business; codes lie in files of their
+own (`session_files`).
 """
 
-import hashlib
-import platform
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+import json
+import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from jukebox_hf.codes import check_hop_lengths
+from jukebox_hf.files import write_text
+from jukebox_hf.generation.settings import MOST_SECONDS, GenerationSettings, PromptRecord
+from jukebox_hf.records import OMIT, from_json, read_json, to_json
+from jukebox_hf.words import shorten
 
-from jukebox_hf.generation.plan import Measures, Plan, TakePlan
-from jukebox_hf.generation.run import WindowReport
-from jukebox_hf.hub.built_in import BUILT_IN
-from jukebox_hf.hub.system import System
-from jukebox_hf.hub.training_facts import TRAINING_FILE
-from jukebox_hf.labels import ResolvedLabels
-
-PACKAGES = ("jukebox-hf", "torch", "transformers", "huggingface-hub", "safetensors", "numpy")
-SAMPLED_BLOCKS = 16  # of a weights file, to tell it from another one of the same size
-BLOCK_BYTES = 4096
+FORMAT_VERSION = 1
+RECORD_NAME = "session.json"
+MAX_BYTES = 64_000_000  # a batch of windows takes a line of some 200 bytes
+MOST_TAKES = 10_000
+HIGHEST_RATE = 10_000_000
 
 
-def model_record(system: System, names: list[str]) -> dict[str, Any]:
-    """What a session says about its model: where it is, and what tells it from others.
+@dataclass(kw_only=True)
+class ComponentIdentity:
+    """What tells a component of a model from another: a commit, or a digest of local files.
 
-    The model that comes with the package is there wherever the package is, so no folder is named.
+    Attributes:
+        revision: commit on the Hub.
+        digest: of a local folder.
+        adapter: the same of an adapter that is applied to it.
     """
-    local = Path(system.source).expanduser()
-    place = str(local.resolve()) if local.exists() else system.source
-    return {
-        "source": BUILT_IN if system.is_built_in else place,
-        "revision": system.location.revision,
-        "name": system.manifest.name,
-        "licence": system.licence,
-        "components": {name: _component_record(system, name) for name in names},
-        "codebook_fingerprint": system.vqvae_config().codebook_fingerprint,
-    }
+
+    revision: str | None
+    digest: str | None
+    adapter: "ComponentIdentity | None" = field(default=None, metadata=OMIT)
 
 
-def _component_record(system: System, name: str) -> dict[str, Any]:
-    """The commit that a component comes from, or a digest of its files; its adapter's likewise."""
-    record = _identity(system.place(name)[0].revision, system.component_path, name)
-    adapter = system.adapter_place(name)
-    if adapter is not None:
-        record["adapter"] = _identity(adapter[0].revision, system.adapter_path, name)
-    return record
+@dataclass(kw_only=True)
+class ModelRecord:
+    """The model that a session was begun with.
 
-
-def _identity(
-    revision: str | None, find: Callable[[str], Path | None], name: str
-) -> dict[str, Any]:
-    folder = find(name) if revision is None else None
-    return {"revision": revision, "digest": None if folder is None else folder_digest(folder)}
-
-
-def folder_digest(folder: Path) -> str:
-    """SHA-256 of a local component's settings, and of the sizes and samples of its weights.
-
-    How it was trained, and what was measured since, does not change what it makes.
+    Attributes:
+        source: a repository on the Hub, `BUILT_IN`, or a folder: as a path from the session's own
+            folder, which begins with a dot, so that nothing names the folders above both.
+        revision: commit of a repository.
+        name, licence: what the model's manifest says.
+        components: identity by name, of those that the session needs.
+        codebook_fingerprint: see `Codes`.
     """
-    digest = hashlib.sha256()
-    for path in sorted(set(folder.glob("*.json")) - {folder / TRAINING_FILE}):
-        digest.update(path.name.encode() + path.read_bytes())
-    for path in sorted(folder.glob("*.safetensors")):
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}".encode())
-        with path.open("rb") as file:
-            for place in np.linspace(0, max(size - BLOCK_BYTES, 0), SAMPLED_BLOCKS, dtype=np.int64):
-                file.seek(int(place))
-                digest.update(file.read(BLOCK_BYTES))
-    return f"sha256:{digest.hexdigest()}"
+
+    source: str
+    revision: str | None
+    name: str | None
+    licence: str | None
+    components: dict[str, ComponentIdentity]
+    codebook_fingerprint: str | None
 
 
-def version_record() -> dict[str, str]:
-    """The versions of what a session was made with."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
+@dataclass(kw_only=True)
+class LabelsRecord:
+    """`ResolvedLabels` of a level without the lyrics' symbols, which follow from the text."""
+
+    artist_id: int
+    genre_ids: tuple[int, ...]
+    artist_name: str
+    genre_name: str
+    lyric_text: str
+    lyric_seconds: tuple[float, ...] | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredCodes:
+    """Codes that are in a file: how many at least, and the CRC-32 of that many."""
+
+    count: int
+    crc32: str
+
+    def __post_init__(self) -> None:
+        _require(self.count >= 0, "count must be at least 0", self.count)
+
+
+@dataclass(kw_only=True)
+class TakeRecord:
+    """One take: what was asked for, and what is there.
+
+    Attributes:
+        number: from 1 on.
+        prompt: what was asked for.
+        num_samples, total_samples, offset_samples: see `Measures`.
+        seconds: of audio.
+        existing: codes given by level.
+        labels: by level, as its prior reads them.
+        codes: what is on disk by level; None while an audio primer waits to be encoded.
+        audio: name of the finished file.
+        alignment: names of the files that say when the words are sung.
+        kept: whether it is marked as good.
+        peak, clipped_samples: of the finished audio.
+    """
+
+    number: int
+    prompt: PromptRecord
+    num_samples: int
+    seconds: float
+    total_samples: int
+    offset_samples: int
+    existing: dict[int, int]
+    labels: dict[int, LabelsRecord]
+    codes: dict[int, StoredCodes] | None
+    audio: str | None
+    alignment: list[str]
+    kept: bool
+    peak: float | None = field(default=None, metadata=OMIT)
+    clipped_samples: int | None = field(default=None, metadata=OMIT)
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.number <= MOST_TAKES, f"number must be 1 to {MOST_TAKES}", self.number)
+        most = MOST_SECONDS * HIGHEST_RATE
+        for name in ("num_samples", "total_samples"):
+            value = getattr(self, name)
+            _require(1 <= value <= most, f"{name} must be 1 to {most}", value)
+        _require(0 <= self.offset_samples <= most, "offset_samples must be 0 or more", "less")
+        for count in self.existing.values():
+            _require(0 <= count <= self.num_samples, "existing must be 0 or more", count)
+        for name in (*self.alignment, *([self.audio] if self.audio is not None else [])):
+            plain = name and name == Path(name).name and "\\" not in name and name not in ".."
+            _require(bool(plain), "expected the plain name of a file", name)
+
+
+@dataclass
+class SeamRecord:
+    """Where two chains are joined: at a code, in seconds, and how alike they sound there."""
+
+    code: int
+    seconds: float
+    likeness: float
+
+
+@dataclass
+class ChainRecord:
+    """The chains of a take's level.
+
+    Attributes:
+        take, level: which.
+        runs: begin and end of each, in codes.
+        codes: what is on disk of each; None: nothing.
+        seams: where they are joined, once they are.
+    """
+
+    take: int
+    level: int
+    runs: list[tuple[int, int]]
+    codes: list[StoredCodes | None]
+    seams: list[SeamRecord] | None = None
+
+    def __post_init__(self) -> None:
+        _require(len(self.codes) == len(self.runs), "codes must be as many as runs", self.codes)
+        for begin, end in self.runs:
+            _require(0 <= begin < end, "runs must begin before they end", (begin, end))
+
+
+@dataclass
+class RowRecord:
+    """One window of a batch: see `WindowRecord` of `run`."""
+
+    take: int
+    chain: int
+    start: int
+    lyric_span: tuple[int, int] | None
+
+
+@dataclass
+class BatchRecord:
+    """A batch of windows that was sampled."""
+
+    level: int
+    given: int
+    new: int
+    seconds: float
+    rows: list[RowRecord]
+
+
+@dataclass(kw_only=True)
+class ParentRecord:
+    """What a session goes on from.
+
+    Attributes:
+        id: of the session; None for a codes file, or a session without an id.
+        source: name of its folder, or of the file. Earlier versions wrote the whole path.
+        action: "continue", "upsample", ...
+        takes: of it, one for each take here.
+        from_seconds: where they were cut.
+        details: whatever else the action has to say.
+    """
+
+    id: str | None = field(default=None, metadata=OMIT)
+    source: str
+    action: str
+    takes: list[int]
+    from_seconds: float | None = None
+    details: dict[str, Any] = field(default_factory=dict, metadata=OMIT)
+
+
+@dataclass(kw_only=True)
+class SessionRecord:
+    """All that `session.json` says.
+
+    Attributes:
+        id: 16 random digits, that stay when the folder is renamed; None in sessions of versions
+            without ids, until they are worked on.
+        created, updated: times.
+        complete: whether all is made and written.
+        model, settings: what it is made with.
+        device: that it was begun on.
+        versions: of packages, by name.
+        sampling_rate: of the audio, in Hz.
+        hop_lengths: audio samples per code of every level, finest first.
+        notes: what was adapted, or not taken as given.
+        parent: what it goes on from.
+        takes, chains, windows: what is asked for, and what was made.
+        batch_sizes: windows at once, by level.
+    """
+
+    id: str | None = field(default=None, metadata=OMIT)
+    created: str
+    complete: bool
+    model: ModelRecord
+    settings: GenerationSettings
+    device: str
+    versions: dict[str, str]
+    sampling_rate: int
+    hop_lengths: tuple[int, ...]
+    notes: list[str]
+    parent: ParentRecord | None
+    takes: list[TakeRecord]
+    batch_sizes: dict[int, int]
+    chains: list[ChainRecord]
+    updated: str | None = field(default=None, metadata=OMIT)
+    windows: list[BatchRecord]
+
+    def __post_init__(self) -> None:
+        check_hop_lengths(self.hop_lengths)
+        rate, levels = self.sampling_rate, range(len(self.hop_lengths))
+        _require(1 <= rate <= HIGHEST_RATE, f"sampling_rate must be 1 to {HIGHEST_RATE}", rate)
+        numbers = [take.number for take in self.takes]
+        _require(len(set(numbers)) == len(numbers) > 0, "takes must be numbered each", numbers)
+        sampled = set(self.settings.levels)
+        wanted = set(levels[self.settings.to_level :])
+        _require(sampled <= wanted, "settings must be of levels that are sampled", sampled)
+        _require(self.settings.to_level in levels, "to_level must be a level", sampled)
+        for take in self.takes:
+            _require(set(take.existing) == set(levels), "existing must name every level", "less")
+            for found in (take.labels, take.codes or {}):
+                _require(set(found) <= set(levels), "there is no such level", list(found))
+        for chain in self.chains:
+            known = chain.take in numbers and chain.level in levels
+            _require(known, "chains must be of takes and levels", (chain.take, chain.level))
+        for level, size in self.batch_sizes.items():
+            _require(size >= 1 and level in levels, "batch_sizes must be at least 1", size)
+
+    @classmethod
+    def load(cls, folder: Path) -> "SessionRecord":
+        """The record of the session in `folder`.
+
+        Raises `FileNotFoundError` for a folder without one, `ValueError` for a damaged one or one
+        of a later version.
+        """
+        path = folder / RECORD_NAME
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} is not a session: it has no {RECORD_NAME}")
+        content = read_json(path, max_bytes=MAX_BYTES)
+        return from_json(cls, content, str(path), version=FORMAT_VERSION)
+
+    def save(self, folder: Path) -> None:
+        """Replace the record of the session in `folder`; one line per batch, for readers."""
+        content = self.to_json()
+        windows = ",\n    ".join(json.dumps(entry) for entry in content.pop("windows"))
+        listed = f"[\n    {windows}\n  ]" if windows else "[]"
+        text = json.dumps(content, ensure_ascii=False, indent=2).removesuffix("}").rstrip()
+        write_text(folder / RECORD_NAME, f'{text},\n  "windows": {listed}\n}}\n')
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as they stand in the file."""
+        content: dict[str, Any] = to_json(self, version=FORMAT_VERSION)
+        return content
+
+    def take(self, number: int) -> TakeRecord | None:
+        """The take of that number, if there is one."""
+        return next((take for take in self.takes if take.number == number), None)
+
+    def chains_of(
+        self, number: int, level: int, runs: list[tuple[int, int]] | None = None
+    ) -> ChainRecord:
+        """The chains of a take's level; begun with `runs` if there are none."""
+        for entry in self.chains:
+            if (entry.take, entry.level) == (number, level):
+                return entry
+        assert runs is not None, "chains are recorded before their seams"
+        entry = ChainRecord(number, level, runs, [None] * len(runs))
+        self.chains.append(entry)
+        return entry
+
+    def merge(self, part: "PartRecord", source: str) -> None:
+        """Bring what another process has made into the record; `ValueError` if it is not of it."""
         try:
-            versions[package] = version(package)
-        except PackageNotFoundError:  # run from a checkout
-            continue
-    return versions
+            self._merge(part)
+            self.__post_init__()
+        except ValueError as error:
+            raise ValueError(f"{source}: does not belong to the session: {error}") from None
+
+    def _merge(self, part: "PartRecord") -> None:
+        for number, codes in part.takes.items():
+            take = self.take(number)
+            _require(take is not None, "expected a take of the session", number)
+            assert take is not None
+            take.codes = codes
+        for own in part.chains:
+            entry = self.chains_of(own.take, own.level, own.runs)
+            _require(entry.runs == own.runs, "expected the chains of the session", own.runs)
+            entry.codes[own.chain] = own.codes
+        self.windows += part.windows
+        self.batch_sizes |= part.batch_sizes
 
 
-def take_record(take: TakePlan, plan: Plan) -> dict[str, Any]:
-    """What a record says about a take before anything is made of it."""
-    return {
-        "number": take.number,
-        "prompt": take.prompt.to_record(),
-        "num_samples": take.num_samples,
-        "seconds": round(take.num_samples / plan.sampling_rate, 4),
-        "total_samples": take.total_samples,
-        "offset_samples": take.offset_samples,
-        "existing": {str(level): count for level, count in take.existing.items()},
-        "labels": {str(level): _labels_record(labels) for level, labels in take.labels.items()},
-        "codes": {},
-        "audio": None,
-        "alignment": [],
-        "kept": False,
-    }
+@dataclass
+class ChainPart:
+    """What a process made of one chain."""
+
+    take: int
+    level: int
+    runs: list[tuple[int, int]]
+    chain: int
+    codes: StoredCodes
+
+    def __post_init__(self) -> None:
+        inside = 0 <= self.chain < len(self.runs)
+        _require(inside, f"chain must be 0 to {len(self.runs) - 1}", self.chain)
 
 
-def _labels_record(labels: ResolvedLabels) -> dict[str, Any]:
-    """What a level's labels are; the lyrics' symbols follow from their text."""
-    record = asdict(labels)
-    record.pop("lyric_ids")
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in record.items()
-    }
+@dataclass
+class PartRecord:
+    """What another process than the main one puts down, until the record takes it over."""
+
+    takes: dict[int, dict[int, StoredCodes]] = field(default_factory=dict)
+    chains: list[ChainPart] = field(default_factory=list)
+    windows: list[BatchRecord] = field(default_factory=list)
+    batch_sizes: dict[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> "PartRecord":
+        """Read one; `ValueError` for a damaged file."""
+        return from_json(cls, read_json(path, max_bytes=MAX_BYTES), str(path))
+
+    def save(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        write_text(path, json.dumps(to_json(self)))
 
 
-def same_labels(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whether a model reads a take's labels as it did; what it remarks on them does not count."""
-
-    def without_notes(labels: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            level: {name: value for name, value in own.items() if name != "notes"}
-            for level, own in labels.items()
-        }
-
-    return without_notes(recorded) == without_notes(found)
+def new_id() -> str:
+    """An id for a session: nobody has to choose it, and no two are the same."""
+    return secrets.token_hex(8)
 
 
-def _comparable(take: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a take's record says whether two commands ask for the same."""
-    prompt = dict(take["prompt"])
-    if prompt["primer"] is not None:
-        prompt["primer"] = {"sha256": prompt["primer"]["sha256"]}
-    return {
-        "prompt": prompt,
-        "num_samples": take["num_samples"],
-        "total_samples": take["total_samples"],
-        "offset_samples": take["offset_samples"],
-    }
-
-
-def differences(record: Mapping[str, Any], plan: Plan) -> list[str]:
-    """Sentences on where a plan is not the one of a session's record; none if it is."""
-    # What chains begin with is not asked for: a session goes on with what it was begun with.
-    unasked = {"chain_starts": record["settings"].get("chain_starts")}
-    wanted = {
-        "settings": plan.settings.to_record() | unasked,
-        "takes": {str(take.number): _comparable(take_record(take, plan)) for take in plan.takes},
-    }
-    recorded = {
-        "settings": record["settings"],
-        "takes": {str(take["number"]): _comparable(take) for take in record["takes"]},
-    }
-    return list(_compare(recorded, wanted, ()))
-
-
-def _compare(recorded: Any, wanted: Any, path: tuple[str, ...]) -> Iterator[str]:
-    if isinstance(recorded, dict) and isinstance(wanted, dict):
-        for name in dict.fromkeys([*recorded, *wanted]):
-            yield from _compare(recorded.get(name), wanted.get(name), (*path, name))
-    elif recorded != wanted:
-        yield f"{_describe(path)} is {_short(recorded)} there and {_short(wanted)} here"
-
-
-def _describe(path: tuple[str, ...]) -> str:
-    """Where in a record something stands, in words."""
-    if path[:2] == ("settings", "levels"):
-        return " ".join([*path[3:], "of" if path[3:] else "sampling of", "level", path[2]])
-    if path[0] == "takes":
-        name = path[-1] if path[-1] != "sha256" else "primer"
-        return f"{name} of take {path[1]}" if path[2:] else f"take {path[1]}"
-    return path[-1]
-
-
-def _short(value: Any) -> str:
-    if value is None:
-        return "not given"
-    text = str(value)
-    return repr(text if len(text) <= 40 else f"{text[:37]}...") if isinstance(value, str) else text
-
-
-def window_record(report: WindowReport) -> dict[str, Any]:
-    """One batch of windows, for the record."""
-    first = report.windows[0]
-    return {
-        "level": report.level,
-        "given": first.given,
-        "new": first.new,
-        "seconds": round(report.seconds, 3),
-        "rows": [
-            {
-                "take": window.take,
-                "chain": window.chain,
-                "start": window.start,
-                "lyric_span": list(window.lyric_span) if window.lyric_span else None,
-            }
-            for window in report.windows
-        ],
-    }
-
-
-def chain_entry(
-    record: dict[str, Any], number: int, level: int, runs: list[list[int]] | None = None
-) -> dict[str, Any]:
-    """What a record says about the chains of a take's level; begun with `runs` if there is none."""
-    for entry in record["chains"]:
-        if (entry["take"], entry["level"]) == (number, level):
-            return entry  # type: ignore[no-any-return]
-    assert runs is not None, "chains are recorded before their seams"
-    entry = {
-        "take": number,
-        "level": level,
-        "runs": runs,
-        "codes": [None] * len(runs),
-        "seams": None,
-    }
-    record["chains"].append(entry)
-    return entry
-
-
-def merge_part(record: dict[str, Any], part: Mapping[str, Any]) -> None:
-    """Bring what another process has made into the record."""
-    for take in record["takes"]:
-        take["codes"] = part["takes"].get(str(take["number"]), take["codes"])
-    for own in part["chains"]:
-        entry = chain_entry(record, own["take"], own["level"], own["runs"])
-        entry["codes"][own["chain"]] = own["codes"]
-    record["windows"] += part["windows"]
-    record["batch_sizes"] |= part["batch_sizes"]
-
-
-def now() -> str:
-    """The time, for the record."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def restore_measures(take: Mapping[str, Any]) -> Measures:
-    """The lengths that a take was begun with."""
-    return Measures(
-        existing={int(level): count for level, count in take["existing"].items()},
-        num_samples=take["num_samples"],
-        total_samples=take["total_samples"],
-        offset_samples=take["offset_samples"],
-    )
+def _require(holds: bool, expectation: str, found: object) -> None:
+    if not holds:
+        raise ValueError(f"{expectation}, got {shorten(found)}")

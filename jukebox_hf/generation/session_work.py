@@ -8,7 +8,6 @@ codes of its own rows, and the main one keeps the record.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,22 +19,31 @@ from jukebox_hf.generation.levels import Row
 from jukebox_hf.generation.pipeline import take_file_name, take_tags
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
 from jukebox_hf.generation.preview import Previews
+from jukebox_hf.generation.recording import batch_record, now
 from jukebox_hf.generation.run import Generation, WindowReport
 from jukebox_hf.generation.session_files import (
     alignment_path,
     load_chains,
     load_take,
-    read_parts,
-    read_record,
+    part_path,
+    part_paths,
     remove_partial_files,
     remove_parts,
+    remove_previews,
     remove_primers,
     save_chain,
     save_take,
-    write_part,
-    write_record,
 )
-from jukebox_hf.generation.session_record import chain_entry, merge_part, now, window_record
+from jukebox_hf.generation.session_record import (
+    BatchRecord,
+    ChainPart,
+    PartRecord,
+    SeamRecord,
+    SessionRecord,
+    StoredCodes,
+    TakeRecord,
+    new_id,
+)
 from jukebox_hf.hub.system import System
 
 AUDIO_FORMAT = "flac"
@@ -74,7 +82,7 @@ class SessionWork:
     """
 
     folder: Path
-    record: dict[str, Any]
+    record: SessionRecord
     system: System
     plan: Plan
     device: torch.device
@@ -83,7 +91,7 @@ class SessionWork:
     crew: Crew
 
     def __post_init__(self) -> None:
-        self._part = self._empty_part()
+        self._part = PartRecord()
         self._listened: Previews | None = None
 
     def run(self) -> Iterator[WindowReport]:
@@ -100,8 +108,6 @@ class SessionWork:
                 listened.update(now=report.level_done)
             yield report
         self._finish(generation)
-        if listened is not None:
-            listened.remove()
 
     def _run_shared(self) -> Iterator[WindowReport]:
         """Level by level: every process its rows, then the main one joins them."""
@@ -119,7 +125,7 @@ class SessionWork:
                 self._take_over_parts()
                 self._finish_level(level)
             self.crew.wait()
-            self._part = self._empty_part()  # the record has it now
+            self._part = PartRecord()  # the record has it now
         if self.crew.is_main:
             self._finish(self._generation())
         self.crew.wait()
@@ -131,41 +137,38 @@ class SessionWork:
         """Clear up after whoever worked here last, and encode primers."""
         remove_partial_files(self.folder)
         self._take_over_parts()
-        fresh = [take for take in self.record["takes"] if take["codes"] is None]
+        fresh = [take for take in self.record.takes if take.codes is None]
         if fresh:
             generation = self._generation()
             for take in fresh:
-                take["codes"] = self._save_codes(generation, take["number"])
+                take.codes = self._save_codes(generation, take.number)
             self._write()
         remove_primers(self.folder)  # their codes are on disk now
 
     def _reload(self) -> None:
         """Read what the main process has written."""
-        self.record.clear()
-        self.record.update(read_record(self.folder))
+        vars(self.record).update(vars(SessionRecord.load(self.folder)))
 
     def _generation(self, share: tuple[int, int] = (0, 1)) -> Generation:
         """A generation with all that is on disk."""
         chains, seams = {}, {}
-        for entry in self.record["chains"]:
-            key = (entry["take"], entry["level"])
-            chains[key] = load_chains(self.folder, *key, entry["codes"])
-            if entry["seams"] is not None:
-                seams[key] = [Seam(seam["code"], seam["likeness"]) for seam in entry["seams"]]
+        for entry in self.record.chains:
+            key = (entry.take, entry.level)
+            chains[key] = load_chains(self.folder, *key, entry.codes)
+            if entry.seams is not None:
+                seams[key] = [Seam(seam.code, seam.likeness) for seam in entry.seams]
         generation = Generation(
             self.system,
             self.plan,
             device=self.device,
             codes={
-                take["number"]: load_take(
-                    self.folder, take["number"], take["codes"], self.plan.num_levels
-                )
-                for take in self.record["takes"]
-                if take["codes"] is not None
+                take.number: load_take(self.folder, take.number, take.codes, self.plan.num_levels)
+                for take in self.record.takes
+                if take.codes is not None
             },
             chains=chains,
             seams=seams,
-            batch_sizes={int(level): n for level, n in self.record["batch_sizes"].items()},
+            batch_sizes=self.record.batch_sizes,
             share=share,
             on_codes=self._tell,
         )
@@ -194,22 +197,21 @@ class SessionWork:
                 self._note_seams(generation, number, report.level)
             if rows is None or (report.level_done and self.crew.number == 1):
                 self._note_codes(number, self._save_codes(generation, number))
-        sizes = {str(level): size for level, size in generation.batch_sizes.items()}
         if report.windows:
-            self._note_windows(window_record(report), sizes)
+            self._note_windows(batch_record(report), generation.batch_sizes)
         for number, alignment in generation.alignments.items():
             path = alignment_path(self.folder, number)
             if report.level_done and not path.exists():
                 save_alignment(path, alignment)
         self._write()
 
-    def _save_codes(self, generation: Generation, number: int) -> dict[str, Any]:
+    def _save_codes(self, generation: Generation, number: int) -> dict[int, StoredCodes]:
         if not any(len(codes) for codes in generation.codes[number].values()):
             return {}
         return save_take(self.folder, number, generation.take_codes(number))
 
     def _save_chains(self, number: int, level: int, rows: list[Row], made: set[int]) -> None:
-        runs = [[row.run.begin, row.run.end] for row in rows]
+        runs = [(row.run.begin, row.run.end) for row in rows]
         for chain in sorted(made):
             entry = save_chain(
                 self.folder,
@@ -220,59 +222,53 @@ class SessionWork:
                 self.plan.hop_lengths,
                 self.plan.sampling_rate,
             )
-            own = {"take": number, "level": level, "runs": runs, "chain": chain, "codes": entry}
             if self.crew.is_main:
-                chain_entry(self.record, number, level, runs)["codes"][chain] = entry
+                self.record.chains_of(number, level, runs).codes[chain] = entry
             else:
-                self._part["chains"].append(own)
+                self._part.chains.append(ChainPart(number, level, runs, chain, entry))
 
     def _note_seams(self, generation: Generation, number: int, level: int) -> None:
         seams = generation.seams.get((number, level))
         if seams is None:
             return
         code_seconds = self.plan.hop_lengths[level] / self.plan.sampling_rate
-        chain_entry(self.record, number, level)["seams"] = [
-            {
-                "code": seam.code,
-                "seconds": round(seam.code * code_seconds, 4),
-                "likeness": round(seam.likeness, 4),
-            }
+        self.record.chains_of(number, level).seams = [
+            SeamRecord(seam.code, round(seam.code * code_seconds, 4), round(seam.likeness, 4))
             for seam in seams
         ]
 
     # --- the record, or this process's part of it ---
 
-    @staticmethod
-    def _empty_part() -> dict[str, Any]:
-        return {"takes": {}, "chains": [], "windows": [], "batch_sizes": {}}
-
-    def _note_codes(self, number: int, codes: dict[str, Any]) -> None:
+    def _note_codes(self, number: int, codes: dict[int, StoredCodes]) -> None:
         if self.crew.is_main:
-            self._take(number)["codes"] = codes
+            self._take(number).codes = codes
         else:
-            self._part["takes"][str(number)] = codes
+            self._part.takes[number] = codes
 
-    def _note_windows(self, window: dict[str, Any], batch_sizes: dict[str, int]) -> None:
+    def _note_windows(self, batch: BatchRecord, batch_sizes: dict[int, int]) -> None:
         target = self.record if self.crew.is_main else self._part
-        target["windows"].append(window)
-        target["batch_sizes"] |= batch_sizes
+        target.windows.append(batch)
+        target.batch_sizes |= batch_sizes
 
-    def _take(self, number: int) -> dict[str, Any]:
-        return next(take for take in self.record["takes"] if take["number"] == number)
+    def _take(self, number: int) -> TakeRecord:
+        return next(take for take in self.record.takes if take.number == number)
 
     def _write(self) -> None:
         if self.crew.is_main:
-            self.record["updated"] = now()
-            write_record(self.folder, self.record)
+            self.record.id = self.record.id or new_id()
+            self.record.updated = now()
+            self.record.save(self.folder)
         else:
-            write_part(self.folder, self.crew.index, self._part)
+            path = part_path(self.folder, self.crew.index)
+            path.parent.mkdir(exist_ok=True)
+            self._part.save(path)
 
     def _take_over_parts(self) -> None:
         """Bring what other processes have put down into the record."""
-        parts = read_parts(self.folder)
-        for part in parts:
-            merge_part(self.record, part)
-        if parts:
+        paths = part_paths(self.folder)
+        for path in paths:
+            self.record.merge(PartRecord.load(path), str(path))
+        if paths:
             self._write()
             remove_parts(self.folder)
 
@@ -292,14 +288,15 @@ class SessionWork:
         """Write the finished audio of every take that has none."""
         for take in self.plan.takes:
             entry = self._take(take.number)
-            if entry["audio"] is None or not (self.folder / entry["audio"]).is_file():
+            if entry.audio is None or not (self.folder / entry.audio).is_file():
                 report = self._write_audio(generation, take)
-                entry["audio"] = report.path.name
-                entry["peak"] = round(report.peak, 4)
-                entry["clipped_samples"] = report.clipped_samples
-                entry["alignment"] = self._write_alignment(generation, take, report.path)
+                entry.audio = report.path.name
+                entry.peak = round(report.peak, 4)
+                entry.clipped_samples = report.clipped_samples
+                entry.alignment = self._write_alignment(generation, take, report.path)
                 self._write()
-        self.record["complete"] = True
+        remove_previews(self.folder)  # before the record says that there is nothing left to do
+        self.record.complete = True
         self._write()
 
     def _write_audio(self, generation: Generation, take: TakePlan) -> WriteReport:
@@ -319,7 +316,10 @@ class SessionWork:
     def _write_alignment(self, generation: Generation, take: TakePlan, audio: Path) -> list[str]:
         """Write when the words are sung, where that is known; returns the files' names."""
         path = alignment_path(self.folder, take.number)
-        alignment = load_alignment(path) if path.exists() else generation.align(take.number)
+        if not path.exists() and (made := generation.align(take.number)) is not None:
+            save_alignment(path, made)
+        # From the file, rounded, also if it was just made: an interruption changes nothing.
+        alignment = load_alignment(path) if path.exists() else None
         if alignment is None or not bool(alignment.weights.any()):
             return []
         words = [word for word in (take.prompt.artist, take.prompt.genre) if word]

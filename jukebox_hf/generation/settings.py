@@ -5,10 +5,9 @@ and read back, since a session keeps it. Fitting it to a model is the work of `p
 """
 
 import hashlib
-import math
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, Union, cast
 
@@ -20,7 +19,8 @@ from jukebox_hf.generation.devices import BACKENDS, PRECISIONS
 from jukebox_hf.generation.noise import MAX_SEED
 from jukebox_hf.generation.sampling import SamplingSettings
 from jukebox_hf.labels import TimedLyrics, TimedSegment, find_lyrics, read_lyrics
-from jukebox_hf.words import refuse_unknown
+from jukebox_hf.records import OMIT
+from jukebox_hf.words import refuse_unknown, shorten
 
 Value = TypeVar("Value")
 # A value for every level, or values by level; the key None stands for all levels without their own.
@@ -34,6 +34,7 @@ DEFAULT_UPPER_HOP_FRACTION = 0.125
 DEFAULT_HOP_FRACTION = 0.5
 DEFAULT_SECONDS = 20.0
 DEFAULT_TOTAL_SECONDS = 180.0
+MOST_SECONDS = 1_000_000  # eleven days: whatever is longer is a mistake
 
 
 @dataclass(frozen=True)
@@ -67,17 +68,20 @@ class Prompt:
     def __post_init__(self) -> None:
         if isinstance(self.primer, str):
             object.__setattr__(self, "primer", Path(self.primer))
+        for name in ("artist", "genre", "lyrics"):
+            _require_unicode(name, getattr(self, name))
         if isinstance(self.lyrics, str):
             found = find_lyrics(self.lyrics).lyrics
             if isinstance(found, TimedLyrics):
                 object.__setattr__(self, "lyrics", found)
         for name in ("seconds", "total_seconds", "primer_end_seconds"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be above 0, got {value}")
+            if value is not None and not 0 < value <= MOST_SECONDS:
+                raise ValueError(f"{name} must be above 0 and at most {MOST_SECONDS}, got {value}")
         for name in ("offset_seconds", "primer_start_seconds"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not 0 <= value <= MOST_SECONDS:
+                raise ValueError(f"{name} must be 0 or more, at most {MOST_SECONDS}, got {value}")
         end = self.primer_end_seconds
         if end is not None and end <= self.primer_start_seconds:
             raise ValueError(
@@ -112,20 +116,82 @@ class Prompt:
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
 
-    def to_record(self) -> dict[str, Any]:
-        """What JSON can hold of it; a primer becomes what identifies it (`primer_record`)."""
-        record = {field.name: getattr(self, field.name) for field in fields(self)}
-        record["lyrics"] = _lyrics_record(self.lyrics)
-        record["primer"] = primer_record(self.primer)
-        return record
+    def to_record(self) -> "PromptRecord":
+        """What a session keeps of it; a primer becomes what identifies it (`primer_record`)."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if isinstance(self.lyrics, TimedLyrics):
+            values["lyrics"] = LyricsRecord(
+                segments=tuple((start, text) for start, text in self.lyrics.segments),
+                end_seconds=self.lyrics.end_seconds,
+                tags=self.lyrics.tags,
+            )
+        return PromptRecord(**{**values, "primer": primer_record(self.primer)})
 
     @classmethod
-    def restore(cls, record: Mapping[str, Any]) -> "Prompt":
+    def restore(cls, record: "PromptRecord") -> "Prompt":
         """What `to_record` described, without the primer: a session keeps its codes."""
-        values = dict(record)
-        values["lyrics"] = _restore_lyrics(values["lyrics"])
-        values["primer"] = None
-        return cls(**values)
+        values = {field.name: getattr(record, field.name) for field in fields(record)}
+        if isinstance(record.lyrics, LyricsRecord):
+            values["lyrics"] = TimedLyrics(
+                segments=tuple(TimedSegment(*segment) for segment in record.lyrics.segments),
+                end_seconds=record.lyrics.end_seconds,
+                tags=record.lyrics.tags,
+            )
+        return cls(**{**values, "primer": None})
+
+
+@dataclass(frozen=True)
+class LyricsRecord:
+    """`TimedLyrics` as a session keeps them."""
+
+    segments: tuple[tuple[float, str], ...]
+    end_seconds: float | None
+    tags: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class PrimerRecord:
+    """What tells a primer from another: two with one hash are the same music.
+
+    Attributes:
+        kind: what it was.
+        name: of the file, or of what the codes come from.
+        sha256: of the file, the codes or the samples.
+    """
+
+    kind: Literal["audio file", "codes", "audio"]
+    name: str | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PromptRecord:
+    """A `Prompt` as a session keeps it: the same fields, each something that JSON can hold."""
+
+    artist: str | None
+    genre: str | None
+    lyrics: str | LyricsRecord | None
+    seconds: float | None
+    total_seconds: float | None
+    offset_seconds: float
+    primer: PrimerRecord | None
+    primer_start_seconds: float
+    primer_end_seconds: float | None
+
+    def __post_init__(self) -> None:
+        Prompt.restore(self)  # checks what it holds
+
+
+def _require_unicode(name: str, value: object) -> None:
+    """Raise `ValueError` for text with bytes that were no UTF-8, as a terminal may pass them on."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{name} must be text in UTF-8, got {shorten(value)}; type it again in a terminal "
+                "that is set to UTF-8"
+            ) from None
 
 
 def _read_lyrics_below(folder: Path, name: str, source: str) -> str | TimedLyrics:
@@ -151,28 +217,8 @@ _NUMBERS = {
 }
 
 
-def _lyrics_record(lyrics: str | TimedLyrics | None) -> Any:
-    if not isinstance(lyrics, TimedLyrics):
-        return lyrics
-    return {
-        "segments": [list(segment) for segment in lyrics.segments],
-        "end_seconds": lyrics.end_seconds,
-        "tags": [list(tag) for tag in lyrics.tags],
-    }
-
-
-def _restore_lyrics(record: Any) -> str | TimedLyrics | None:
-    if record is None or isinstance(record, str):
-        return record
-    return TimedLyrics(
-        segments=tuple(TimedSegment(start, text) for start, text in record["segments"]),
-        end_seconds=record["end_seconds"],
-        tags=tuple((name, value) for name, value in record["tags"]),
-    )
-
-
-def primer_record(primer: Path | Tensor | Codes | None) -> dict[str, Any] | None:
-    """Name and SHA-256 of a primer: two primers with one hash are the same music."""
+def primer_record(primer: Path | Tensor | Codes | None) -> PrimerRecord | None:
+    """What identifies a primer."""
     if primer is None:
         return None
     digest = hashlib.sha256()
@@ -180,14 +226,14 @@ def primer_record(primer: Path | Tensor | Codes | None) -> dict[str, Any] | None
         with primer.open("rb") as file:
             for block in iter(lambda: file.read(2**20), b""):
                 digest.update(block)
-        return {"kind": "audio file", "name": primer.name, "sha256": digest.hexdigest()}
+        return PrimerRecord("audio file", primer.name, digest.hexdigest())
     if isinstance(primer, Codes):
         for level, codes in primer.levels.items():
             digest.update(f"{level}:{codes.shape[1]}:".encode())
             digest.update(codes.cpu().numpy().astype("<i8").tobytes())
-        return {"kind": "codes", "name": primer.origin.get("source"), "sha256": digest.hexdigest()}
+        return PrimerRecord("codes", primer.origin.get("source"), digest.hexdigest())
     digest.update(primer.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
-    return {"kind": "audio", "name": None, "sha256": digest.hexdigest()}
+    return PrimerRecord("audio", None, digest.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -234,7 +280,8 @@ class GenerationSettings:
         levels: by level, from `to_level` up to the top.
         precision: of the priors' weights, one of `devices.PRECISIONS`; the codec keeps its own.
         backend: how a step runs, one of `devices.BACKENDS`.
-        chain_starts: what chains begin with, one of `CHAIN_STARTS`.
+        chain_starts: what chains begin with, one of `CHAIN_STARTS`; in sessions that do not say it,
+            "cold".
     """
 
     seed: int
@@ -242,7 +289,7 @@ class GenerationSettings:
     levels: dict[int, LevelSettings]
     precision: str
     backend: str = "eager"
-    chain_starts: str = "primed"
+    chain_starts: str = field(default="cold", metadata=OMIT)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -258,24 +305,12 @@ class GenerationSettings:
                 f"chain_starts must be one of {', '.join(CHAIN_STARTS)}, got {self.chain_starts!r}"
             )
 
-    def to_record(self) -> dict[str, Any]:
-        """What JSON can hold; `restore` reads it back."""
-        record = asdict(self)
-        record["levels"] = {str(level): value for level, value in record["levels"].items()}
-        return record
-
     def by_name(self) -> dict[str, dict[int, Any]]:
         """The values of every level's settings by name and level, as `make_plan` takes them."""
         return {
             field.name: {level: getattr(own, field.name) for level, own in self.levels.items()}
             for field in fields(LevelSettings)
         }
-
-    @classmethod
-    def restore(cls, record: Mapping[str, Any]) -> "GenerationSettings":
-        """The settings that `to_record` described."""
-        levels = {int(level): LevelSettings(**value) for level, value in record["levels"].items()}
-        return cls(**{"chain_starts": "cold", **record, "levels": levels})
 
 
 def new_seed() -> int:
@@ -303,7 +338,7 @@ def level_settings(
         hop_fraction=DEFAULT_UPPER_HOP_FRACTION if level == num_levels - 1 else DEFAULT_HOP_FRACTION
     )
     chosen: dict[str, Any] = {}
-    for name in (field.name for field in fields(LevelSettings)):
+    for name in (one.name for one in fields(LevelSettings)):
         own = defaults.get(name)
         if isinstance(own, Mapping):
             own = own.get(str(level))

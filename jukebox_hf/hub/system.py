@@ -167,6 +167,13 @@ class System:
             return None
         return ComponentReference(subfolder, repository.repo_id, repository.commit)
 
+    @property
+    def title(self) -> str:
+        """What to call it in files that leave this machine: never the folders that it is in."""
+        if self.manifest.name:
+            return self.manifest.name
+        return Path(self.source).name if os.path.exists(self.source) else self.source
+
     @cached_property
     def licence(self) -> str | None:
         """The manifest's licence; OpenAI's, if a repository that this one refers to has that one.

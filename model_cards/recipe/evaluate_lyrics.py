@@ -107,7 +107,7 @@ def session_pieces(folder: Path) -> list[Piece]:
     """The takes of a session that were asked to sing, with all of their lyrics."""
     pieces = []
     for take in read_takes(folder):
-        lyrics = take.prompt["lyrics"]
+        lyrics = take.prompt.lyrics
         if isinstance(lyrics, str) and split_words(lyrics):
             words = split_words(lyrics)
             pieces.append(Piece(f"take {take.number}", words, take.audio, take.sampling_rate))

@@ -116,12 +116,12 @@ def session_samples(folder: Path) -> list[Sample]:
     return [
         Sample(
             f"take {take.number}",
-            str(take.prompt["genre"]),
+            str(take.prompt.genre),
             take.audio,
             take.codes[max(take.codes)].numpy(),
         )
         for take in read_takes(folder)
-        if take.prompt["genre"]
+        if take.prompt.genre
     ]
 
 

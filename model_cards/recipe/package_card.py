@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jukebox_hf.files import write_atomically
-from jukebox_hf.generation.session_record import folder_digest
+from jukebox_hf.generation.recording import folder_digest
 from jukebox_hf.hub import (
     System,
     TrainingFacts,

@@ -28,6 +28,7 @@ from jukebox_hf import JukeboxPipeline
 from jukebox_hf.audio import save_audio
 from jukebox_hf.files import safe_file_name, write_atomically
 from jukebox_hf.hub.folders import new_folder, write_json
+from jukebox_hf.records import to_json
 from model_cards.recipe.package_card import EXAMPLES, EXAMPLES_FILE, OUTPUT, digests, write_card
 from model_cards.recipe.packages import note
 
@@ -104,7 +105,7 @@ def make_example(
         "seconds": round(take.audio.shape[1] / music.sampling_rate, 3),
         "wall_seconds": round(wall_seconds, 1),
         "peak": round(report.peak, 3),
-        "settings": run.plan.settings.to_record(),
+        "settings": to_json(run.plan.settings),
         "notes": list(music.notes),
     }
 

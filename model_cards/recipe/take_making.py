@@ -14,6 +14,7 @@ from torch import Tensor
 
 from jukebox_hf import Session
 from jukebox_hf.audio import load_audio
+from jukebox_hf.generation.settings import PromptRecord
 from model_cards.recipe.fetch_music import write_text
 from model_cards.recipe.packages import note
 
@@ -37,7 +38,7 @@ class Made(NamedTuple):
     """
 
     number: int
-    prompt: Mapping[str, Any]
+    prompt: PromptRecord
     audio: Tensor
     sampling_rate: int
     codes: dict[int, Tensor]
@@ -71,16 +72,16 @@ def read_takes(folder: Path) -> list[Made]:
     session = Session.open(folder)
     if not session.complete:
         raise ValueError(f"{folder} is not complete; go on with: jukebox resume {folder.name}")
-    rate = int(session.record["sampling_rate"])
+    rate = session.record.sampling_rate
     made = []
     for take in session.takes:
-        codes = session.codes(take["number"])
+        codes = session.codes(take.number)
         assert codes is not None, "a complete session has codes"
         made.append(
             Made(
-                take["number"],
-                take["prompt"],
-                load_audio(folder / take["audio"], rate)[0],
+                take.number,
+                take.prompt,
+                load_audio(folder / (take.audio or ""), rate)[0],
                 rate,
                 {level: found[0] for level, found in codes.levels.items()},
             )

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from jukebox_cli.main import main
 from jukebox_hf.codes import load_codes
 from jukebox_hf.generation.session import Session
+from jukebox_hf.generation.session_record import ParentRecord
 
 
 def run(*arguments: str | Path, **options: Any) -> Result:
@@ -69,12 +70,11 @@ def test_continuing_adds_music_in_several_ways(sketch: Path, tmp_path: Path) -> 
     assert record["takes"] == [1, 2, 3]
     assert record["seed"] != 4
     session = Session.open(tmp_path / "c")
-    assert session.record["parent"] == {
-        "source": str(sketch.resolve()),
-        "action": "continue",
-        "takes": [2, 2, 2],
-        "from_seconds": None,
-    }
+    parent = Session.open(sketch)
+    assert session.record.parent == ParentRecord(
+        id=parent.record.id, source=sketch.name, action="continue", takes=[2, 2, 2]
+    )
+    assert parent.record.id != session.record.id
     assert session.settings.to_level == 2
     assert session.settings.levels[2].temperature == 0.9
     before = Session.open(sketch).codes(2)
@@ -86,7 +86,7 @@ def test_continuing_adds_music_in_several_ways(sketch: Path, tmp_path: Path) -> 
         assert codes is not None
         assert torch.equal(codes.levels[2][:, :length], before.levels[2])
         tails.add(tuple(codes.levels[2][0, length:].tolist()))
-        assert session.take(number)["prompt"]["genre"] == "rock"
+        assert session.take(number).prompt.genre == "rock"
     assert len(tails) == 3
 
 
@@ -110,9 +110,9 @@ def test_continuing_from_a_cut_with_other_words(sketch: Path, tmp_path: Path) ->
     )
     session = Session.open(tmp_path / "c")
     take = session.take(1)
-    assert take["existing"]["2"] == 9  # 0.15 s are 9.4 codes
-    assert take["seconds"] == pytest.approx(9 * 128 / 8000 + 0.2, abs=128 / 8000)
-    assert take["prompt"]["genre"] == "jazz"
+    assert take.existing[2] == 9  # 0.15 s are 9.4 codes
+    assert take.seconds == pytest.approx(9 * 128 / 8000 + 0.2, abs=128 / 8000)
+    assert take.prompt.genre == "jazz"
     assert session.settings.seed == 9
 
 
@@ -120,7 +120,9 @@ def test_kept_takes_are_continued(sketch: Path, tmp_path: Path) -> None:
     assert done("sessions", "keep", sketch, "2")["kept"] == [2]
     record = done("continue", sketch, "--seconds", "0.1", "-o", tmp_path / "c", "-q")
     assert record["takes"] == [1]
-    assert Session.open(tmp_path / "c").record["parent"]["takes"] == [2]
+    parent = Session.open(tmp_path / "c").record.parent
+    assert parent is not None
+    assert parent.takes == [2]
     done("sessions", "keep", sketch, "1,2")
 
 
@@ -130,7 +132,7 @@ def test_interrupted_continuation_goes_on_with_the_same_command(
     arguments = ("continue", sketch, "--take", "1", "--seconds", "0.2", "-o", tmp_path / "c", "-q")
     first = done(*arguments)
     session = Session.open(tmp_path / "c")
-    session.record["complete"] = False
+    session.record.complete = False
     session._write()
     assert done(*arguments) == first
     result = run(*arguments, "--from", "0.1")

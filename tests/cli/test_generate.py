@@ -168,22 +168,22 @@ def test_lyrics_from_a_file_and_what_cannot_be_sung(lyric_model: Path, tmp_path:
     assert re.search(r"Note: .*lyrics: .*é sung as e", result.stderr)
     assert re.search(r"Note: .*left out 1 character that cannot be sung: 🎸", result.stderr)
     record = Session.open(tmp_path / "s").record
-    text = record["takes"][0]["labels"]["2"]["lyric_text"]
+    text = record.takes[0].labels[2].lyric_text
     assert text == '"I sing" - the body electric \n'
 
 
 def test_lyrics_from_standard_input_and_timed_ones(lyric_model: Path, tmp_path: Path) -> None:
     result = generate(lyric_model, *QUICK, "--lyrics", "-", "-o", tmp_path / "a", input="La la\nla")
     assert result.exit_code == 0, result.output
-    labels = Session.open(tmp_path / "a").record["takes"][0]["labels"]["2"]
-    assert labels["lyric_text"] == "La la\nla"
+    labels = Session.open(tmp_path / "a").record.takes[0].labels[2]
+    assert labels.lyric_text == "La la\nla"
     timed = tmp_path / "song.lrc"
     timed.write_text("[00:00.00]one two\n[00:00.50]three\n", encoding="utf-8")
     result = generate(lyric_model, *QUICK, "--lyrics", timed, "-o", tmp_path / "b")
     assert result.exit_code == 0, result.output
-    labels = Session.open(tmp_path / "b").record["takes"][0]["labels"]["2"]
-    assert labels["lyric_text"] == "one two\nthree"
-    assert labels["lyric_seconds"][0] == 0.0
+    labels = Session.open(tmp_path / "b").record.takes[0].labels[2]
+    assert labels.lyric_text == "one two\nthree"
+    assert labels.lyric_seconds[0] == 0.0
     again = generate(lyric_model, *QUICK, "--lyrics", timed, "-o", tmp_path / "b")
     assert "is complete already" in again.stderr
 
@@ -229,9 +229,9 @@ def test_primers_of_any_format_are_continued_in_turn(tiny_model: Path, tmp_path:
         tmp_path / "s",
     )
     assert result.exit_code == 0, result.output
-    takes = Session.open(tmp_path / "s").record["takes"]
-    assert [take["existing"]["2"] for take in takes] == [6, 6, 6]  # 0.1 s are 6.25 codes
-    names = [take["prompt"]["primer"]["name"] for take in takes]
+    takes = Session.open(tmp_path / "s").record.takes
+    assert [take.existing[2] for take in takes] == [6, 6, 6]  # 0.1 s are 6.25 codes
+    names = [take.prompt.primer.name for take in takes]
     assert names == ["a.mp3", "b.ogg", "a.mp3"]
 
 
@@ -259,11 +259,11 @@ def test_one_line_per_take_from_a_prompts_file(tiny_model: Path, tmp_path: Path)
         tmp_path / "s",
     )
     assert result.exit_code == 0, result.output
-    asked = [take["prompt"] for take in Session.open(tmp_path / "s").record["takes"]]
-    assert [one["genre"] for one in asked] == ["rock", "jazz", "jazz"]
-    assert [one["seconds"] for one in asked] == [0.2, 0.3, 0.3]
-    assert [one["lyrics"] for one in asked] == [None, "oh", "la"]
-    assert asked[1]["primer"]["name"] == "begin.wav"
+    asked = [take.prompt for take in Session.open(tmp_path / "s").record.takes]
+    assert [one.genre for one in asked] == ["rock", "jazz", "jazz"]
+    assert [one.seconds for one in asked] == [0.2, 0.3, 0.3]
+    assert [one.lyrics for one in asked] == [None, "oh", "la"]
+    assert asked[1].primer.name == "begin.wav"
 
 
 def test_prompts_hold_every_sign_that_json_allows(tiny_model: Path, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_prompts_hold_every_sign_that_json_allows(tiny_model: Path, tmp_path: Pa
         ('{"seconds": "long"}', "line 1: seconds must be a number, got 'long'"),
         ('{"genre": 3}', "line 1: genre must be text, got 3"),
         ('{"lyrics": "a", "lyrics_file": "b"}', "line 1: give lyrics or lyrics_file, not both"),
-        ('{"seconds": -1}', "line 1: seconds must be above 0, got -1"),
+        ('{"seconds": -1}', "line 1: seconds must be above 0 and at most 1000000, got -1"),
         ("", "holds no prompts"),
         ('{"lyrics_file": "../secret.txt"}', "must be below the folder of the prompts file"),
         ('{"lyrics_file": "/dev/zero"}', "must be below the folder of the prompts file"),
@@ -470,7 +470,7 @@ def test_same_command_goes_on_with_an_interrupted_session(tiny_model: Path, tmp_
     arguments = ("--seconds", "0.3", "--to-level", "1", "-o", tmp_path / "s")
     generate(tiny_model, *arguments)
     session = Session.open(tmp_path / "s")
-    session.record["complete"] = False
+    session.record.complete = False
     session._write()
     result = generate(tiny_model, *arguments)
     assert result.exit_code == 0, result.output
@@ -478,11 +478,11 @@ def test_same_command_goes_on_with_an_interrupted_session(tiny_model: Path, tmp_
 
 
 def test_session_in_use_is_an_error(tiny_model: Path, tmp_path: Path) -> None:
-    from jukebox_hf.generation.lock import locked
+    from jukebox_hf.locks import locked
 
     generate(tiny_model, *QUICK, "-o", tmp_path / "s")
     session = Session.open(tmp_path / "s")
-    session.record["complete"] = False
+    session.record.complete = False
     session._write()
     with locked(tmp_path / "s"):
         result = run("resume", tmp_path / "s")

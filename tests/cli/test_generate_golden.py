@@ -77,12 +77,12 @@ def test_command_on_the_port_repository_makes_the_original_run(stem: str, tmp_pa
         expected = tensors["decoded_from_l0"][index, :, 0].clamp(-1, 1).numpy()
         assert abs(audio - expected).max() < 1e-5
     spans = {
-        (row["take"], row["start"]): row["lyric_span"]
-        for window in session.record["windows"]
-        if window["level"] == 2
-        for row in window["rows"]
+        (row.take, row.start): row.lyric_span
+        for window in session.record.windows
+        if window.level == 2
+        for row in window.rows
     }
     for window in meta["windows"]:
         if window["level"] == 2:
             for index, span in enumerate(window["first_last_lyric_index"]):
-                assert spans[index + 1, window["start"]] == span
+                assert spans[index + 1, window["start"]] == tuple(span)

@@ -105,13 +105,13 @@ def test_several_processes_equal_one(number: int, plan: Plan, tiny: System, tmp_
     assert not (shared.folder / "parts").exists()
 
     def chains(session: Session) -> list[Any]:
-        return sorted(session.record["chains"], key=lambda one: (one["level"], one["take"]))
+        return sorted(session.record.chains, key=lambda one: (one.level, one.take))
 
     def windows(session: Session) -> list[Any]:
         return sorted(
-            (entry["level"], row["take"], row["chain"], row["start"], entry["given"], entry["new"])
-            for entry in session.record["windows"]
-            for row in entry["rows"]
+            (entry.level, row.take, row.chain, row.start, entry.given, entry.new)
+            for entry in session.record.windows
+            for row in entry.rows
         )
 
     assert chains(shared) == chains(alone)
@@ -128,7 +128,7 @@ def test_what_a_killed_crew_made_is_gone_on_with(
     folder = tmp_path / "shared"
     Session.create(folder, tiny, plan, device="cpu")
     work_together(folder, tiny, 2, stop_after=stop_after)
-    before = len(Session.open(folder).record["windows"])
+    before = len(Session.open(folder).record.windows)
     resumed = Session.open(folder)
     steps = sum(1 for _ in resumed.run(tiny, device="cpu", previews=False))
     assert before + steps >= stop_after
@@ -140,7 +140,7 @@ def test_lyrics_are_aligned_when_the_work_is_shared(lyrical: System, tmp_path: P
     Session.create(tmp_path / "s", lyrical, plan_of(lyrical, words, to_level=2), device="cpu")
     work_together(tmp_path / "s", lyrical, 2)
     for take in Session.open(tmp_path / "s").takes:
-        assert load_alignment(tmp_path / "s" / take["alignment"][0]).lyrics == "La la la la"
+        assert load_alignment(tmp_path / "s" / take.alignment[0]).lyrics == "La la la la"
 
 
 def test_more_processes_than_takes(tiny: System, tmp_path: Path) -> None:

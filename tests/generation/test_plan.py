@@ -14,12 +14,14 @@ from jukebox_hf.generation.settings import (
     GenerationSettings,
     LevelSettings,
     Prompt,
+    PromptRecord,
     at_level,
     level_settings,
     primer_record,
 )
 from jukebox_hf.hub import System
 from jukebox_hf.labels import parse_lrc
+from jukebox_hf.records import from_json, to_json
 from jukebox_hf.words import format_seconds
 from tests.generation.making import plan_of
 from tests.tiny import tiny_system
@@ -179,11 +181,12 @@ def test_settings_and_prompts_survive_json(tiny: System) -> None:
     import json
 
     settings = plan_of(tiny, 1, chains={0: 2}, top_k=4).settings
-    stored = json.loads(json.dumps(settings.to_record()))
-    assert GenerationSettings.restore(stored) == settings
+    stored = json.loads(json.dumps(to_json(settings)))
+    assert from_json(GenerationSettings, stored, "x") == settings
     lyrics = parse_lrc("[00:01.00]one two\n[00:02.50]three\n")
     for prompt in (Prompt(genre="rock", seconds=2), Prompt(lyrics=lyrics), Prompt(lyrics="la")):
-        assert Prompt.restore(json.loads(json.dumps(prompt.to_record()))) == prompt
+        stored = json.loads(json.dumps(to_json(prompt.to_record())))
+        assert Prompt.restore(from_json(PromptRecord, stored, "x")) == prompt
 
 
 def test_primers_are_told_apart_by_their_content(tmp_path: Path) -> None:
@@ -192,7 +195,7 @@ def test_primers_are_told_apart_by_their_content(tmp_path: Path) -> None:
     assert primer_record(first) != primer_record(second)
     for name, content in (("a", b"x"), ("b", b"x"), ("c", b"y")):
         (tmp_path / name).write_bytes(content)
-    hashes = [primer_record(tmp_path / name)["sha256"] for name in "abc"]  # type: ignore[index]
+    hashes = [primer_record(tmp_path / name).sha256 for name in "abc"]  # type: ignore[union-attr]
     assert hashes[0] == hashes[1] != hashes[2]
 
 

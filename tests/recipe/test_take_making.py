@@ -31,7 +31,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_takes_are_made_once_and_read_again(tmp_path: Path, in_process: list[list[str]]) -> None:
     model = str(tiny_system(tmp_path / "model"))
     made = make_takes(tmp_path / "work", model, PROMPTS, seed=3)
-    assert [take.prompt["genre"] for take in made] == ["rock", "jazz"]
+    assert [take.prompt.genre for take in made] == ["rock", "jazz"]
     for take in made:
         assert take.sampling_rate == SAMPLING_RATE
         assert len(take.audio) == pytest.approx(0.6 * SAMPLING_RATE, abs=128)
