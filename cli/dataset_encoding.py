@@ -93,7 +93,13 @@ def encode_songs(
 
     import transformers.utils.logging as transformers_logging
 
-    from jukebox_hf.data import encode_dataset, open_songs, stream_songs
+    from jukebox_hf.data import (
+        describe_songs,
+        encode_dataset,
+        group_notes,
+        open_songs,
+        stream_songs,
+    )
     from jukebox_hf.generation.devices import resolve_device
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -110,8 +116,9 @@ def encode_songs(
     else:
         found = open_songs(dataset, **selection, progress=bar.look_into)
         songs, skipped = found.songs, list(found.skipped)
-        for text in found.notes:
-            note(text, quiet=quiet)
+        note(f"Found {describe_songs(found.songs)}.", quiet=quiet)
+        for text in group_notes(found.notes):
+            note(f"Note: {text}", quiet=quiet)
     try:
         report = encode_dataset(
             songs,
@@ -162,10 +169,12 @@ def check_levels(levels: Sequence[int] | None, num_levels: int) -> None:
 
 def list_skipped(skipped: Sequence[SkippedSong], *, quiet: bool) -> None:
     """Say which songs are left out, and why."""
+    from jukebox_hf.data import describe_skipped
+
     if skipped:
         note(f"Skipped {count(len(skipped), 'song')}:", quiet=quiet)
-        for name, reason in skipped:
-            note(f"  {name}: {reason}", quiet=quiet)
+        for line in describe_skipped(skipped):
+            note(f"  {line}", quiet=quiet)
 
 
 def count(number: int, noun: str) -> str:

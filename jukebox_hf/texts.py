@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 LARGEST_TEXT_BYTES = 256 * 2**20
+SHORTEST_UTF_16 = 8  # characters, to be known without a byte order mark
 # What a text in a Western language has beyond ASCII in Windows-1252: letters, usual punctuation.
 WESTERN = bytes([*range(0xC0, 0xFE), *b"\x80\x82\x84\x85\x8a\x8c\x8e\x91\x92\x93\x94\x96\x97"])
 WESTERN += b"\x9a\x9c\x9e\x9f\xa1\xa9\xab\xae\xb0\xb4\xb7\xbb\xbf"
@@ -89,16 +90,16 @@ def decode_text(data: bytes, source: str, *, western: bool = False) -> DecodedTe
 
 
 def _zeros_of_utf_16(data: bytes) -> str | None:
-    """The UTF-16 that bytes without a mark look like: every other byte of Latin text is zero."""
+    """The UTF-16 that bytes without a mark look like: one of every two is often zero."""
     start = data[:2000]
     half = len(start) // 2
-    if half < 2 or len(data) % 2:
+    if half < SHORTEST_UTF_16 or len(data) % 2:
         return None
     for encoding, zeros, others in (
         ("utf-16-le", start[1::2], start[::2]),
         ("utf-16-be", start[::2], start[1::2]),
     ):
-        if zeros.count(0) > 0.8 * half and not others.count(0):
+        if zeros.count(0) > 0.3 * half and not others.count(0):
             return encoding
     return None
 

@@ -4,22 +4,23 @@ Cells of a table go in; `Labels` in plain words come out. `folders` and `tables`
 of them, `songs` looks into these.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jukebox_hf.data.sources import AudioSource
 from jukebox_hf.labels import (
+    TIMED_SUFFIXES,
     UNKNOWN,
     FoundLyrics,
     TimedLyrics,
     find_lyrics,
+    looks_like_file_name,
     read_lyrics_file,
     timed_segments,
 )
 from jukebox_hf.texts import composed
-
-LABEL_COLUMNS = ("artist", "genre", "lyrics")
+from jukebox_hf.words import shorten
 
 
 class Labels(NamedTuple):
@@ -59,19 +60,20 @@ class Found(NamedTuple):
         source: AudioSource,
         row: Mapping[str, Any],
         columns: Mapping[str, str],
-        timed: Path | None = None,
+        *,
+        beside: Path | None = None,
+        folder: Path | None = None,
     ) -> None:
-        """One more song, labelled by the `columns` of its row, and by a file of timed lyrics.
+        """One more song, labelled by the `columns` of its row, and by a file of lyrics beside it.
 
-        Lyrics that cannot be read are left out, with a note.
+        A file with times comes before the row, one of plain text after it. Lyrics that are the name
+        of a file below `folder` are read there. What cannot be read is left out, with a note.
         """
         cells = {label: row.get(column) for label, column in columns.items()}
-        found: FoundLyrics | None = None
-        try:
-            found = parse_lyrics(cells.get("lyrics")) if timed is None else read_lyrics_file(timed)
-        except (ValueError, OSError) as error:
-            self.notes.append(f"{name}: taken without its lyrics: {error}")
+        found = self._lyrics(name, cells.get("lyrics"), beside, folder)
         lyrics = None if found is None else found.lyrics
+        if isinstance(lyrics, str) and not lyrics.strip():
+            lyrics = None
         for note in () if found is None else found.notes:
             self.notes.append(f"{name}: lyrics: {note}")
         labels = Labels(
@@ -82,41 +84,38 @@ class Found(NamedTuple):
         )
         self.candidates.append(Candidate(name, source, labels))
 
-
-class ColumnNames(NamedTuple):
-    """What the columns of a dataset are called; None: the usual name, if it is there."""
-
-    audio: str = "audio"
-    artist: str | None = None
-    genre: str | None = None
-    lyrics: str | None = None
-
-    def present(self, existing: Sequence[str], source: str) -> dict[str, str]:
-        """The columns of artist, genre and lyrics that there are, by these words.
-
-        Raises `ValueError` for one that was asked for and does not exist.
-        """
-        found = {}
-        for label in LABEL_COLUMNS:
-            wanted = getattr(self, label)
-            if wanted is not None and wanted not in existing:
-                raise no_column(label, wanted, existing, source)
-            if wanted is not None or label in existing:
-                found[label] = wanted or label
-        return found
+    def _lyrics(
+        self, name: str, cell: Any, beside: Path | None, folder: Path | None
+    ) -> FoundLyrics | None:
+        in_row = bool(cell.strip() if isinstance(cell, str) else cell)
+        try:
+            if beside is not None and (beside.suffix.lower() in TIMED_SUFFIXES or not in_row):
+                return read_lyrics_file(beside)
+            if isinstance(cell, str) and looks_like_file_name(cell):
+                return read_lyrics_file(_file_of_lyrics(cell.strip(), folder))
+            return parse_lyrics(cell)
+        except (ValueError, OSError) as error:
+            self.notes.append(f"{name}: taken without its lyrics: {error}")
+        return None
 
 
-def no_column(label: str, wanted: str, existing: Iterable[str], source: str) -> ValueError:
-    """The error for a column that is not there."""
-    columns = ", ".join(existing) or "none"
-    return ValueError(
-        f"{source} has no column {wanted!r} for the {label}; its columns are: {columns}"
-    )
+def _file_of_lyrics(name: str, folder: Path | None) -> Path:
+    """The file that a cell of lyrics names, below the folder of its table."""
+    place = None if folder is None else (folder / name.replace("\\", "/")).resolve()
+    if folder is None or place is None or not place.is_relative_to(folder.resolve()):
+        raise ValueError(
+            f"{shorten(name)} looks like the name of a file, and is none of its folder"
+        )
+    if not place.is_file():
+        raise ValueError(f"{shorten(name)} looks like the name of a file, but there is none")
+    return place
 
 
 def _one_line(value: Any) -> str:
     """A name in one line; several become one, with commas between them."""
-    if value is None or value != value:  # NaN, what tables have for nothing
+    if value is None or (
+        isinstance(value, float) and value != value
+    ):  # what tables have for nothing
         return ""
     if isinstance(value, (list, tuple)):
         return ", ".join(filter(None, map(_one_line, value)))

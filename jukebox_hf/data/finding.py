@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jukebox_hf.data.candidates import ColumnNames, Found
+from jukebox_hf.data.candidates import Found
+from jukebox_hf.data.columns import ColumnNames
 from jukebox_hf.data.errors import table_errors
 from jukebox_hf.data.folders import (
     AUDIO_SUFFIXES,
@@ -20,6 +21,7 @@ from jukebox_hf.data.folders import (
     walk_files,
 )
 from jukebox_hf.data.tables import find_in_stream, find_in_table
+from jukebox_hf.labels import LYRICS_SUFFIXES
 from jukebox_hf.refusals import hub_refusals
 
 TABLE_SUFFIXES = (".parquet", ".arrow")
@@ -38,7 +40,7 @@ def find_songs(
     if not name:
         _check_repository_name(name)
     if path.is_file():
-        if path.suffix.lower() not in METADATA_SUFFIXES:
+        if path.suffix.lower() not in (*METADATA_SUFFIXES, ".json"):
             raise ValueError(
                 f"{name} is a file, expected a folder, the name of a dataset on the Hub, or a "
                 f"metadata file ({', '.join(METADATA_SUFFIXES)})"
@@ -96,7 +98,9 @@ def _fetch_audio_folder(repo_id: str, revision: str | None) -> Path | None:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    patterns = [*METADATA_NAMES, *(f"*/{name}" for name in METADATA_NAMES), "*.lrc"]
+    patterns = [*METADATA_NAMES, *(f"*/{name}" for name in METADATA_NAMES)]
+    for suffix in (*METADATA_SUFFIXES, *LYRICS_SUFFIXES):
+        patterns += [f"*{suffix}", f"*{suffix.upper()}"]
     try:
         files = HfApi().list_repo_files(repo_id, repo_type="dataset", revision=revision)
     except HfHubHTTPError:

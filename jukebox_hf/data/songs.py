@@ -19,7 +19,8 @@ from torch import Tensor
 
 from jukebox_hf.audio import AudioReader, resampled_length
 from jukebox_hf.data import finding
-from jukebox_hf.data.candidates import Candidate, ColumnNames, Found, SkippedSong
+from jukebox_hf.data.candidates import Candidate, Found, SkippedSong
+from jukebox_hf.data.columns import ColumnNames
 from jukebox_hf.data.sources import AudioSource, FileSource, reason_to_skip
 from jukebox_hf.labels import UNKNOWN, TimedLyrics
 
@@ -125,10 +126,11 @@ def open_songs(
 
     Args:
         dataset: a folder of audio files in any depth, with or without `metadata.csv`, `.jsonl` or
-            `.parquet` (columns `file_name`, `artist`, `genre`, `lyrics`), as `audiofolder` has it;
+            `.parquet` (columns `file_name`, `artist`, `genre`, `lyrics`, or other words for these;
+            tables of other names, too), as `audiofolder` has it;
             or such a metadata file; or a folder that `datasets` saved; or a dataset on the Hub
-            with a column of audio, or laid out as an audio folder. `.lrc` files beside the audio
-            files are timed lyrics.
+            with a column of audio, or laid out as an audio folder. Files such as `SONG.lrc`,
+            `SONG.srt`, `SONG_lyrics.txt` and `SONG.txt` beside the audio are lyrics.
         split: which part; None takes "train" where there are several, and all of a plain folder.
         audio_column, artist_column, genre_column, lyrics_column: what the columns are called. None
             takes `artist`, `genre` and `lyrics` if they are there. Timed lyrics may stand in the

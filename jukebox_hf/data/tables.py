@@ -12,13 +12,8 @@ from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from jukebox_hf.data.candidates import (
-    ColumnNames,
-    Found,
-    SkippedSong,
-    distinct_names,
-    no_column,
-)
+from jukebox_hf.data.candidates import Found, SkippedSong, distinct_names
+from jukebox_hf.data.columns import ColumnNames, no_column
 from jukebox_hf.data.sources import AudioSource, FileSource, RowSource
 
 
@@ -90,6 +85,8 @@ def find_in_table(table: Any, *, columns: ColumnNames, source: str, folder: Path
     names = distinct_names(_row_name(path, row) for row, (path, _) in enumerate(cells))
     labels = _label_rows(table, present, len(cells))
     found = Found([], [], [])
+    others = [name for name in table.features if name != columns.audio]
+    found.notes.extend(columns.describe(present, others, source))
     for row, (name, (path, has_content), label) in enumerate(
         zip(names, cells, labels, strict=True)
     ):

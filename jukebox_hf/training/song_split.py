@@ -16,6 +16,9 @@ from jukebox_hf.data import (
     CodeSongs,
     SkippedSong,
     Song,
+    describe_skipped,
+    describe_songs,
+    group_notes,
     holds_codes,
     open_codes,
     open_songs,
@@ -152,13 +155,13 @@ def song_notes(
     split: SongSplit, skipped: Sequence[SkippedSong], examples: int, held_out: int
 ) -> tuple[str, ...]:
     """What to say of the songs before a run."""
-    songs = len(split.everyone())
+    songs = describe_songs(split.everyone())
     kept_back = f", {held_out} held-out ones" if held_out else "; none are held out to evaluate on"
-    notes = [f"{songs} songs: {examples} examples an epoch{kept_back}"]
+    notes = [f"{songs}: {examples} examples an epoch{kept_back}"]
     if skipped:
         verb = "song is" if len(skipped) == 1 else "songs are"
         notes.append(f"{len(skipped)} {verb} not used, listed at the end")
-    return (*notes, *split.notes)
+    return (*notes, *group_notes(split.notes))
 
 
 def skipped_lines(skipped: Sequence[SkippedSong]) -> list[str]:
@@ -166,7 +169,10 @@ def skipped_lines(skipped: Sequence[SkippedSong]) -> list[str]:
     if not skipped:
         return []
     songs = "1 song was" if len(skipped) == 1 else f"{len(skipped)} songs were"
-    return [f"{songs} not used, or not as a whole:", *(f"  {name}: {why}" for name, why in skipped)]
+    return [
+        f"{songs} not used, or not as a whole:",
+        *(f"  {line}" for line in describe_skipped(skipped)),
+    ]
 
 
 def each_once(*lists: Sequence[SkippedSong]) -> tuple[SkippedSong, ...]:

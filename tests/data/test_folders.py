@@ -84,12 +84,14 @@ def test_missing_column_is_named_with_those_that_exist(folder: Path, label: str)
 
 
 def test_metadata_without_a_column_of_files_is_refused(folder: Path) -> None:
-    (folder / "metadata.csv").write_text("path,artist\nsong_0.wav,A\n", encoding="utf-8")
+    (folder / "metadata.csv").write_text("what,artist\ngone.wav,A\n", encoding="utf-8")
     with pytest.raises(
-        ValueError, match=r"'file_name' for the audio; its columns are: path, artis"
+        ValueError, match=r"'file_name' for the audio; its columns are: what, artis"
     ):
         open_songs(folder)
-    assert by_name(folder, audio_column="path")["song_0.wav"].artist == "A"
+    (folder / "metadata.csv").write_text("what,artist\nsong_0.wav,A\n", encoding="utf-8")
+    for options in ({}, {"audio_column": "what"}):  # of its cells it can be seen, too
+        assert by_name(folder, **options)["song_0.wav"].artist == "A"
 
 
 def test_several_metadata_files_each_speak_for_their_own_folder(folder: Path) -> None:
@@ -209,7 +211,7 @@ def test_parquet_metadata_is_read(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
-        ("metadata.csv", b"file_name,a\nsong_0.wav,\xff\xfe\n", "not text in UTF-8"),
+        ("metadata.csv", b"file_name,a\nsong_0.wav,\xff\xfe\n", "expected text in UTF-8"),
         ("metadata.csv", b"file_name,a\nsong_0.wav,x,y\n", 'row 1 has more cells .* "quotes"'),
         ("metadata.csv", b'file_name,a\nsong_0.wav,"x\n', "line 2: unexpected end of data"),
         ("metadata.csv", b"", "no column 'file_name' for the audio; its columns are: none"),
