@@ -7,18 +7,18 @@ anything but text in Markdown.
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from jukebox_hf.hub.facts import AdapterFacts, ComponentFacts, LabelFacts, SystemFacts
 from jukebox_hf.hub.manifest import OPENAI_LICENCE, VQVAE, prior_name
+from jukebox_hf.hub.shareable import REPO_ID, without_folders
 from jukebox_hf.hub.training_facts import Figure, TrainingFacts
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.words import enumerate_words, format_bytes, format_count
 
 DEMO_NAME = "demo-22k"  # in the manifest of the model that comes with the package
-REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 NONCOMMERCIAL = (
     "These weights are, or derive from, those that OpenAI released in 2020 under its Noncommercial "
     "Use License, which also covers the music made with them: no commercial use."
@@ -41,6 +41,8 @@ class CardText:
         base_models: repositories that it derives from, or refers to.
         base_model_relation: "finetune" or "adapter", if that is known.
         datasets: repositories of the music.
+        name: of the model.
+        figures: that were measured.
     """
 
     kind: str
@@ -49,7 +51,9 @@ class CardText:
     tags: tuple[str, ...] = ()
     base_models: tuple[str, ...] = ()
     base_model_relation: str | None = None
-    datasets: tuple[str, ...] = field(default_factory=tuple)
+    datasets: tuple[str, ...] = ()
+    name: str = ""
+    figures: tuple[Figure, ...] = ()
 
 
 def system_text(facts: SystemFacts, repo_id: str, *, in_subfolder: bool = True) -> CardText:
@@ -89,6 +93,8 @@ def system_text(facts: SystemFacts, repo_id: str, *, in_subfolder: bool = True) 
         base_models=_base_models(parts),
         base_model_relation=_relation(parts),
         datasets=_datasets(parts),
+        name=facts.name or repo_id.split("/")[-1],
+        figures=_figures(parts),
     )
 
 
@@ -121,6 +127,8 @@ def adapter_text(
         base_models=(base,) if base and REPO_ID.fullmatch(base) else (),
         base_model_relation="adapter",
         datasets=_datasets([part]),
+        name=repo_id.split("/")[-1],
+        figures=_figures([part]),
     )
 
 
@@ -186,6 +194,8 @@ def _component_text(
         base_models=_base_models([part]),
         base_model_relation=_relation([part]),
         datasets=_datasets([part]),
+        name=facts.name or repo_id.split("/")[-1],
+        figures=_figures([part]),
     )
 
 
@@ -199,19 +209,21 @@ def _common(facts: SystemFacts, repo_id: str) -> dict[str, Any]:
         rights.append(NONCOMMERCIAL)
     elif facts.licence is not None:
         rights.append(f"Licence of the weights: {prose(facts.licence)}.")
-    figures = [
-        figure for part in parts if part.training is not None for figure in part.training.figures
-    ]
     return {
         "title": prose(facts.name or repo_id.split("/")[-1]),
         "repo_id": repo_id,
         "noncommercial": NONCOMMERCIAL if facts.is_noncommercial else None,
         "prompt": _prompt(facts.top.labels if facts.top else None),
         "training": [_training(p.name, p.training) for p in parts if p.training is not None],
-        "measurements": _measurements(figures),
+        "measurements": _measurements(_figures(parts)),
         "rights": rights,
         "citation": True,
     }
+
+
+def _figures(parts: Sequence[ComponentFacts]) -> tuple[Figure, ...]:
+    known = [part.training for part in parts if part.training is not None]
+    return tuple(figure for training in known for figure in training.figures)
 
 
 def _measurements(figures: Sequence[Figure]) -> list[dict[str, Any]]:
@@ -460,10 +472,12 @@ def window_seconds(config: JukeboxPriorConfig) -> float:
 def code(text: str) -> str:
     """Text that stands between backticks, on one line: a command may have been several.
 
+    Nor does it name folders of the machine that it comes from.
+
     >>> code("jukebox train \\\\\\n  --steps `5`")
     "jukebox train --steps '5'"
     """
-    text = re.sub(r"\\\s*\n", " ", text)
+    text = re.sub(r"\\\s*\n", " ", without_folders(text))
     text = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(text.replace("`", "'").replace("<!--", "< !--").replace("-->", "-- >").split())
 

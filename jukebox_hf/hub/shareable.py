@@ -4,13 +4,15 @@ Only files that the layout knows are ever uploaded or copied: no checkpoints of 
 pickles. Each is checked before.
 """
 
+import json
 import os
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jukebox_hf.hub.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, NEW_ROWS, read_adapter
 from jukebox_hf.hub.loading import INDEX, check_weights, read_config, weight_files
-from jukebox_hf.hub.manifest import MANIFEST_NAME
+from jukebox_hf.hub.manifest import MANIFEST_NAME, ComponentReference
 from jukebox_hf.hub.training_facts import TRAINING_FILE, load_training_facts
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.labels.storage import CONFIG_FILE, VOCABULARY_FILE
@@ -23,6 +25,11 @@ CODES_FILE, CODES_STATE = "jukebox_codes.json", "state.json"
 CODES_PATTERNS = (CODES_FILE, CODES_STATE, "dataset_info.json", "codes-*.arrow")
 PROCESSOR_FILES = (CONFIG_FILE, VOCABULARY_FILE)
 RIGHTS_FILES = ("LICENSE", "ATTRIBUTION.md")  # of a whole model: they go where its weights go
+REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# The folders of an absolute path, of a home, or of a drive, up to the last name; not of addresses.
+FOLDERS = re.compile(
+    r"(?<![\w/:.~\\-])(?:~\w*|[A-Za-z]:)?[/\\](?:[^\s'\"/\\=,;]+[/\\])*(?=[^\s/\\])"
+)
 SETTINGS = ("config.json", *PROCESSOR_FILES, TRAINING_FILE)
 
 
@@ -92,6 +99,41 @@ def codes_files(folder: Path) -> list[Path]:
     if missing or not names:
         raise ValueError(f"{folder}: lacks {', '.join(map(str, missing)) or 'its tables'}")
     return sorted(found)
+
+
+def shared_content(path: Path, base: ComponentReference | None = None) -> Path | bytes:
+    """What is shared of a file: the file itself, or its text without folders of this machine.
+
+    `base` is where the prior of an adapter is on the Hub, for `adapter_config.json`.
+    """
+    if path.name == ADAPTER_CONFIG:
+        content = read_json(path)
+        stated = content.get("base_model_name_or_path")
+        is_known = isinstance(stated, str) and REPO_ID.fullmatch(stated)
+        if base is not None and base.repo_id is not None:
+            content |= {"base_model_name_or_path": base.repo_id, "revision": base.revision}
+        elif not is_known or Path(str(stated)).exists():
+            content |= {"base_model_name_or_path": None, "revision": None}
+    elif path.name in (TRAINING_FILE, CODES_FILE):
+        content = without_folders(read_json(path))
+    else:
+        return path
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def without_folders(value: Any) -> Any:
+    """Plain values whose texts name no folder of this machine, only what is in it.
+
+    >>> without_folders({"command": "jukebox train --dataset /home/me/songs -o runs/mine"})
+    {'command': 'jukebox train --dataset songs -o runs/mine'}
+    """
+    if isinstance(value, str):
+        return FOLDERS.sub("", value)
+    if isinstance(value, list):
+        return [without_folders(each) for each in value]
+    if isinstance(value, dict):
+        return {name: without_folders(each) for name, each in value.items()}
+    return value
 
 
 def is_known_file(name: str) -> bool:

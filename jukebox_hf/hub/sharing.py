@@ -39,6 +39,8 @@ from jukebox_hf.hub.shareable import (
     inherited_from_parent,
     is_known_file,
     kind_of,
+    shared_content,
+    without_folders,
 )
 from jukebox_hf.hub.system import System
 from jukebox_hf.hub.training_facts import load_training_facts
@@ -163,7 +165,7 @@ def push_system(system: System, repo_id: str, **options: Any) -> Push:
 
 def _commit(plan: _Plan, target: Target, message: str, replace_card: bool) -> Push:
     """Add the card, find what is left over from earlier, and upload."""
-    local = plan.readme.read_text(encoding="utf-8-sig") if plan.readme.is_file() else None
+    local = plan.readme.read_bytes().decode("utf-8-sig") if plan.readme.is_file() else None
     remote = target.read(CARD)
     existing = local if remote is None or (replace_card and local is not None) else remote
     notes = list(plan.notes)
@@ -212,7 +214,7 @@ def _plan_part(part: _Part, target: Target) -> _Plan:
         )
     is_codes = part.kind == "codes"
     return _Plan(
-        files={path.name: path for path in part.files},
+        files={path.name: shared_content(path) for path in part.files},
         folders=[] if is_codes else [""],
         card=make_card(_part_text(part, target)),
         readme=part.folder / CARD,
@@ -222,7 +224,7 @@ def _plan_part(part: _Part, target: Target) -> _Plan:
 def _part_text(part: _Part, target: Target) -> CardText:
     known = _card_licence(target)
     if part.kind == "codes":
-        info = read_json(part.folder / CODES_FILE)
+        info = without_folders(read_json(part.folder / CODES_FILE))
         return codes_text(info, target.repo_id, licence=known)
     parent = inherited_from_parent(part.folder)
     licence = (System.open(parent).licence if parent is not None else None) or known
@@ -267,7 +269,7 @@ class _Source:
     wanted: tuple[str, ...]
     references: dict[str, ComponentReference]
     adapters: tuple[AdapterReference, ...]
-    files: dict[str, Path]
+    files: dict[str, Content]
     notes: tuple[str, ...]
 
 
@@ -279,7 +281,7 @@ def _read_system(system: System, components: Sequence[str] | None, refer_to: str
     if other is not None and isinstance(other.location, LocalFolder):
         raise ValueError(f"{refer_to} is a folder; only what is on the Hub can be referred to")
     references: dict[str, ComponentReference] = {}
-    files: dict[str, Path] = {}
+    files: dict[str, Content] = {}
     notes = list(system.notes)
     for name in system.manifest.components:
         reference = system.reference(name)
@@ -292,7 +294,7 @@ def _read_system(system: System, components: Sequence[str] | None, refer_to: str
         elif name in wanted:
             references[name] = ComponentReference(subfolder=name)
             for path in component_files(system.component_path(name)):
-                files[f"{name}/{path.name}"] = path
+                files[f"{name}/{path.name}"] = shared_content(path)
     adapters = []
     for adapter in system.manifest.adapters:
         place = system.adapter_place(adapter.component)
@@ -306,8 +308,9 @@ def _read_system(system: System, components: Sequence[str] | None, refer_to: str
         elif adapter.component in wanted:
             own = f"adapter_{adapter.component}"
             adapters.append(AdapterReference(own, component=adapter.component))
+            base = references.get(adapter.component)
             for path in adapter_files(location.folder(subfolder, ())):
-                files[f"{own}/{path.name}"] = path
+                files[f"{own}/{path.name}"] = shared_content(path, base)
     if isinstance(system.location, LocalFolder):
         found = {name: system.location.file(name) for name in RIGHTS_FILES}
         files |= {name: path for name, path in found.items() if path is not None}

@@ -51,7 +51,7 @@ class Target:
             found = hf_hub_download(
                 self.repo_id, path, repo_type=self.repo_type, revision=self.commit
             )
-        return Path(found).read_text(encoding="utf-8-sig")
+        return Path(found).read_bytes().decode("utf-8-sig")
 
     def upload(self, files: Mapping[str, Content], stale: Iterable[str], message: str) -> str:
         """Commit files by their path in the repository, and remove others; returns the commit.

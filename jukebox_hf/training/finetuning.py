@@ -143,7 +143,11 @@ def adapted_prior(prior: JukeboxPrior, settings: TrainingSettings) -> JukeboxPri
         lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # peft only divides it
         lora_dropout=settings.lora_dropout,
         target_modules=LORA_TARGETS,
-        base_model_name_or_path=settings.start_from,
+        # A folder of this machine means nothing elsewhere, and is nobody's business there.
+        base_model_name_or_path=None
+        if Path(settings.start_from or "").exists()
+        else settings.start_from,
+        auto_mapping={"base_model_class": "AutoModel", "parent_library": "transformers"},
     )
     inject_adapter_in_model(config, prior)  # freezes all that was there
     for module in prior.modules():

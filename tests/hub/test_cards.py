@@ -173,10 +173,51 @@ def test_a_card_without_markers_keeps_all_its_text(model: Path) -> None:
         assert text_outside(merged) == "# Mine\n\nText."
         assert merged.count(BEGIN) == merged.count(END) == 1
         assert card.merged_with(merged) == merged  # pushing again changes nothing
-        found = read_card(merged).data.to_dict()
+        found = yaml.safe_load(read_card(merged)[0])
         if "foo" in existing:
             assert found["foo"] == [1, 2]
             assert found["license"] == "mit"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "language: no",
+        "tags: [0123, 'yes']",
+        "tags:\n  - 0123\n  - 1.10  # of mine",
+        "tags:\n- 0123",
+        "# mine\nlicense:   mit\nfoo: 0x10\ndate: 2020-01-01 # when\nlist: {a: no, b: 010}",
+        'text: |\n  two\n  lines\nquoted: "no"\ntags: rock',
+        "foo: &a [1, 2]\nbar: *a",
+    ],
+)
+def test_metadata_that_somebody_wrote_stays_as_it_stands(model: Path, metadata: str) -> None:
+    card = card_of(model)
+    merged = card.merged_with(f"---\n{metadata}\n---\n# Mine\n")
+    kept, _ = read_card(merged)
+    for line in metadata.splitlines():
+        if line == "tags: rock":
+            assert "- rock\n" in kept
+        elif line.startswith("tags: ["):
+            assert line.rstrip("]") + ", jukebox, music" in kept
+        else:
+            assert line in kept.splitlines()
+    written = yaml.load(kept, yaml.BaseLoader)
+    assert written["library_name"] == "jukebox_hf"
+    assert {"jukebox", "music"} <= set(written["tags"])
+    assert card.merged_with(merged) == merged
+
+
+def test_figures_are_metadata_too(tmp_path: Path) -> None:
+    folder = tiny_system(tmp_path / "model", name="tiny")
+    figures = (Figure("bits per code", 4.25, "jukebox evaluate", "me/songs"),)
+    save_training_facts(folder / "prior_2", TrainingFacts(figures=figures))
+    card = card_of(folder)
+    (result,) = ModelCard(card.content).data.eval_results
+    assert (result.metric_name, result.metric_value) == ("bits per code", 4.25)
+    assert (result.dataset_name, result.dataset_type) == ("me/songs", "me/songs")
+    others = card.merged_with("---\nmodel-index:\n- name: mine\n  results: []\n---\n")
+    assert "- name: mine" in others
 
 
 def test_text_of_strangers_stays_text(tmp_path: Path) -> None:
