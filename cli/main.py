@@ -34,6 +34,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "studio": CommandEntry("studio.command", "studio", "Compose on a page in the browser."),
     "encode": CommandEntry("encode", "encode", "Turn audio into codes."),
     "decode": CommandEntry("decode", "decode", "Turn codes back into audio."),
+    "embed": CommandEntry("embed", "embed", "Turn music into features for other models."),
     "train": CommandEntry("train", "train", "Train a codec or a prior."),
     "finetune": CommandEntry("finetune", "finetune", "Teach a model your songs."),
     "evaluate": CommandEntry("evaluate", "evaluate", "Measure a codec or priors on songs."),

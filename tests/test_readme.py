@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
+import numpy as np
 import pytest
+import soundfile
 
 from jukebox_cli.main import main
 
@@ -49,6 +51,10 @@ def blocks(page: str) -> list[Block]:
 
 def prepare(folder: Path) -> None:
     """The files that README speaks of."""
+    (folder / "songs").mkdir()
+    for name, hertz in {"bass_1": 55, "bass_2": 80, "flute_1": 700, "flute_2": 900}.items():
+        wave = np.sin(2 * np.pi * hertz * np.arange(6 * 8000) / 8000)
+        soundfile.write(folder / "songs" / f"{name}.wav", 0.3 * wave, 8000)
     (folder / "song.txt").write_text("I sing the body electric,\nand so on\n", encoding="utf-8")
 
 

@@ -254,14 +254,14 @@ def _time_layers(
     prefilled = min(TIMED_PREFILL, middle)
     codes = torch.zeros(batch_size, prefilled, dtype=torch.int64, device=device)
     position = torch.full((1,), middle, dtype=torch.int64, device=device)
-    prefill = _best_time(device, 2, lambda: prior.prefill(codes, conditioning, cache))
-    step = _best_time(
+    prefill = best_time(device, 2, lambda: prior.prefill(codes, conditioning, cache))
+    step = best_time(
         device, TIMED_STEPS, lambda: prior.step(codes[:, 0], position, conditioning, cache)
     )
     return Speed(step=step, prefilled=prefill / prefilled, window=0.0)
 
 
-def _best_time(device: torch.device, repeats: int, run: Callable[[], object]) -> float:
+def best_time(device: torch.device, repeats: int, run: Callable[[], object]) -> float:
     """Seconds of the fastest of some runs, after one that does not count."""
     run()
     times = []
@@ -289,7 +289,7 @@ def _conditioner_seconds(
         return 0.0
     size = 768
     factor = torch.ones(size, size, device=device)
-    rate = 2 * size**3 / _best_time(device, 3, lambda: factor @ factor)
+    rate = 2 * size**3 / best_time(device, 3, lambda: factor @ factor)
     return conditioner_operations(config) * batch_size / rate
 
 

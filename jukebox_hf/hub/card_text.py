@@ -34,7 +34,8 @@ class CardText:
     """What a card says.
 
     Attributes:
-        kind: the template: system, demo, vqvae, prior, upsampler, adapter or codes.
+        kind: the template: system, demo, vqvae, prior, upsampler, adapter, codes
+            or features.
         values: for the template.
         licence: SPDX identifier, "openai-noncommercial", or other words.
         tags: beside those that every card has.
@@ -159,6 +160,39 @@ def codes_text(info: Mapping[str, Any], repo_id: str, *, licence: str | None = N
         "citation": True,
     }
     return CardText("codes", values, licence=licence, tags=("vq-vae",))
+
+
+def features_text(info: Mapping[str, Any], repo_id: str, *, licence: str | None = None) -> CardText:
+    """The words for a dataset of features, from its `embed.json`."""
+    settings, model = info.get("settings"), info.get("model")
+    settings = settings if isinstance(settings, Mapping) else {}
+    model = model if isinstance(model, Mapping) else {}
+    found = settings.get("layers")
+    layers = [n for n in found if isinstance(n, int)] if isinstance(found, list) else []
+    details = []
+    if isinstance(model.get("name"), str):
+        details.append(
+            f"Made by the prior of level {model.get('level')} of `{code(model['name'])}`"
+        )
+    if isinstance(info.get("width"), int):
+        details.append(f"{info['width']:,} numbers per layer, computed in {info.get('precision')}")
+    for name, value in settings.items():
+        if value is not None and name != "layers":
+            details.append(f"{prose(str(name))}: {prose(str(value))}")
+    rights = ["The licence of the music covers its features too."]
+    if model.get("licence") == OPENAI_LICENCE:
+        rights.append("The model's licence is OpenAI's non-commercial one, also for what it makes.")
+    values = {
+        "title": prose(repo_id.split("/")[-1]),
+        "repo_id": repo_id,
+        "example_layer": layers[0] if layers else 1,
+        "layers": layers,
+        "details": details,
+        "limitations": ["Audio cannot be made from features."],
+        "rights": rights,
+        "citation": True,
+    }
+    return CardText("features", values, licence=licence, tags=("music-information-retrieval",))
 
 
 def _component_text(

@@ -25,6 +25,8 @@ END = "<!-- Generated up to here: write below or above, and it is kept. -->"
 GENERATED = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
 # What transformers' own push_to_hub writes when it knows nothing about a model.
 EMPTY_CARD = "# Model Card for Model ID"
+# Kinds that are datasets, and their tables.
+DATASET_FILES = {"codes": "codes-*.arrow", "features": "data/*.parquet"}
 TAGS = ("jukebox", "music", "audio-generation")
 
 
@@ -58,7 +60,9 @@ class NewCard(NamedTuple):
 
     def _checked(self, metadata: str, text: str) -> str:
         content = f"---\n{merged_metadata(metadata, self.metadata)}\n---\n\n{text}"
-        (DatasetCard if self.kind == "codes" else ModelCard)(content)  # parses what was written
+        (DatasetCard if self.kind in DATASET_FILES else ModelCard)(
+            content
+        )  # parses what was written
         return content
 
 
@@ -92,7 +96,7 @@ def make_card(facts: CardText) -> NewCard:
     text = environment.get_template(f"{facts.kind}.md").render(facts.values)
     text = re.sub(r"\n(?=## )", "\n\n", text)  # blocks that are left out take empty lines along
     text = re.sub(r"\n{3,}", "\n\n", text)
-    metadata = _dataset_metadata(facts) if facts.kind == "codes" else _model_metadata(facts)
+    metadata = _dataset_metadata(facts) if facts.kind in DATASET_FILES else _model_metadata(facts)
     return NewCard(metadata, text, facts.kind)
 
 
@@ -131,7 +135,7 @@ def _eval_result(figure: Figure) -> EvalResult:
 
 def _dataset_metadata(facts: CardText) -> dict[str, Any]:
     # Without this the Hub's own loader would look at the JSON files beside the table.
-    files = [{"split": "train", "path": "codes-*.arrow"}]
+    files = [{"split": "train", "path": DATASET_FILES[facts.kind]}]
     data: Any = DatasetCardData(
         tags=[*TAGS, *facts.tags],
         configs=[{"config_name": "default", "data_files": files}],

@@ -20,9 +20,10 @@ from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.records import read_json
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 
-Kind = Literal["system", "component", "adapter", "codes"]
+Kind = Literal["system", "component", "adapter", "codes", "features"]
 CODES_FILE, CODES_STATE = "jukebox_codes.json", "state.json"
 CODES_PATTERNS = (CODES_FILE, CODES_STATE, "dataset_info.json", "codes-*.arrow")
+FEATURES_FILE, FEATURES_PATTERN = "embed.json", "data/*.parquet"
 PROCESSOR_FILES = (CONFIG_FILE, VOCABULARY_FILE)
 RIGHTS_FILES = ("LICENSE", "ATTRIBUTION.md")  # of a whole model: they go where its weights go
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -46,6 +47,8 @@ def kind_of(folder: Path) -> Kind:
         return "system"
     if (folder / CODES_FILE).is_file():
         return "codes"
+    if (folder / FEATURES_FILE).is_file():
+        return "features"
     if (folder / ADAPTER_CONFIG).is_file():
         return "adapter"
     if (folder / "config.json").is_file():
@@ -101,6 +104,18 @@ def codes_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def features_files(folder: Path) -> list[Path]:
+    """The files of a dataset of features; raises `ValueError` for features in other files."""
+    read_json(folder / FEATURES_FILE)
+    tables = sorted(folder.glob(FEATURES_PATTERN))
+    if not tables:
+        raise ValueError(
+            f"{folder}: holds features, but no table of them; make it with `jukebox embed --format "
+            "dataset`, and all of its shards"
+        )
+    return [folder / FEATURES_FILE, *tables]
+
+
 def shared_content(path: Path, base: ComponentReference | None = None) -> Path | bytes:
     """What is shared of a file: the file itself, or its text without folders of this machine.
 
@@ -114,7 +129,7 @@ def shared_content(path: Path, base: ComponentReference | None = None) -> Path |
             content |= {"base_model_name_or_path": base.repo_id, "revision": base.revision}
         elif not is_known or Path(str(stated)).exists():
             content |= {"base_model_name_or_path": None, "revision": None}
-    elif path.name in (TRAINING_FILE, CODES_FILE):
+    elif path.name in (TRAINING_FILE, CODES_FILE, FEATURES_FILE):
         content = without_folders(read_json(path))
     else:
         return path

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from jukebox_hf.hub.architecture import check_levels
-from jukebox_hf.hub.card_text import CardText, adapter_text, codes_text, system_text
+from jukebox_hf.hub.card_text import (
+    CardText,
+    adapter_text,
+    codes_text,
+    features_text,
+    system_text,
+)
 from jukebox_hf.hub.cards import NewCard, make_card, text_outside
 from jukebox_hf.hub.facts import ComponentFacts, SystemFacts, describe_adapter, describe_component
 from jukebox_hf.hub.licences import CARD, licence_in_card
@@ -32,10 +38,12 @@ from jukebox_hf.hub.manifest import (
 from jukebox_hf.hub.sameness import same_elsewhere
 from jukebox_hf.hub.shareable import (
     CODES_FILE,
+    FEATURES_FILE,
     RIGHTS_FILES,
     adapter_files,
     codes_files,
     component_files,
+    features_files,
     inherited_from_parent,
     is_known_file,
     kind_of,
@@ -47,6 +55,8 @@ from jukebox_hf.hub.training_facts import load_training_facts
 from jukebox_hf.hub.uploading import Content, Target, open_target
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.records import read_json
+
+DATASETS = ("codes", "features")
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,7 @@ def push(
         source = _read_part(folder, kind)
     target = open_target(
         repo_id,
-        repo_type="dataset" if kind == "codes" else "model",
+        repo_type="dataset" if kind in DATASETS else "model",
         private=private,
         branch=revision,
     )
@@ -202,7 +212,12 @@ class _Part:
 
 
 def _read_part(folder: Path, kind: str) -> _Part:
-    files = {"codes": codes_files, "adapter": adapter_files, "component": component_files}
+    files = {
+        "codes": codes_files,
+        "features": features_files,
+        "adapter": adapter_files,
+        "component": component_files,
+    }
     return _Part(folder, kind, files[kind](folder))
 
 
@@ -212,10 +227,11 @@ def _plan_part(part: _Part, target: Target) -> _Plan:
             f"{target.repo_id} holds a whole model; push {part.folder} to another repository, or "
             "the folder above it with --component"
         )
-    is_codes = part.kind == "codes"
     return _Plan(
-        files={path.name: shared_content(path) for path in part.files},
-        folders=[] if is_codes else [""],
+        files={
+            path.relative_to(part.folder).as_posix(): shared_content(path) for path in part.files
+        },
+        folders=[] if part.kind in DATASETS else [""],
         card=make_card(_part_text(part, target)),
         readme=part.folder / CARD,
     )
@@ -226,6 +242,9 @@ def _part_text(part: _Part, target: Target) -> CardText:
     if part.kind == "codes":
         info = without_folders(read_json(part.folder / CODES_FILE))
         return codes_text(info, target.repo_id, licence=known)
+    if part.kind == "features":
+        info = without_folders(read_json(part.folder / FEATURES_FILE))
+        return features_text(info, target.repo_id, licence=known)
     parent = inherited_from_parent(part.folder)
     licence = (System.open(parent).licence if parent is not None else None) or known
     if part.kind == "adapter":
