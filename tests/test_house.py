@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "generation": LEAVES | MODELS | {"hub"},
     "data": {"audio", "labels", "codes", "vqvae"},
     "representations": LEAVES | MODELS | {"hub", "generation", "data"},
+    "listening": LEAVES | MODELS | {"hub", "generation", "data", "representations"},
     "training": LEAVES | MODELS | {"hub", "generation", "data"},
     "__init__": LEAVES
     | MODELS

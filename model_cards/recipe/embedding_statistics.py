@@ -1,4 +1,4 @@
-"""Which genre an embedding belongs to, and how far two collections are apart. Numpy only.
+"""Which genre an embedding belongs to. Numpy only.
 
 Embeddings are rows (pieces, dimensions) or (patches, dimensions) of any network's. What to embed,
 and with what, is decided elsewhere.
@@ -117,28 +117,6 @@ def chance_of_hits(hits: int, trials: int, probability: float) -> float:
             for count in range(hits, trials + 1)
         ),
     )
-
-
-def frechet_distance(first: Rows, second: Rows) -> float:
-    """Frechet distance between the normal distributions that two collections of rows look like.
-
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) with means m and covariances C (Dowson and Landau
-    1982), as Kilgour et al. (2019) use it for audio. The trace of the root is the sum of singular
-    values of the product of the centred rows, which needs no matrix root and takes fewer rows than
-    dimensions. Few rows make the distance larger: compare only at equal numbers of rows.
-
-    Raises `ValueError` for fewer than two rows.
-    """
-    if min(len(first), len(second)) < 2:
-        raise ValueError(f"two rows or more are needed, got {len(first)} and {len(second)}")
-    means = [rows.mean(axis=0) for rows in (first, second)]
-    centred = [
-        (rows - mean) / math.sqrt(len(rows) - 1)
-        for rows, mean in zip((first, second), means, strict=True)
-    ]
-    root = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
-    spread = sum(float((rows**2).sum()) for rows in centred)
-    return float(((means[0] - means[1]) ** 2).sum() + spread - 2 * root)
 
 
 def permutation_chance(scores: Rows, *, draws: int = 10_000, seed: int = 0) -> float:

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from jukebox_hf import JukeboxVQVAE
 from jukebox_hf.data import Song, open_songs, split_songs
+from jukebox_hf.listening.sound import mel_filters
 from jukebox_hf.vqvae.losses import STFT, magnitudes, spectral_convergence
 from model_cards.recipe.code_statistics import perplexity
 from model_cards.recipe.figures import Report, add_output_options
@@ -37,7 +38,6 @@ from model_cards.recipe.song_choice import add_split_options, split_of
 
 MEL_BANDS = 80
 MEL_STFT = STFT(1024, 256, 1024)
-LOWEST_HERTZ = 30.0
 # Quieter than this under the loudest band of the clip is as good as silence.
 FLOOR_DB = 80.0
 # Jukebox (2020), table 4, by hop length: another codec at 44.1 kHz, other music.
@@ -60,25 +60,6 @@ def si_sdr(target: Tensor, estimate: Tensor) -> float:
     if not distortion:
         return math.inf if signal else -math.inf
     return float(10 * torch.log10(signal / distortion))
-
-
-def mel_filters(bands: int, stft_size: int, sampling_rate: int) -> Tensor:
-    """Triangles on the mel scale (O'Shaughnessy 1987), with a peak of 1: (bands, bins)."""
-
-    def to_mel(hertz: float) -> float:
-        return 2595 * math.log10(1 + hertz / 700)
-
-    mels = np.linspace(to_mel(LOWEST_HERTZ), to_mel(sampling_rate / 2), bands + 2)
-    edges = 700 * (10 ** (mels / 2595) - 1)
-    hertz = np.linspace(0, sampling_rate / 2, stft_size // 2 + 1)
-    # A triangle narrower than a bin would catch none: it gets at least a bin to each side.
-    step = sampling_rate / stft_size
-    left = np.maximum(edges[1:-1] - edges[:-2], step)[:, None]
-    right = np.maximum(edges[2:] - edges[1:-1], step)[:, None]
-    distance = hertz[None] - edges[1:-1, None]
-    return torch.from_numpy(
-        np.clip(1 - np.where(distance < 0, -distance / left, distance / right), 0, None)
-    )
 
 
 def log_mel_distance(target: Tensor, estimate: Tensor, sampling_rate: int) -> float:

@@ -26,13 +26,8 @@ import numpy as np
 
 from jukebox_hf.codes import load_codes
 from jukebox_hf.data import CodeSongs, open_codes
-from model_cards.recipe.code_statistics import (
-    Codes,
-    cut_windows,
-    markov_baselines,
-    nearest_window,
-    perplexity,
-)
+from jukebox_hf.listening.copies import cut_windows, nearest_window
+from model_cards.recipe.code_statistics import Codes, markov_baselines, perplexity
 from model_cards.recipe.packages import note
 from model_cards.recipe.song_choice import add_split_options, split_of
 

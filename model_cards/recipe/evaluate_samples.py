@@ -43,9 +43,10 @@ from jukebox_hf import JukeboxVQVAE
 from jukebox_hf.data import Song, open_codes, open_songs, split_songs
 from jukebox_hf.hub import System
 from jukebox_hf.labels import UNKNOWN
+from jukebox_hf.listening.sound import mel_decibels
+from jukebox_hf.listening.weights import MissingEvaluatorError
 from model_cards.recipe.code_statistics import Codes
 from model_cards.recipe.evaluate_codes import measure_similarity
-from model_cards.recipe.evaluators.weights import MissingEvaluatorError
 from model_cards.recipe.figures import Report, add_output_options
 from model_cards.recipe.genre_measures import (
     Clips,
@@ -63,7 +64,7 @@ from model_cards.recipe.song_choice import (
     split_of,
     spread_clips,
 )
-from model_cards.recipe.sound_statistics import MATCH_STFT, mel_decibels, nearest_mel_windows
+from model_cards.recipe.sound_statistics import MATCH_STFT, nearest_mel_windows
 from model_cards.recipe.take_making import GenerationError, make_takes, read_takes
 
 NOT_MUSIC = ("vocal", UNKNOWN)  # the synthetic singing, and songs without a genre
@@ -79,6 +80,7 @@ class Sample(NamedTuple):
     genre: str
     audio: Tensor  # (samples,)
     codes: Codes | None  # of the top level, (time,)
+    seams: tuple[int, ...] = ()  # samples at which chains were joined
 
 
 class Music(NamedTuple):
@@ -119,6 +121,7 @@ def session_samples(folder: Path) -> list[Sample]:
             str(take.prompt.genre),
             take.audio,
             take.codes[max(take.codes)].numpy(),
+            take.seams,
         )
         for take in read_takes(folder)
         if take.prompt.genre
@@ -380,7 +383,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> Report | None:
         raise ValueError(f"there are no samples of the genres {', '.join(genres)}")
     heard = []
     for number, sample in enumerate(samples, start=1):
-        heard.append(listener.listen(sample.audio, rate))
+        heard.append(listener.listen(sample.audio, rate, sample.seams))
         note(f"{number}/{len(samples)} samples")
     found = Clips([sample.genre for sample in samples], [one.name for one in samples], heard)
     return write_report(given, words, music, versions, samples, found)

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jukebox_hf.listening.statistics import frechet_distance
 from model_cards.recipe.embedding_statistics import (
     Rows,
     centroid_accuracy,
     chance_of_hits,
     find_centroids,
-    frechet_distance,
     neighbour_accuracy,
 )
 from model_cards.recipe.listening import RANGES, Heard, pieces, rows

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from jukebox_hf.audio import resample
 from jukebox_hf.files import write_atomically
-from model_cards.recipe.evaluators import basic_pitch, musicnn
-from model_cards.recipe.sound_statistics import measure_levels, measure_liveliness
+from jukebox_hf.listening import notes
+from jukebox_hf.listening.sound import measure_levels, measure_liveliness
+from model_cards.recipe.evaluators import musicnn
 
-VERSION = 1  # of what is kept
+VERSION = 2  # of what is kept
 EMBEDDINGS = ("msd", "mtt")
 # What of a piece should lie in the range of real music, and in which words.
 RANGES = {
@@ -38,7 +39,7 @@ class Heard(NamedTuple):
 
     Attributes:
         msd, mtt: embeddings (patches, 200) by the two networks of musicnn.
-        note_share, notes_at_once: see `basic_pitch.note_shares`.
+        note_share, notes_at_once: see `notes.note_shares`.
         onset_strength, pulse: see `Liveliness`.
         silent_share, clipped_share, peak_db, rms_db: see `Levels`.
     """
@@ -60,17 +61,17 @@ class Listener:
 
     def __init__(self) -> None:
         self._msd, self._mtt = musicnn.Musicnn.load("MSD"), musicnn.Musicnn.load("MTT")
-        self._notes = basic_pitch.BasicPitch()
+        self._notes = notes.NoteListener()
 
-    def listen(self, audio: Tensor, sampling_rate: int) -> Heard:
-        """Listen to audio (samples,) of 3 s or more."""
+    def listen(self, audio: Tensor, sampling_rate: int, seams: Sequence[int] = ()) -> Heard:
+        """Listen to audio (samples,) of 3 s or more, with chains joined at `seams` (samples)."""
         for_tags = resample(audio, sampling_rate, musicnn.SAMPLING_RATE)
-        for_notes = resample(audio, sampling_rate, basic_pitch.SAMPLING_RATE)
+        for_notes = resample(audio, sampling_rate, notes.SAMPLING_RATE).numpy()
         return Heard(
             self._msd.hear(for_tags).embeddings.numpy(),
             self._mtt.hear(for_tags).embeddings.numpy(),
-            *basic_pitch.note_shares(self._notes.notes(for_notes.numpy())),
-            *measure_liveliness(audio, sampling_rate),
+            *notes.note_shares(self._notes.notes(for_notes), for_notes),
+            *measure_liveliness(audio, sampling_rate, seams),
             *measure_levels(audio, sampling_rate),
         )
 

@@ -35,6 +35,7 @@ class Made(NamedTuple):
         audio: (samples,).
         sampling_rate: of the audio, Hz.
         codes: by level, each (time,).
+        seams: samples at which chains were joined, at any level, in order.
     """
 
     number: int
@@ -42,6 +43,7 @@ class Made(NamedTuple):
     audio: Tensor
     sampling_rate: int
     codes: dict[int, Tensor]
+    seams: tuple[int, ...]
 
 
 def make_takes(
@@ -84,6 +86,18 @@ def read_takes(folder: Path) -> list[Made]:
                 load_audio(folder / (take.audio or ""), rate)[0],
                 rate,
                 {level: found[0] for level, found in codes.levels.items()},
+                seam_samples(session, take.number),
             )
         )
     return made
+
+
+def seam_samples(session: Session, number: int) -> tuple[int, ...]:
+    """Where chains of a take were joined, at any level."""
+    found = [
+        seam.code * session.hop_lengths[entry.level]
+        for entry in session.record.chains
+        if entry.take == number
+        for seam in entry.seams or ()
+    ]
+    return tuple(sorted(found))

@@ -1,6 +1,7 @@
 """What the seams of parallel chains cost: bits per code after a seam, and how the sound changes.
 
-`python -m tests.benchmarks.seams MODEL [LEVEL] [--codes FILE] [--chains 8] [--takes 4]`. The level
+`python -m tests.benchmarks.seams MODEL [LEVEL] [--codes FILE] [--chains 8] [--takes 4]`, and the
+same with `--chain-starts cold` for chains that begin behind nothing. The level
 is sampled in chains, below the codes of a file or below what the model itself makes in one chain.
 Then the prior scores every code with at least half a context before it, as if there had been no
 seams. On random weights the numbers say nothing: use a trained model.
@@ -18,7 +19,10 @@ from torch import Tensor
 
 from jukebox_hf import JukeboxPipeline
 from jukebox_hf.codes import Codes, load_codes
-from jukebox_hf.generation.settings import Prompt
+from jukebox_hf.generation.plan import make_plan
+from jukebox_hf.generation.run import Generation
+from jukebox_hf.generation.settings import CHAIN_STARTS, Prompt
+from jukebox_hf.listening.sound import onsets_at_seams
 from tests.benchmarks.window_inputs import PieceInputs, bits_of_piece
 
 BIN_CODES = 32
@@ -160,6 +164,7 @@ def main() -> None:
     parser.add_argument("--codes", type=Path, help="a codes file with the level above, one take")
     parser.add_argument("--seconds", type=float, default=20.0, help="without --codes")
     parser.add_argument("--chains", type=int, default=8)
+    parser.add_argument("--chain-starts", choices=CHAIN_STARTS, default=CHAIN_STARTS[0])
     parser.add_argument("--takes", type=int, default=4)
     parser.add_argument("--artist")
     parser.add_argument("--genre")
@@ -174,25 +179,35 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     system, level = pipeline.system, given.level
     labels = {"artist": given.artist, "genre": given.genre}
     prompts = prompts_for(pipeline, given, labels)
-    run = pipeline.start(
-        prompts=prompts, seed=given.seed, to_level=level, chains={level: given.chains}
+    plan = make_plan(
+        system,
+        dict(enumerate(prompts, start=1)),
+        seed=given.seed,
+        precision=given.precision,
+        to_level=level,
+        chain_starts=given.chain_starts,
+        chains={level: given.chains},
     )
-    for _ in run:
+    generation = Generation(system, plan)
+    for _ in generation:
         pass
     prior = system.load_prior(level)
     hop = system.prior_config(level).hop_length
     scored: list[tuple[Tensor, list[int]]] = []
     fluxes: list[FluxAtSeams] = []
-    for number, codes in run.generation.codes.items():
-        seams = [seam.code for seam in run.generation.seams.get((number, level), [])]
+    onsets: list[Tensor] = []
+    for number, codes in generation.codes.items():
+        seams = [seam.code for seam in generation.seams.get((number, level), [])]
         inputs = PieceInputs(system, level, codes, **labels)
         scored.append((bits_of_piece(prior, inputs), seams))
-        audio = run.generation.decode(number, level)[0]
+        audio = generation.decode(number, level)[0]
+        rate = system.prior_config(level).sampling_rate
+        onsets.append(onsets_at_seams(audio, rate, [code * hop for code in seams]))
         fluxes.append(
             flux_at_seams(
                 spectral_flux(audio),
                 [code * hop for code in seams],
-                round(SEAM_SECONDS * system.prior_config(level).sampling_rate),
+                round(SEAM_SECONDS * rate),
                 window=FLUX_WINDOW,
             )
         )
@@ -212,6 +227,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         "bin_codes": BIN_CODES,
         "normal_after_codes": excess.normal_after,
         "target_codes": NORMAL_WITHIN,
+        "chain_starts": given.chain_starts,
+        "onset_strength": [round(value, 3) for value in torch.cat(onsets).mean(dim=0).tolist()],
         "flux_ratio": round(sum(one.ratio for one in fluxes) / len(fluxes), 3),
         "flux_rank": round(sum(one.rank for one in fluxes) / len(fluxes), 3),
     }

@@ -8,7 +8,13 @@ import torch
 
 from jukebox_hf import JukeboxPipeline
 from jukebox_hf.codes import Codes, save_codes
-from tests.benchmarks.seams import bits_after_seams, flux_at_seams, prompts_for, spectral_flux
+from tests.benchmarks.seams import (
+    bits_after_seams,
+    flux_at_seams,
+    measure,
+    prompts_for,
+    spectral_flux,
+)
 from tests.benchmarks.window_inputs import PieceInputs, bits_of_piece
 from tests.tiny import tiny_system
 
@@ -115,3 +121,25 @@ def test_codes_of_a_file_are_cut_to_what_a_piece_can_be_made_of(tmp_path: Path) 
     assert isinstance(primer, Codes)
     assert primer.levels[1].shape[1] == counts[1] - 1
     assert prompts[0].seconds == top * hops[2] / config.sampling_rate
+
+
+@pytest.mark.parametrize("chain_starts", ["primed", "cold"])
+def test_measurement_says_what_it_measured(chain_starts: str, tmp_path: Path) -> None:
+    given = argparse.Namespace(
+        model=str(tiny_system(tmp_path / "model")),
+        level=1,
+        codes=None,
+        seconds=2.4,
+        chains=3,
+        chain_starts=chain_starts,
+        takes=1,
+        artist=None,
+        genre="rock",
+        precision="float32",
+        seed=1,
+    )
+    found = measure(given)
+    assert found["seams"] == 2
+    assert found["chain_starts"] == chain_starts
+    assert len(found["onset_strength"]) == 5
+    assert min(found["onset_strength"]) > 0

@@ -40,7 +40,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def takes_of(prompts: list[dict[str, Any]]) -> list[Made]:
     audio = 0.1 * torch.randn(SAMPLING_RATE, generator=torch.Generator().manual_seed(1))
-    return [Made(n, prompt, audio, SAMPLING_RATE, {}) for n, prompt in enumerate(prompts, start=1)]
+    return [
+        Made(n, prompt, audio, SAMPLING_RATE, {}, ()) for n, prompt in enumerate(prompts, start=1)
+    ]
 
 
 def test_takes_are_asked_for_unseen_lyrics_and_measured(

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from torch import Tensor
 from jukebox_hf.audio import save_audio
 from jukebox_hf.data import encode_dataset, open_songs
 from jukebox_hf.hub import System
+from jukebox_hf.listening.sound import measure_levels, measure_liveliness
 from model_cards.recipe import evaluate_samples, listening
 from model_cards.recipe.listening import Heard, remember
-from model_cards.recipe.sound_statistics import measure_levels, measure_liveliness
 from tests.tiny import SAMPLING_RATE, tiny_system
 
 SECONDS = 7
@@ -24,7 +25,7 @@ class Ears:
 
     heard = 0
 
-    def listen(self, audio: Tensor, sampling_rate: int) -> Heard:
+    def listen(self, audio: Tensor, sampling_rate: int, seams: Sequence[int] = ()) -> Heard:
         Ears.heard += 1
         spectrum = torch.fft.rfft(audio[:SAMPLING_RATE]).abs()
         pitch = float(spectrum.argmax())
@@ -34,7 +35,7 @@ class Ears:
             -patches.astype(np.float32),
             0.5,
             2.0,
-            *measure_liveliness(audio, sampling_rate),
+            *measure_liveliness(audio, sampling_rate, seams),
             *measure_levels(audio, sampling_rate),
         )
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from model_cards.recipe.embedding_statistics import chance_of_hits, frechet_distance
+from jukebox_hf.listening.statistics import frechet_distance
+from model_cards.recipe.embedding_statistics import chance_of_hits
 from model_cards.recipe.genre_measures import (
     Clips,
     measure_accuracy,

@@ -1,16 +1,12 @@
-import math
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from jukebox_hf.listening.sound import mel_decibels
 from model_cards.recipe.sound_statistics import (
     MATCH_STFT,
     centre_bands,
-    measure_levels,
-    measure_liveliness,
-    mel_decibels,
     nearest_mel_windows,
 )
 
@@ -20,35 +16,6 @@ RATE = 22_050
 def noise(seed: int, seconds: float) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return 0.1 * torch.randn(round(seconds * RATE), generator=generator)
-
-
-def test_levels_of_a_sine_are_known() -> None:
-    sine = 0.5 * torch.sin(torch.arange(RATE) * (2 * math.pi * 441 / RATE))
-    levels = measure_levels(sine, RATE)
-    assert levels.peak_db == pytest.approx(20 * math.log10(0.5), abs=0.02)
-    assert levels.rms_db == pytest.approx(20 * math.log10(0.5 / math.sqrt(2)), abs=0.01)
-    assert (levels.silent_share, levels.clipped_share) == (0, 0)
-
-
-def test_silence_and_clipping_are_shares() -> None:
-    audio = torch.cat([torch.zeros(3 * RATE), noise(1, 1), torch.full((RATE,), -1.0)])
-    levels = measure_levels(audio, RATE)
-    assert levels.silent_share == pytest.approx(3 / 5, abs=0.01)
-    assert levels.clipped_share == pytest.approx(1 / 5, abs=1e-3)
-    assert measure_levels(torch.zeros(RATE), RATE) == (1, 0, -120, -120)
-    with pytest.raises(ValueError, match="audio of 9 samples is shorter than"):
-        measure_levels(torch.zeros(9), RATE)
-
-
-def test_beats_have_onsets_and_a_pulse_and_a_tone_has_not() -> None:
-    time = torch.arange(4 * RATE) / RATE
-    tone = 0.3 * torch.sin(2 * math.pi * 330 * time)
-    beats = tone * torch.exp(-8 * (time % 0.5))
-    still, lively = measure_liveliness(tone, RATE), measure_liveliness(beats, RATE)
-    assert still.onset_strength < 0.2 < 0.4 < lively.onset_strength
-    assert lively.pulse > 0.7
-    assert measure_liveliness(noise(1, 4), RATE).pulse < 0.3
-    assert measure_liveliness(torch.zeros(RATE), RATE) == (0, 0)
 
 
 def mels(seed: int, seconds: float) -> Tensor:

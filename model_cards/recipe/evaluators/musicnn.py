@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import batch_norm, conv2d, linear, pad
 
+from jukebox_hf.listening.weights import weight_file
+from model_cards.recipe.evaluators import INSTALL
 from model_cards.recipe.evaluators.tensorflow_checkpoint import read_checkpoint
-from model_cards.recipe.evaluators.weights import weight_file
 
 SAMPLING_RATE = 16_000
 STFT_SIZE, STFT_HOP, MEL_BANDS = 512, 256, 96
@@ -66,7 +67,9 @@ class Musicnn:
     @classmethod
     def load(cls, kind: Kind = "MSD") -> "Musicnn":
         """The trained network, out of the installed package; errors as `weight_file`."""
-        index, data = (weight_file("musicnn", *item) for item in FILES[kind].items())
+        index, data = (
+            weight_file("musicnn", *item, install=INSTALL) for item in FILES[kind].items()
+        )
         return cls(read_checkpoint(index, data))
 
     def hear(self, audio: Tensor, *, hop_seconds: float | None = None) -> Heard:

