@@ -39,6 +39,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "finetune": CommandEntry("finetune", "finetune", "Teach a model your songs."),
     "evaluate": CommandEntry("evaluate", "evaluate", "Measure a codec or priors on songs."),
     "convert": CommandEntry("convert", "convert", "Bring older checkpoints into this layout."),
+    "merge": CommandEntry("merge", "merge", "Add the weights of adapters to those of a model."),
     "push": CommandEntry("push", "push", "Upload a model, a part of one or codes to the Hub."),
     "pull": CommandEntry("pull", "pull", "Fetch a model with all its parts from the Hub."),
     "info": CommandEntry("info", "info", "Tell what a model is and what it needs."),

@@ -38,6 +38,10 @@ from .options import clean_errors, json_option, note, print_result, quiet_option
     is_flag=True,
     help="Take the README.md in PATH, where that of the repository says something else.",
 )
+@click.option("--commit-message", metavar="TEXT", help="Of the commit.")
+@click.option(
+    "--create-pr", is_flag=True, help="Offer the files as a pull request instead of pushing them."
+)
 @json_option
 @quiet_option
 @clean_errors
@@ -49,6 +53,8 @@ def push(
     private: bool,
     revision: str,
     replace_card: bool,
+    commit_message: str | None,
+    create_pr: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -73,6 +79,8 @@ def push(
         revision=revision,
         refer_to=refer_to,
         replace_card=replace_card,
+        message=commit_message,
+        create_pr=create_pr,
     )
     for text in done.notes:
         note(f"Note: {text}", quiet=quiet)

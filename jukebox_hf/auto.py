@@ -3,13 +3,20 @@
 `import jukebox_hf` sees to it by itself, as soon as transformers' Auto classes are imported too.
 """
 
-from transformers import AutoConfig, AutoModel, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForTextToWaveform,
+    AutoProcessor,
+    AutoTokenizer,
+)
 
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+from jukebox_hf.whole_model import JukeboxModel, JukeboxModelConfig, JukeboxText
 
 AutoConfig.register(JukeboxVQVAEConfig.model_type, JukeboxVQVAEConfig, exist_ok=True)
 AutoConfig.register(JukeboxPriorConfig.model_type, JukeboxPriorConfig, exist_ok=True)
@@ -17,4 +24,10 @@ AutoModel.register(JukeboxVQVAEConfig, JukeboxVQVAE, exist_ok=True)
 AutoModel.register(JukeboxPriorConfig, JukeboxPrior, exist_ok=True)
 AutoProcessor.register(  # type: ignore[no-untyped-call]
     JukeboxPriorConfig, JukeboxProcessor, exist_ok=True
+)
+AutoConfig.register(JukeboxModelConfig.model_type, JukeboxModelConfig, exist_ok=True)
+AutoModel.register(JukeboxModelConfig, JukeboxModel, exist_ok=True)
+AutoModelForTextToWaveform.register(JukeboxModelConfig, JukeboxModel, exist_ok=True)
+AutoTokenizer.register(  # type: ignore[no-untyped-call]
+    JukeboxModelConfig, slow_tokenizer_class=JukeboxText, exist_ok=True
 )

@@ -51,7 +51,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": LEAVES
     | MODELS
     | {*("hub", "generation", "data", "representations", "training", "auto_registration")},
-    "auto": LEAVES | MODELS,
+    "auto": LEAVES | MODELS | {"whole_model"},
+    "whole_model": LEAVES | MODELS | {"hub", "generation"},
     "auto_registration": set(),
     "__main__": set(),
 }

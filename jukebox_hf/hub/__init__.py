@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         load_manifest,
         save_manifest,
     )
+    from jukebox_hf.hub.merging import merge
     from jukebox_hf.hub.pulling import Pull, PulledPart, copy_system, pull
     from jukebox_hf.hub.saving import save_system
     from jukebox_hf.hub.sharing import Push, push, push_system
@@ -47,6 +48,7 @@ _PLACES = {
     "built_in_model": "built_in",
     "convert": "conversion",
     "copy_system": "pulling",
+    "merge": "merging",
     "load_manifest": "manifest",
     "load_training_facts": "training_facts",
     "open_location": "locations",
@@ -77,6 +79,7 @@ __all__ = [
     "copy_system",
     "load_manifest",
     "load_training_facts",
+    "merge",
     "open_location",
     "pull",
     "push",

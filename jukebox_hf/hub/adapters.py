@@ -33,7 +33,6 @@ LOW_RANK = re.compile(r"(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
 # What would make peft compute something else than a sum of the layer and `scale * B @ A`.
 UNSUPPORTED = (
     "use_dora",
-    "use_rslora",
     "lora_bias",
     "rank_pattern",
     "alpha_pattern",
@@ -83,7 +82,9 @@ def read_adapter(folder: Path) -> Adapter:
     unknown = sorted(set(new_rows) - set(TABLES))
     if unknown:
         raise ValueError(f"{folder / NEW_ROWS}: rows of {unknown[0]!r:.80}, which cannot grow")
-    return Adapter(alpha / rank, pairs, new_rows)
+    # Kalajdzievski 2023 (arXiv:2312.03732): the root keeps large ranks from learning less.
+    divisor = math.sqrt(rank) if config.get("use_rslora") else rank
+    return Adapter(alpha / divisor, pairs, new_rows)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

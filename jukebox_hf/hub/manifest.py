@@ -22,6 +22,7 @@ MANIFEST_NAME = "jukebox.json"
 FORMAT_VERSION = 1
 MAX_BYTES = 1_000_000
 # The licence of OpenAI's weights and label lists, which no SPDX identifier names.
+WHOLE_MODEL_TYPE = "jukebox_hf"  # in the config.json beside it, by which transformers knows it
 OPENAI_LICENCE = "openai-noncommercial"
 VQVAE = "vqvae"
 COMPONENT = re.compile(r"vqvae|prior_[0-9]")
@@ -33,6 +34,9 @@ NOTED = ("artist", "genre", "lyrics")  # what of a prompt a model can have remar
 
 
 Part = TypeVar("Part")
+ROOT_CONFIG = json.dumps(
+    {"architectures": ["JukeboxModel"], "model_type": WHOLE_MODEL_TYPE}, indent=2
+)
 
 
 def prior_name(level: int) -> str:
@@ -162,11 +166,14 @@ def load_manifest(folder: Path | str) -> Manifest:
 def save_manifest(folder: Path | str, manifest: Manifest) -> Path:
     """Write `jukebox.json` into `folder`, atomically; returns its path.
 
+    Beside it goes a `config.json`, which says to transformers' Auto classes that this is a model.
+
     Raises:
         ValueError: if the manifest would not be accepted on reading.
     """
     path = Path(folder) / MANIFEST_NAME
     write_text(path, manifest_text(manifest))
+    write_text(Path(folder) / "config.json", ROOT_CONFIG)
     return path
 
 

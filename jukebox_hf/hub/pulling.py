@@ -7,7 +7,7 @@ it afterwards. `sharing` is the way there.
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,15 +141,21 @@ def copy_system(
     *,
     components: Sequence[str] | None = None,
     overwrite: bool = False,
+    written: Mapping[str, Callable[[Path], None]] | None = None,
 ) -> Path:
     """A model as one folder that holds all its parts, wherever they are now; returns it.
 
-    The folder appears complete or not at all. Raises `FileExistsError` if it exists.
+    `written` are components that take the place of those of the model: functions that fill a
+    folder. The folder appears complete or not at all. Raises `FileExistsError` if it exists.
     """
     wanted = tuple(components or system.manifest.components)
     adapters = []
     with new_folder(Path(folder), overwrite=overwrite) as temporary:
         for name in wanted:
+            if name in (written or {}):
+                (temporary / name).mkdir()
+                (written or {})[name](temporary / name)
+                continue
             files = component_files(system.component_path(name))
             _copy(files, temporary / name)
             adapter = system.adapter_path(name)

@@ -27,6 +27,7 @@ from jukebox_hf.hub.locations import HubRepository, LocalFolder
 from jukebox_hf.hub.manifest import (
     MANIFEST_NAME,
     OPENAI_LICENCE,
+    ROOT_CONFIG,
     VQVAE,
     AdapterReference,
     ComponentReference,
@@ -110,6 +111,7 @@ def push(
     refer_to: str | None = None,
     replace_card: bool = False,
     message: str | None = None,
+    create_pr: bool = False,
 ) -> Push:
     """Upload a model, a part of one, an adapter or a dataset of codes, as one commit.
 
@@ -128,6 +130,7 @@ def push(
             referred to.
         replace_card: take the card in `path` instead of the one in the repository.
         message: of the commit.
+        create_pr: offer it as a pull request, to a repository that exists and may be another's.
 
     Raises:
         ValueError: if the folder holds nothing that can be shared, or it is damaged.
@@ -147,6 +150,7 @@ def push(
         repo_type="dataset" if kind in DATASETS else "model",
         private=private,
         branch=revision,
+        create_pr=create_pr,
     )
     if isinstance(source, _Part):
         plan = _plan_part(source, target)
@@ -353,7 +357,11 @@ def _plan_system(source: _Source, target: Target, *, is_whole: bool) -> _Plan:
     notes = list(source.notes)
     facts = _merged_facts(source, remote, manifest, notes)
     _check_together(facts)
-    files: dict[str, Content] = {MANIFEST_NAME: manifest_text(manifest).encode(), **source.files}
+    files: dict[str, Content] = {
+        MANIFEST_NAME: manifest_text(manifest).encode(),
+        "config.json": ROOT_CONFIG.encode(),
+        **source.files,
+    }
     if manifest.licence == OPENAI_LICENCE and source.system.manifest.licence != OPENAI_LICENCE:
         notes.append("part of it is under OpenAI's non-commercial licence, and so is the whole")
     for name, reference in manifest.components.items():

@@ -13,6 +13,7 @@ from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationDelete,
     HfApi,
+    RepoUrl,
     get_token,
     hf_hub_download,
 )
@@ -34,6 +35,7 @@ class Target:
         commit: what the branch points at.
         files: that it holds.
         url: its page.
+        create_pr: what is uploaded becomes a pull request.
     """
 
     repo_id: str
@@ -42,6 +44,7 @@ class Target:
     commit: str
     files: frozenset[str]
     url: str
+    create_pr: bool = False
 
     def read(self, path: str) -> str | None:
         """The text of a small file; `None` if there is none."""
@@ -71,12 +74,18 @@ class Target:
                 repo_type=self.repo_type,
                 revision=self.branch,
                 parent_commit=self.commit,
+                create_pr=self.create_pr,
             )
-        return str(done.oid)
+        return str(done.pr_url or done.oid)
 
 
 def open_target(
-    repo_id: str, *, repo_type: str, private: bool | None, branch: str | None
+    repo_id: str,
+    *,
+    repo_type: str,
+    private: bool | None,
+    branch: str | None,
+    create_pr: bool = False,
 ) -> Target:
     """Make a repository, and a branch in it, unless they exist; and see what is there.
 
@@ -85,6 +94,7 @@ def open_target(
         repo_type: "model" or "dataset".
         private: of a new repository; `None` is the account's default.
         branch: "main" if not given.
+        create_pr: see `Target`.
 
     Raises:
         ValueError: if it cannot be the name of a repository.
@@ -94,10 +104,13 @@ def open_target(
         if get_token() is None:
             raise LocalTokenNotFoundError
         api = HfApi()
-        url = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
         branch = branch or "main"
-        if branch != "main":
+        if create_pr:  # of somebody else's repository nothing is made
+            url: Any = RepoUrl(f"{api.endpoint}/{'datasets/' * (repo_type != 'model')}{repo_id}")
+        else:
+            url = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+        if branch != "main" and not create_pr:
             api.create_branch(url.repo_id, branch=branch, repo_type=repo_type, exist_ok=True)
         info: Any = api.repo_info(url.repo_id, repo_type=repo_type, revision=branch)
     files = frozenset(sibling.rfilename for sibling in info.siblings or ())
-    return Target(url.repo_id, repo_type, branch, str(info.sha), files, str(url))
+    return Target(url.repo_id, repo_type, branch, str(info.sha), files, str(url), create_pr)

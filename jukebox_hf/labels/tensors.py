@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import UserDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -44,7 +44,14 @@ class ResolvedLabels:
         return any(row != UNKNOWN_ID for row in (self.artist_id, *self.genre_ids))
 
 
-class JukeboxLabels(NamedTuple):
+class _LabelTensors(NamedTuple):
+    artist: Tensor
+    genres: Tensor
+    total_samples: Tensor
+    offset_samples: Tensor
+
+
+class JukeboxLabels(_LabelTensors):
     """Who and what each piece of a batch is, and which part of it a window shows. All int64.
 
     Attributes:
@@ -55,10 +62,13 @@ class JukeboxLabels(NamedTuple):
         offset_samples: (batch,) where the window starts in the piece, in audio samples.
     """
 
-    artist: Tensor
-    genres: Tensor
-    total_samples: Tensor
-    offset_samples: Tensor
+    __slots__ = ()
+
+    def __new__(cls, artist: Tensor | Iterator[Tensor], *others: Tensor, **named: Tensor) -> Self:
+        """The tensors in this order or by name; or, as `transformers.Trainer` does, all in one."""
+        if isinstance(artist, Iterator):
+            return cls._make(artist)
+        return super().__new__(cls, artist, *others, **named)
 
     def to(self, device: torch.device | str) -> JukeboxLabels:
         """The same labels on another device."""

@@ -161,10 +161,15 @@ def test_only_files_of_the_layout_are_uploaded(published: Result) -> None:
     priors = [f"prior_{level}/{name}" for level in range(3) for name in component]
     codec = [f"vqvae/{name}" for name in component[:2]]
     assert published["base"]["record"]["files"] == sorted(
-        ["README.md", "jukebox.json", *priors, *codec]
+        ["README.md", "config.json", "jukebox.json", *priors, *codec]
     )
     tune = published["tune"]["record"]["files"]
-    assert {name.split("/")[0] for name in tune} == {"README.md", "jukebox.json", "prior_2"}
+    assert {name.split("/")[0] for name in tune} == {
+        "README.md",
+        "config.json",
+        "jukebox.json",
+        "prior_2",
+    }
 
 
 def test_what_another_repository_has_need_not_be_uploaded(
