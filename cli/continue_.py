@@ -7,17 +7,19 @@ from typing import Any
 
 import click
 
-from .branching import branch, changes_of
 from .crew import crew_option, join_crew, launch_if_asked
 from .generation_options import (
     TAKES,
-    help_main_process,
     label_options,
+    open_model,
+    read_lyrics_option,
     sampling_options,
     step_options,
 )
+from .making import Output, carry_out, help_main_process
 from .options import (
     DURATION,
+    MOST_TAKES,
     clean_errors,
     device_option,
     json_option,
@@ -41,7 +43,7 @@ from .options import (
 )
 @click.option(
     "--takes",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_TAKES),
     default=1,
     help="How many ways to go on from each of them.",
 )
@@ -63,11 +65,15 @@ from .options import (
 @clean_errors
 def continue_(
     source: Path,
-    seconds: float,
-    from_seconds: float | None,
-    numbers: tuple[int, ...] | None,
-    takes: int,
-    **options: Any,
+    model: str | None,
+    num_processes: int | None,
+    device: str,
+    output: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    lyrics: str | None,
+    **wanted: Any,
 ) -> None:
     """Go on from the takes of a session, or from codes, and make more music after them.
 
@@ -75,33 +81,21 @@ def continue_(
     on from there. Artist, genre, lyrics and settings are those of the session unless given. Prints
     the paths of the audio files, which hold the old music and the new.
     """
-    launch_if_asked(options["num_processes"])
-    crew = join_crew()
-    if not crew.is_main:
-        help_main_process(options, crew)
+    launch_if_asked(num_processes)
+    place = Output.of(
+        join_crew(), device=device, output=output, dry_run=dry_run, as_json=as_json, quiet=quiet
+    )
+    if not place.crew.is_main:
+        help_main_process(model, place)
         return
 
-    from jukebox_hf.generation.continuing import Source, chosen_numbers, continue_prompt
-    from jukebox_hf.generation.settings import new_seed
+    from jukebox_hf.generation import Request, Source
 
     found = Source(source)
-    changes = changes_of(options)
-    starts = [found.start(number) for number in chosen_numbers(found, numbers)]
-    prompts = [
-        continue_prompt(start, seconds=seconds, from_seconds=from_seconds, **changes)
-        for start in starts
-        for _ in range(takes)
-    ]
-    branch(
-        found,
-        dict(enumerate(prompts, start=1)),
-        seed=new_seed(),
-        to_level=found.session.settings.to_level if found.session else None,
-        parent={
-            "action": "continue",
-            "takes": [start.number for start in starts for _ in range(takes)],
-            "from_seconds": from_seconds,
-        },
-        options=options,
-        crew=crew,
-    )
+    wanted["lyrics"] = read_lyrics_option(lyrics)
+    request = Request.more(found, wanted)
+    if found.session is not None:
+        system = found.session.open_system(model)
+    else:
+        system = open_model(model, quiet=quiet)
+    carry_out(system, request, place)

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .crew import crew_option, join_crew, launch_if_asked
 from .generation_options import (
     BUILT_IN_MODEL,
-    Output,
-    carry_out,
-    fit_plan,
-    help_main_process,
     label_options,
     open_model,
     read_lyrics_option,
-    read_prompts,
     sampling_options,
     step_options,
 )
+from .making import Output, carry_out, help_main_process
 from .options import (
     DURATION,
+    MOST_TAKES,
     clean_errors,
     device_option,
     json_option,
@@ -32,16 +29,15 @@ from .options import (
     seed_option,
 )
 
-if TYPE_CHECKING:
-    from jukebox_hf.generation.settings import Prompt
-
 
 @click.command()
 @label_options
 @click.option(
     "--seconds", type=DURATION, show_default="the model's", help="Length, primer included."
 )
-@click.option("--takes", type=click.IntRange(min=1), show_default="1", help="How many pieces.")
+@click.option(
+    "--takes", type=click.IntRange(1, MOST_TAKES), show_default="1", help="How many pieces."
+)
 @click.option(
     "--primer",
     "primers",
@@ -49,11 +45,17 @@ if TYPE_CHECKING:
     multiple=True,
     help="Audio file to continue. Repeatable: takes use them in turn.",
 )
-@click.option("--primer-start", type=DURATION, help="Leave out the primer before this.")
-@click.option("--primer-end", type=DURATION, help="Leave out the primer after this.")
+@click.option(
+    "--primer-start",
+    "primer_start_seconds",
+    type=DURATION,
+    help="Leave out the primer before this.",
+)
+@click.option(
+    "--primer-end", "primer_end_seconds", type=DURATION, help="Leave out the primer after this."
+)
 @click.option(
     "--prompts",
-    "prompts_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File with one JSON object per take: artist, genre, lyrics, lyrics_file, primer, seconds, "
     "... Other options fill in what a line leaves out.",
@@ -73,47 +75,37 @@ if TYPE_CHECKING:
 @json_option
 @quiet_option
 @clean_errors
-def generate(model: str | None, **options: Any) -> None:
+def generate(
+    model: str | None,
+    num_processes: int | None,
+    device: str,
+    output: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    lyrics: str | None,
+    primers: tuple[Path, ...],
+    prompts: Path | None,
+    **wanted: Any,
+) -> None:
     """Make music from a genre, an artist, lyrics, and the beginning of a song.
 
     All of them may be left out. The music is made in a session: a folder that gets the audio files
     and everything needed to go on after an interruption (`jukebox resume FOLDER`, or the same
     command again with -o FOLDER). Prints the paths of the audio files.
     """
-    launch_if_asked(options["num_processes"])
-    crew = join_crew()
-    if not crew.is_main:
-        help_main_process({**options, "model": model}, crew)
+    launch_if_asked(num_processes)
+    if primers and prompts is not None:
+        raise click.UsageError("--prompts and --primer exclude each other; name primers there")
+    place = Output.of(
+        join_crew(), device=device, output=output, dry_run=dry_run, as_json=as_json, quiet=quiet
+    )
+    if not place.crew.is_main:
+        help_main_process(model, place)
         return
-    prompts = make_prompts(options)
-    output = Output.of(options, crew)
-    session = output.session()
-    system = open_model(model, quiet=output.quiet)
-    plan = fit_plan(system, prompts, options, settings=session.settings if session else None)
-    carry_out(system, plan, session, output)
+    system = open_model(model, quiet=quiet)
 
+    from jukebox_hf.generation import Request
 
-def make_prompts(options: dict[str, Any]) -> dict[int, Prompt]:
-    """One prompt per take, by number, from the options of the command."""
-    from jukebox_hf.generation.settings import Prompt
-
-    shared = {
-        "artist": options["artist"],
-        "genre": options["genre"],
-        "lyrics": read_lyrics_option(options["lyrics"]),
-        "seconds": options["seconds"],
-        "total_seconds": options["total_seconds"],
-        "offset_seconds": options["offset_seconds"],
-        "primer_start_seconds": options["primer_start"],
-        "primer_end_seconds": options["primer_end"],
-    }
-    given = {name: value for name, value in shared.items() if value is not None}
-    primers: tuple[Path, ...] = options["primers"]
-    if options["prompts_file"] is not None:
-        if primers:
-            raise click.UsageError("--prompts and --primer exclude each other; name primers there")
-        lines = read_prompts(options["prompts_file"], given)
-    else:
-        lines = [Prompt(**given, primer=primer) for primer in primers or (None,)]
-    takes = options["takes"] or len(lines)
-    return {number + 1: lines[number % len(lines)] for number in range(takes)}
+    wanted |= {"lyrics": read_lyrics_option(lyrics), "primers": primers, "prompts": prompts}
+    carry_out(system, Request.new(wanted), place)

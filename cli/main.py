@@ -30,7 +30,9 @@ COMMANDS: dict[str, CommandEntry] = {
         "upsample", "upsample", "Finish takes that stopped at a coarse level."
     ),
     "resume": CommandEntry("resume", "resume", "Go on with an interrupted session."),
-    "sessions": CommandEntry("sessions", "sessions", "List, show and export sessions; keep takes."),
+    "sessions": CommandEntry(
+        "sessions", "sessions", "List, show, keep, export, rename and remove sessions."
+    ),
     "studio": CommandEntry("studio.command", "studio", "Compose on a page in the browser."),
     "encode": CommandEntry("encode", "encode", "Turn audio into codes."),
     "decode": CommandEntry("decode", "decode", "Turn codes back into audio."),

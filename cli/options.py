@@ -24,6 +24,7 @@ Value = TypeVar("Value")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("float32", "float16", "bfloat16")
 SAMPLING_PRECISIONS = (*PRECISIONS, "int8", "int4")  # as `generation.devices.PRECISIONS`
+MOST_TAKES = 10_000  # as `generation.session_record.MOST_TAKES`
 BACKENDS = ("eager", "compiled", "graph")  # as `generation.devices.BACKENDS`
 
 # Errors of libraries that say what a user did or what the world is like, by module and class.
@@ -202,17 +203,6 @@ def merge_levels(
     return merged
 
 
-def for_level(values: Mapping[int | None, Value], level: int, default: Value) -> Value:
-    """The value of one level: its own, else the one for all levels, else `default`.
-
-    >>> for_level({None: 0.98, 2: 0.9}, 2, 1.0), for_level({None: 0.98}, 1, 1.0)
-    (0.9, 0.98)
-    >>> for_level({}, 0, 1.0)
-    1.0
-    """
-    return values.get(level, values.get(None, default))
-
-
 # --- options ------------------------------------------------------------------------------------
 
 
@@ -221,7 +211,7 @@ def per_level_option(
 ) -> Callable[[Function], Function]:
     """An option given as `VALUE` or `LEVEL=VALUE`, repeatable; the command gets a dict.
 
-    Its keys are levels, and None for all that are not named; `for_level` reads it.
+    Its keys are levels, and None for all that are not named.
     """
     return click.option(
         *declarations,

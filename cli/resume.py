@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from .crew import crew_option, join_crew, launch_if_asked
-from .generation_options import Output, help_main_process, print_complete, work_on
+from .making import Output, help_main_process, print_complete, work_on
 from .options import clean_errors, device_option, json_option, model_option, quiet_option
 
 
@@ -20,22 +19,29 @@ from .options import clean_errors, device_option, json_option, model_option, qui
 @json_option
 @quiet_option
 @clean_errors
-def resume(session: Path, num_processes: int | None, **options: Any) -> None:
+def resume(
+    session: Path,
+    model: str | None,
+    num_processes: int | None,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Go on with an interrupted session; the music is the same as without the interruption.
 
     Prints the paths of the audio files.
     """
     launch_if_asked(num_processes)
-    crew = join_crew()
-    if not crew.is_main:
-        help_main_process(options, crew)
+    place = Output.of(join_crew(), device=device, as_json=as_json, quiet=quiet)
+    if not place.crew.is_main:
+        help_main_process(model, place)
         return
 
-    from jukebox_hf.generation.session import Session
+    from jukebox_hf.generation import JukeboxPipeline, Session
 
     found = Session.open(session)
-    output = Output.of(options, crew)
     if found.complete:
-        print_complete(found, output)
+        print_complete(found, place)
     else:
-        work_on(found, found.open_system(options["model"]), output)
+        pipeline = JukeboxPipeline(found.open_system(model), device=place.device)
+        work_on(found, pipeline, place)

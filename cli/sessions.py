@@ -14,14 +14,14 @@ from .options import (
     json_option,
     model_option,
     note,
+    one_line,
     overwrite_option,
     print_result,
     quiet_option,
 )
 
 if TYPE_CHECKING:
-    from jukebox_hf.generation.session import Session
-    from jukebox_hf.generation.session_record import TakeRecord
+    from jukebox_hf.generation import LevelSettings, Session, TakeRecord
 
 SESSION = click.Path(exists=True, file_okay=False, path_type=Path)
 AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac")
@@ -38,9 +38,14 @@ def sessions() -> None:
 @clean_errors
 def list_sessions(folder: Path, as_json: bool) -> None:
     """List the sessions in FOLDER: state, takes, seconds and seed of each."""
-    from jukebox_hf.generation.session import Session, session_folders
+    from jukebox_hf.generation import Session, session_folders
 
-    found = [Session.open(path) for path in session_folders(folder)]
+    found = []
+    for path in session_folders(folder):
+        try:
+            found.append(Session.open(path))
+        except (ValueError, OSError) as error:  # the others are to be seen all the same
+            note(f"Left out: {one_line(error)}")
     lines = []
     for session in found:
         seconds = max(take.seconds for take in session.takes)
@@ -64,7 +69,7 @@ def show(session: Path, as_json: bool) -> None:
 
     With --json, all that session.json says.
     """
-    from jukebox_hf.generation.session import Session
+    from jukebox_hf.generation import Session
 
     found = Session.open(session)
     record = found.record
@@ -78,12 +83,7 @@ def show(session: Path, as_json: bool) -> None:
         f"precision {settings.precision} on {record.device}",
     ]
     for level, own in sorted(settings.levels.items(), reverse=True):
-        choices = [f"temperature {own.temperature:g}", f"hop fraction {own.hop_fraction:g}"]
-        choices += [f"top-k {own.top_k}"] if own.top_k else []
-        choices += [f"top-p {own.top_p:g}"] if own.top_p else []
-        choices += [f"guidance {own.guidance:g}"] if own.guidance != 1 else []
-        choices += [f"{own.chains} chains"] if own.chains != 1 else []
-        lines.append(f"level {level}   {', '.join(choices)}")
+        lines.append(f"level {level}   {', '.join(choices(own))}")
     for take in found.takes:
         lines.append(take_line(found, take))
     for entry in record.chains:
@@ -106,12 +106,48 @@ def keep(session: Path, takes: tuple[int, ...], as_json: bool) -> None:
 
     `continue`, `upsample` and `export` then use these unless told otherwise. Nothing is deleted.
     """
-    from jukebox_hf.generation.session import Session
+    from jukebox_hf.generation import Session
 
     found = Session.open(session)
     found.keep(list(takes))
     text = "\n".join(str(number) for number in takes)
     print_result(text, {"session": str(session), "kept": list(takes)}, as_json=as_json)
+
+
+@sessions.command()
+@click.argument("session", type=SESSION)
+@click.argument("name")
+@json_option
+@clean_errors
+def rename(session: Path, name: str, as_json: bool) -> None:
+    """Give the folder of a session another NAME. Prints its path."""
+    from jukebox_hf.generation import rename_session
+
+    moved = str(rename_session(session, name))
+    print_result(moved, {"session": moved}, as_json=as_json)
+
+
+@sessions.command()
+@click.argument("folders", metavar="[SESSION]...", type=SESSION, nargs=-1)
+@click.option("--yes", is_flag=True, help="Empty the bin, too: what is in it is gone then.")
+@json_option
+@clean_errors
+def remove(folders: tuple[Path, ...], yes: bool, as_json: bool) -> None:
+    """Move sessions into the bin, the folder `.trash` beside them; --yes empties it.
+
+    Without a SESSION the bin is the one of this folder. To take a session back, move its folder out
+    of the bin. Prints where the sessions are, or what is gone.
+    """
+    from jukebox_hf.generation import empty_trash, remove_session
+
+    removed = [remove_session(folder) for folder in folders]
+    places = dict.fromkeys(folder.parent for folder in folders) or {Path(): None}
+    gone = [path for place in places for path in empty_trash(place)] if yes else []
+    shown = [str(path) for path in (gone if yes else removed)]
+    record = {"removed": [str(path) for path in removed], "gone": [str(path) for path in gone]}
+    if not folders and not yes:
+        raise click.UsageError("name a session, or say --yes to empty the bin of this folder")
+    print_result("\n".join(shown), record, as_json=as_json)
 
 
 @sessions.command()
@@ -142,35 +178,48 @@ def export(
     session: Path,
     output: Path,
     numbers: tuple[int, ...] | None,
+    audio_format: str,
+    codes: bool,
+    model: str | None,
+    device: str,
+    overwrite: bool,
     quiet: bool,
     as_json: bool,
-    **options: Any,
 ) -> None:
     """Write audio, or codes, of chosen takes to files elsewhere.
 
     A take that is not finished is written from the finest level that it has complete. Prints the
     paths.
     """
-    from jukebox_hf.generation.exporting import export_audio, export_codes
-    from jukebox_hf.generation.session import Session
+    from jukebox_hf.generation import Session, export_audio, export_codes
 
     found = Session.open(session)
     chosen = list(numbers) if numbers else found.kept
-    if options["codes"]:
-        paths = export_codes(found, chosen, output, overwrite=options["overwrite"])
+    if codes:
+        paths = export_codes(found, chosen, output, overwrite=overwrite)
     else:
         paths = export_audio(
             found,
             chosen,
             output,
-            audio_format=options["audio_format"],
-            overwrite=options["overwrite"],
-            model=options["model"],
-            device=options["device"],
+            audio_format=audio_format,
+            overwrite=overwrite,
+            model=model,
+            device=device,
         )
     files = [str(path) for path in paths]
     record = {"session": str(session), "takes": chosen, "files": files}
     print_result("\n".join(files), record, as_json=as_json)
+
+
+def choices(settings: LevelSettings) -> list[str]:
+    """How a level is sampled, without what is off."""
+    off = (None, False, 1)
+    return [
+        f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in vars(settings).items()
+        if value not in off
+    ]
 
 
 def state(session: Session) -> str:

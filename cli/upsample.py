@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 
-from .branching import branch, changes_of
 from .crew import crew_option, join_crew, launch_if_asked
 from .generation_options import (
     TAKES,
-    help_main_process,
     label_options,
+    open_model,
+    read_lyrics_option,
     sampling_options,
     step_options,
 )
+from .making import Output, carry_out, help_main_process
 from .options import (
     clean_errors,
     device_option,
@@ -48,30 +49,38 @@ from .options import (
 @json_option
 @quiet_option
 @clean_errors
-def upsample(source: Path, numbers: tuple[int, ...] | None, **options: Any) -> None:
+def upsample(
+    source: Path,
+    model: str | None,
+    num_processes: int | None,
+    device: str,
+    output: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    lyrics: str | None,
+    **wanted: Any,
+) -> None:
     """Finish takes that stopped at a coarser level, as `generate --to-level 2` leaves them.
 
     With the seed of the session, which is the default, they become what `generate` would have made
     of them at once. Prints the paths of the audio files.
     """
-    launch_if_asked(options["num_processes"])
-    crew = join_crew()
-    if not crew.is_main:
-        help_main_process(options, crew)
+    launch_if_asked(num_processes)
+    place = Output.of(
+        join_crew(), device=device, output=output, dry_run=dry_run, as_json=as_json, quiet=quiet
+    )
+    if not place.crew.is_main:
+        help_main_process(model, place)
         return
 
-    from jukebox_hf.generation.continuing import Source, chosen_numbers, upsample_prompt
-    from jukebox_hf.generation.settings import new_seed
+    from jukebox_hf.generation import Request, Source
 
     found = Source(source)
-    changes = changes_of(options)
-    starts = [found.start(number) for number in chosen_numbers(found, numbers)]
-    branch(
-        found,
-        {start.number: upsample_prompt(start, **changes) for start in starts},
-        seed=found.session.settings.seed if found.session else new_seed(),
-        to_level=None,
-        parent={"action": "upsample", "takes": [start.number for start in starts]},
-        options=options,
-        crew=crew,
-    )
+    wanted["lyrics"] = read_lyrics_option(lyrics)
+    request = Request.finer(found, wanted)
+    if found.session is not None:
+        system = found.session.open_system(model)
+    else:
+        system = open_model(model, quiet=quiet)
+    carry_out(system, request, place)

@@ -14,26 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..generation_options import fit_plan
-
 if TYPE_CHECKING:
-    from jukebox_hf.generation.plan import Plan
-    from jukebox_hf.generation.session import Session
-    from jukebox_hf.generation.session_record import ParentRecord
-    from jukebox_hf.generation.settings import GenerationSettings, Prompt
-    from jukebox_hf.hub.system import System
+    from jukebox_hf.generation import JukeboxPipeline, PriorShelf, Request, Session
+    from jukebox_hf.hub import System
 
+PREVIEW_SECONDS = 2.0  # between updates of what can be heard
 MOST_PRIMER_SECONDS = 600.0
 PRIMER_FORMATS = {"WAV": ".wav", "FLAC": ".flac", "OGG": ".ogg", "MP3": ".mp3", "MPEG": ".mp3"}
 
 
 @dataclass
 class Wanted:
-    """What a request comes to: a plan for a model, and where it goes on from."""
+    """What a request of the page comes to: what to make, and with which model."""
 
-    system: System
-    plan: Plan
-    parent: ParentRecord | None
+    pipeline: JukeboxPipeline
+    request: Request
 
 
 class Actions:
@@ -42,20 +37,28 @@ class Actions:
     def __init__(self, device: str) -> None:
         self.device = device
         self._systems: dict[str | None, System] = {}
+        self._shelf: PriorShelf | None = None
+
+    @property
+    def shelf(self) -> PriorShelf:
+        """The priors that stay loaded from one request to the next."""
+        from jukebox_hf.generation import PriorShelf
+
+        self._shelf = self._shelf or PriorShelf()
+        return self._shelf
 
     @staticmethod
     def load_library() -> None:
         """Import what the first request needs, and let libraries show no bars of their own."""
         import transformers.utils.logging as transformers_logging
 
-        import jukebox_hf.generation.estimate
-        import jukebox_hf.generation.session  # noqa: F401
+        from jukebox_hf.generation import Session, estimate_costs  # noqa: F401
 
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
     def open_system(self, model: str | None) -> System:
         """A model by what the studio's command line named it; None is the built-in one."""
-        from jukebox_hf.hub.system import System
+        from jukebox_hf.hub import System
 
         if model not in self._systems:
             self._systems[model] = System.open(model)
@@ -87,137 +90,66 @@ class Actions:
 
     def plan(self, folder: Path, request: Mapping[str, Any], *, measured: bool) -> dict[str, Any]:
         """What a request would take; `measured` also times it, which takes a second or so."""
-        from jukebox_hf.generation.devices import resolve_device
-        from jukebox_hf.generation.estimate import estimate
-        from jukebox_hf.generation.pipeline import run_notes
+        from jukebox_hf.generation import estimate_costs, run_notes
 
         wanted = self._wanted(folder, request)
-        place = resolve_device(self.device)
-        costs = estimate(wanted.system, wanted.plan, place, calibrate=measured)
-        takes = wanted.plan.takes
+        plan = wanted.pipeline.plan(wanted.request)
+        costs = estimate_costs(plan, wanted.pipeline.device, calibrate=measured)
+        takes = plan.takes
         return {
             "seconds": costs.seconds,
             "memory_bytes": costs.memory_bytes,
             "available_bytes": costs.available_bytes,
             "disk_bytes": costs.disk_bytes,
             "takes": len(takes),
-            "music_seconds": max(take.num_samples for take in takes) / wanted.plan.sampling_rate,
+            "music_seconds": max(take.num_samples for take in takes) / plan.sampling_rate,
             "levels": {str(level.level): level.seconds for level in costs.levels},
-            "notes": list(run_notes(wanted.system, wanted.plan)),
+            "notes": list(run_notes(plan)),
         }
 
     # --- requests ---
 
-    def _wanted(
-        self, folder: Path, request: Mapping[str, Any], settings: GenerationSettings | None = None
-    ) -> Wanted:
+    def _wanted(self, folder: Path, request: Mapping[str, Any]) -> Wanted:
+        from jukebox_hf.generation import JukeboxPipeline, Request, Source
+
+        given = {**self._labels(request), "seed": request.get("seed")}
+        levels: Mapping[str, Mapping[str, Any]] = request.get("levels") or {}
+        for name, by in levels.items():
+            given[name] = {None if one == "all" else int(one): value for one, value in by.items()}
         verb = request["verb"]
         if verb == "make":
-            return self._wanted_piece(folder, request, settings)
-        return self._wanted_branch(folder, request, settings)
-
-    def _wanted_piece(
-        self, folder: Path, request: Mapping[str, Any], settings: GenerationSettings | None
-    ) -> Wanted:
-        from jukebox_hf.generation.settings import Prompt
-
-        system = self.open_system(request["model"])
-        given = {**self._labels(request), "seconds": request.get("seconds")}
-        primer = request.get("primer")
-        if primer is not None:
-            given |= {
-                "primer": Path(primer["path"]),
-                "primer_start_seconds": primer.get("start") or 0.0,
-                "primer_end_seconds": primer.get("end"),
-            }
-            check_primer(given["primer"])
-        prompt = Prompt(**{name: value for name, value in given.items() if value is not None})
-        prompts = dict.fromkeys(range(1, request["takes"] + 1), prompt)
-        return Wanted(system, self._fit(system, prompts, request, settings=settings), None)
-
-    def _wanted_branch(
-        self, folder: Path, request: Mapping[str, Any], settings: GenerationSettings | None
-    ) -> Wanted:
-        from dataclasses import replace
-
-        from jukebox_hf.generation.continuing import (
-            Source,
-            chosen_numbers,
-            continue_prompt,
-            upsample_prompt,
-        )
-        from jukebox_hf.generation.session_record import ParentRecord
-
-        source = Source(folder / request["source"])
-        earlier = source.session
-        assert earlier is not None, "a piece is a folder"
-        changes = {
-            name: value for name, value in self._labels(request).items() if value is not None
-        }
-        starts = [source.start(number) for number in chosen_numbers(source, request["numbers"])]
-        parent: dict[str, Any] = {
-            "id": earlier.record.id,
-            "source": source.path.resolve().name,
-            "action": request["verb"],
-        }
-        to_level = None
-        if request["verb"] == "continue":
-            from_seconds = request.get("from_seconds")
-            continued = [
-                continue_prompt(
-                    start, seconds=request["seconds"], from_seconds=from_seconds, **changes
-                )
-                for start in starts
-                for _ in range(request["takes"])
-            ]
-            prompts = dict(enumerate(continued, start=1))
-            parent["takes"] = [start.number for start in starts for _ in range(request["takes"])]
-            parent["from_seconds"] = from_seconds
-            to_level = earlier.settings.to_level if request.get("sketch") is None else 0
+            system = self.open_system(request["model"])
+            given |= {"seconds": request.get("seconds"), "takes": request["takes"]}
+            given |= self._primer(request.get("primer"))
         else:
-            prompts = {start.number: upsample_prompt(start, **changes) for start in starts}
-            parent["takes"] = [start.number for start in starts]
-        system = _system_of(earlier, request["models"])
-        if settings is None:
-            seed = request.get("seed")
-            settings = earlier.settings
-            if seed is not None:
-                settings = replace(settings, seed=seed)
-        plan = self._fit(
-            system,
-            prompts,
-            request,
-            settings=settings,
-            to_level=to_level,
-            defaults=source.defaults(),
-        )
-        return Wanted(system, plan, ParentRecord(**parent))
-
-    def _fit(
-        self,
-        system: System,
-        prompts: dict[int, Prompt],
-        request: Mapping[str, Any],
-        *,
-        settings: GenerationSettings | None = None,
-        to_level: int | None = None,
-        defaults: Mapping[str, Any] | None = None,
-    ) -> Plan:
+            source = Source(folder / request["source"])
+            assert source.session is not None, "a piece is a folder"
+            system = _system_of(source.session, request["models"])
+            given["numbers"] = request["numbers"]
         if request.get("sketch"):
-            to_level = max(system.prior_levels)
-        levels: Mapping[str, Mapping[str, Any]] = request.get("levels") or {}
-        options = {
-            "device": self.device,
-            "seed": request.get("seed"),
-            "precision": None,
-            "backend": None,
-            "to_level": to_level,
-            **{
-                name: {None if level == "all" else int(level): value for level, value in by.items()}
-                for name, by in levels.items()
-            },
+            given["to_level"] = max(system.prior_levels)
+        if verb == "make":
+            asked = Request.new(given)
+        elif verb == "continue":
+            if request.get("sketch") is False:
+                given["to_level"] = 0
+            given |= {name: request.get(name) for name in ("seconds", "from_seconds", "takes")}
+            asked = Request.more(source, given)
+        else:
+            asked = Request.finer(source, given)
+        return Wanted(JukeboxPipeline(system, device=self.device), asked)
+
+    @staticmethod
+    def _primer(primer: Mapping[str, Any] | None) -> dict[str, Any]:
+        if primer is None:
+            return {}
+        path = Path(primer["path"])
+        check_primer(path)
+        return {
+            "primer": path,
+            "primer_start_seconds": primer.get("start"),
+            "primer_end_seconds": primer.get("end"),
         }
-        return fit_plan(system, prompts, options, settings=settings, defaults=defaults)
 
     @staticmethod
     def _labels(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,30 +184,35 @@ class Actions:
             begun: whether this very request has been at work before: what it left without a record
                 is begun anew.
         """
-        from jukebox_hf.generation.session import Session
+        from jukebox_hf.generation import Session
 
         place = folder / target
         if Session.is_at(place):
             session = Session.open(place)
             system = _system_of(session, request["models"])
-            plan = None
         else:
             if request["verb"] == "resume":
                 raise FileNotFoundError(f"{target} is not there any more")
             wanted = self._wanted(folder, request)
             if begun and place.is_dir():
                 shutil.rmtree(place)
-            system, plan = wanted.system, wanted.plan
-            session = Session.create(place, system, plan, device=self.device, parent=wanted.parent)
+            system = wanted.pipeline.system
+            session = wanted.pipeline.begin(place, wanted.request)
         on_begin()
         if session.complete:
             return
-        for report in session.run(system, plan, device=self.device, on_codes=on_codes):
+        for report in session.run(
+            system,
+            device=self.device,
+            on_codes=on_codes,
+            preview_seconds=PREVIEW_SECONDS,
+            shelf=self.shelf,
+        ):
             on_codes(report.level, report.codes_done, report.codes_total)
 
     def keep(self, folder: Path, name: str, numbers: list[int]) -> None:
         """Mark takes of a piece as the good ones."""
-        from jukebox_hf.generation.session import Session
+        from jukebox_hf.generation import Session
 
         Session.open(folder / name).keep(numbers)
 
@@ -289,8 +226,7 @@ class Actions:
         models: list[str | None],
     ) -> list[str]:
         """Write takes to files in `place`; returns their names."""
-        from jukebox_hf.generation.exporting import export_audio, export_codes
-        from jukebox_hf.generation.session import Session
+        from jukebox_hf.generation import Session, export_audio, export_codes
 
         session = Session.open(folder / name)
         if form == "codes":

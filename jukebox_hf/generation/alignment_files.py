@@ -5,6 +5,7 @@ An alignment and the audio file go in; data, word times, a picture and a page co
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,7 +61,7 @@ def save_alignment_files(
     # Words and pictures follow from what the file holds, which is rounded.
     alignment = load_alignment(files.data)
     words = word_times(alignment)
-    write_text(files.words, _word_records(words))
+    save_words(files.words, words)
     write_text(files.lrc, to_lrc(words, alignment.lyrics))
     save_heat_map(files.picture, alignment, title=title)
     save_karaoke_page(
@@ -75,6 +76,7 @@ def save_alignment_files(
     return files
 
 
-def _word_records(words: list[SungWord]) -> str:
+def save_words(path: Path, words: Sequence[SungWord]) -> None:
+    """Write when words are sung as JSON, a list of objects (`SungWord.to_record`)."""
     records = [word.to_record() for word in words]
-    return json.dumps(records, ensure_ascii=False, indent=1) + "\n"
+    write_text(path, json.dumps(records, ensure_ascii=False, indent=1) + "\n")

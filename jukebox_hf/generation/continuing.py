@@ -3,7 +3,6 @@
 Where to go on from goes in; prompts for a new session come out, with the codes that it begins with.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,10 +76,6 @@ class Source:
         levels = {level: codes[number - 1 : number] for level, codes in self._codes.levels.items()}
         return Start(number, replace(self._codes, levels=levels), Prompt(), None)
 
-    def defaults(self) -> dict[str, Any]:
-        """Sampling settings for going on where none are given: those of the session."""
-        return self.session.settings.by_name() if self.session is not None else {}
-
 
 def continue_prompt(
     start: Start, *, seconds: float, from_seconds: float | None = None, **changes: Any
@@ -139,8 +134,3 @@ def upsample_prompt(start: Start, **changes: Any) -> Prompt:
     if start.total_samples is not None:
         prompt = replace(prompt, total_seconds=start.total_samples / start.codes.sampling_rate)
     return replace(prompt, **changes)
-
-
-def chosen_numbers(source: Source, numbers: Sequence[int] | None) -> list[int]:
-    """The takes that are named, or else those that `source` suggests; each once, in order."""
-    return sorted(set(numbers)) if numbers else source.numbers

@@ -5,13 +5,12 @@ from contextlib import contextmanager
 
 import torch
 
-from jukebox_hf.hub.system import System
-
 # Weights of a prior while it samples. int8 and int4 are rounded when they are loaded.
 PRECISIONS = ("float32", "float16", "bfloat16", "int8", "int4")
 # What a step runs as; recorded with a session. In float32 they are the same code for code.
 BACKENDS = ("eager", "compiled", "graph")
-GRAPH_WIDTH = 1024
+# Also on CUDA, until graphs have run on a GPU: what nobody has run is for those who ask for it.
+DEFAULT_BACKEND = "eager"
 ONE_THREAD_WIDTH = 512  # narrower priors sample with one thread on a CPU
 
 
@@ -45,18 +44,6 @@ def default_precision(device: torch.device) -> str:
     the same machine makes the same music.
     """
     return "float16" if device.type == "cuda" else "float32"
-
-
-def default_backend(device: torch.device, system: System) -> str:
-    """How a step of a model runs on a device where nothing else is asked for.
-
-    As CUDA graphs on CUDA if it has a prior at least `GRAPH_WIDTH` wide, as the released models
-    have: smaller ones are done before their steps are compiled. Eagerly elsewhere.
-    """
-    if device.type != "cuda":
-        return "eager"
-    widths = [system.prior_config(level).width for level in system.prior_levels]
-    return "graph" if max(widths, default=0) >= GRAPH_WIDTH else "eager"
 
 
 def check_backend(backend: str, device: torch.device) -> None:

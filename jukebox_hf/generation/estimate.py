@@ -20,7 +20,6 @@ from jukebox_hf.generation.memory import PriorMemory
 from jukebox_hf.generation.plan import LevelPlan, Plan
 from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.generation.windows import Window, run_windows
-from jukebox_hf.hub.system import System
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.words import format_bytes, format_seconds
@@ -143,15 +142,13 @@ class Estimate:
         }
 
 
-def estimate(
-    system: System, plan: Plan, device: torch.device, *, calibrate: bool = True
-) -> Estimate:
+def estimate_costs(plan: Plan, device: torch.device, *, calibrate: bool = True) -> Estimate:
     """What a plan costs on a device; `calibrate` also measures how long it takes."""
     available = memory.available_memory(device)
     precision = plan.settings.precision
     levels = []
     speeds: dict[tuple[Any, ...], Speed] = {}
-    for work in sampled_levels(system, plan, precision, device, available):
+    for work in sampled_levels(plan, precision, device, available):
         config, size = work.config, work.batch_size
         seconds = None
         if calibrate:
@@ -168,7 +165,6 @@ def estimate(
 
 
 def sampled_levels(
-    system: System,
     plan: Plan,
     precision: str,
     device: torch.device | str,
@@ -176,7 +172,7 @@ def sampled_levels(
 ) -> Iterator[SampledLevel]:
     """The levels with something to do, in batches that fit into `available_bytes`."""
     for level in plan.levels:
-        config = system.prior_config(level.level)
+        config = plan.system.prior_config(level.level)
         takes = plan.takes_at(level.level)
         copies = level.sampling(takes).rows_per_window
         needed = memory.prior_memory(config, precision, device).with_rows(copies)
@@ -303,7 +299,7 @@ def conditioner_operations(config: JukeboxPriorConfig) -> float:
     return 2 * weights * config.context_length / config.upper_stride
 
 
-def describe(plan: Plan, costs: Estimate, *, model: str, device: torch.device) -> str:
+def describe_plan(plan: Plan, costs: Estimate, device: torch.device) -> str:
     """The plan and what it costs, in one paragraph."""
     takes = len(plan.takes)
     lengths = sorted({take.num_samples / plan.sampling_rate for take in plan.takes})
@@ -311,8 +307,9 @@ def describe(plan: Plan, costs: Estimate, *, model: str, device: torch.device) -
         f"{lengths[0]:.4g} s" if len(lengths) == 1 else f"{lengths[0]:.4g} to {lengths[-1]:.4g} s"
     )
     parts = [
-        f"{model}: {takes} take{'s' * (takes > 1)} of {seconds}, seed {plan.settings.seed}, on "
-        f"{device.type} in {plan.settings.precision} ({plan.settings.backend})."
+        f"{plan.system.title}: {takes} take{'s' * (takes > 1)} of {seconds}, "
+        f"seed {plan.settings.seed}, on {device.type} in {plan.settings.precision} "
+        f"({plan.settings.backend})."
     ]
     for level in costs.levels:
         own = next(one for one in plan.levels if one.level == level.level)

@@ -8,7 +8,7 @@ from jukebox_hf.audio import AudioTags, check_output_path, load_audio, save_audi
 from jukebox_hf.codes import Codes, save_codes
 from jukebox_hf.generation.chains import decode_chains
 from jukebox_hf.generation.devices import resolve_device
-from jukebox_hf.generation.pipeline import take_file_name
+from jukebox_hf.generation.naming import take_file_name
 from jukebox_hf.generation.run import DECODED_SECONDS
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.settings import Prompt

@@ -18,7 +18,6 @@ from jukebox_hf.generation.estimate import (
 )
 from jukebox_hf.generation.memory import USED_SHARE
 from jukebox_hf.generation.plan import Plan
-from jukebox_hf.hub.system import System
 from jukebox_hf.words import format_bytes, format_seconds
 
 # Assumptions. The first two together give 30 % of an H100's bandwidth for a released upsampler at
@@ -87,7 +86,7 @@ class GpuEstimate(NamedTuple):
         }
 
 
-def estimate_gpus(system: System, plan: Plan, gpus: Sequence[Gpu] = GPUS) -> list[GpuEstimate]:
+def estimate_gpus(plan: Plan, gpus: Sequence[Gpu] = GPUS) -> list[GpuEstimate]:
     """What a plan would take on some GPUs.
 
     A plan for float32, which is the CPU's default, is taken to run in the GPUs' own, float16.
@@ -95,12 +94,12 @@ def estimate_gpus(system: System, plan: Plan, gpus: Sequence[Gpu] = GPUS) -> lis
     precision = plan.settings.precision
     if precision == "float32":
         precision = default_precision(torch.device("cuda"))
-    return [_estimate(system, plan, precision, gpu) for gpu in gpus]
+    return [_estimate(plan, precision, gpu) for gpu in gpus]
 
 
-def _estimate(system: System, plan: Plan, precision: str, gpu: Gpu) -> GpuEstimate:
+def _estimate(plan: Plan, precision: str, gpu: Gpu) -> GpuEstimate:
     available = gpu.gibibytes * 2**30
-    levels = list(sampled_levels(system, plan, precision, "cuda", available))
+    levels = list(sampled_levels(plan, precision, "cuda", available))
     needed = max((level.memory.total(level.batch_size) for level in levels), default=0)
     seconds = [
         sum(_speed(level, gpu, per_layer).seconds(level.work) for level in levels)
@@ -138,7 +137,7 @@ def describe_gpus(estimates: Sequence[GpuEstimate]) -> str:
     precision = estimates[0].precision
     lines = [
         f"On other hardware, in {precision}: estimates from published bandwidths and assumed "
-        "shares of them, never measured. Graph is the default there for large models."
+        "shares of them, never measured."
     ]
     for one in estimates:
         times = (

@@ -1,43 +1,41 @@
 """Words to music in Python: `JukeboxPipeline` puts plan, run and results together.
 
-Nothing is written to disk unless asked. For runs of hours, that must survive anything, see
-`session`.
+Nothing is written to disk unless asked. For runs of hours, that must survive anything, `begin`
+makes a `Session`; the command line and the studio do the same.
 """
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from jukebox_hf.audio import AudioTags, WriteReport, save_audio
 from jukebox_hf.codes import Codes, save_codes
-from jukebox_hf.files import safe_file_name
 from jukebox_hf.generation.alignment import LyricAlignment
 from jukebox_hf.generation.alignment_files import save_alignment_files
 from jukebox_hf.generation.chains import Seam
 from jukebox_hf.generation.devices import (
+    DEFAULT_BACKEND,
     check_backend,
-    default_backend,
     default_precision,
     resolve_device,
 )
-from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
+from jukebox_hf.generation.naming import run_notes, take_file_name, take_tags
+from jukebox_hf.generation.plan import Plan
+from jukebox_hf.generation.request import Request, fit
 from jukebox_hf.generation.run import Generation, WindowReport
-from jukebox_hf.generation.settings import PerLevel, Prompt, new_seed
-from jukebox_hf.hub.manifest import OPENAI_LICENCE
+from jukebox_hf.generation.settings import PerLevel, Prompt
 from jukebox_hf.hub.pulling import copy_system
 from jukebox_hf.hub.sharing import Push, push_system
 from jukebox_hf.hub.system import System
 from jukebox_hf.labels import TimedLyrics
 
-LICENCE_NOTE = (
-    "these weights are under OpenAI's Noncommercial Use License, which also covers the music made "
-    "with them: no commercial use"
-)
+if TYPE_CHECKING:
+    from jukebox_hf.generation.session import Session
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ class MusicRun:
     def __init__(self, pipeline: "JukeboxPipeline", plan: Plan) -> None:
         self.pipeline = pipeline
         self.plan = plan
-        self.generation = Generation(pipeline.system, plan, device=pipeline.device)
+        self.generation = Generation(plan, device=pipeline.device)
 
     def __iter__(self) -> Iterator[WindowReport]:
         return iter(self.generation)
@@ -164,14 +162,14 @@ class MusicRun:
                         if number == take.number
                     },
                     alignment=generation.alignments.get(take.number),
-                    tags=take_tags(self.pipeline.system, plan, take),
+                    tags=take_tags(plan, take),
                 )
             )
         return Music(
             takes=tuple(takes),
             sampling_rate=plan.sampling_rate,
             seed=plan.settings.seed,
-            notes=run_notes(self.pipeline.system, plan),
+            notes=run_notes(plan),
             licence=self.pipeline.system.licence,
         )
 
@@ -195,8 +193,9 @@ class JukeboxPipeline:
         """`precision`, `backend`: see `from_pretrained`; None: what suits the device."""
         self.system = system
         self.device = resolve_device(device)
+        self._asked_precision, self._asked_backend = precision, backend
         self.precision = precision or default_precision(self.device)
-        self.backend = backend or default_backend(self.device, system)
+        self.backend = backend or DEFAULT_BACKEND
         check_backend(self.backend, self.device)
 
     @classmethod
@@ -220,8 +219,8 @@ class JukeboxPipeline:
             device: "auto", "cpu", "cuda", "mps" or a torch device.
             precision: of the priors: "float32", "float16", "bfloat16", or "int8" and "int4", which
                 round the weights; None: float16 on CUDA, else float32.
-            backend: how a step runs: "eager", "compiled", or on CUDA "graph"; None: graph for
-                large models on CUDA, else eager.
+            backend: how a step runs: "eager", "compiled", or on CUDA "graph", which
+                no GPU has run yet; None: eager.
             local_files_only: ask nothing of the Hub.
             cache_dir: instead of huggingface_hub's own cache.
 
@@ -307,7 +306,18 @@ class JukeboxPipeline:
         Raises:
             ValueError: for what this model cannot do, before any weight is read.
         """
+        levels = {
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "hop_fraction": hop_fraction,
+            "chains": chains,
+            "codes_only": codes_only,
+            "guidance": guidance,
+        }
         if prompts is None:
+            if takes < 1:
+                raise ValueError(f"takes must be at least 1, got {takes}")
             prompt = Prompt(
                 artist=artist,
                 genre=genre,
@@ -317,51 +327,53 @@ class JukeboxPipeline:
                 offset_seconds=offset_seconds,
                 primer=Path(primer) if isinstance(primer, str) else primer,
             )
-            if takes < 1:
-                raise ValueError(f"takes must be at least 1, got {takes}")
             prompts = [prompt] * takes
         if not isinstance(prompts, Mapping):
             prompts = dict(enumerate(prompts, start=1))
-        plan = make_plan(
-            self.system,
-            prompts,
-            seed=new_seed() if seed is None else seed,
-            precision=self.precision,
-            backend=self.backend,
-            to_level=to_level,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            hop_fraction=hop_fraction,
-            chains=chains,
-            codes_only=codes_only,
-            guidance=guidance,
+        sampling = {name: values for name, values in levels.items() if values is not None}
+        request = Request(prompts=prompts, seed=seed, to_level=to_level, sampling=sampling)
+        return MusicRun(self, self.plan(request))
+
+    def plan(self, request: Request, *, going_on: "Session | None" = None) -> Plan:
+        """What a request comes to with this model, on this device, before any weight is read.
+
+        Args:
+            request: see `Request.new`, `Request.more` and `Request.finer`.
+            going_on: a session that was begun with the same request.
+
+        Raises:
+            ValueError: for what this model cannot do, and for a session that was begun otherwise.
+        """
+        request = replace(
+            request,
+            precision=request.precision or self._asked_precision,
+            backend=request.backend or self._asked_backend,
         )
-        return MusicRun(self, plan)
+        settings = going_on.settings if going_on is not None else None
+        plan = fit(self.system, request, self.device, going_on=settings)
+        if going_on is not None:
+            going_on.check_same(plan)
+        return plan
 
+    def begin(
+        self, folder: str | os.PathLike[str], request: Request, *, plan: Plan | None = None
+    ) -> "Session":
+        """A session in a folder that makes what is asked for; one that is there goes on.
 
-def take_file_name(number: int, prompt: Prompt, seed: int) -> str:
-    """`NN_artist_genre_seed`, without what is not known; every system accepts it as a name."""
-    words = [word for word in (prompt.artist, prompt.genre) if word]
-    return "_".join(
-        [f"{number:02d}", *(safe_file_name(word, max_bytes=60) for word in words), str(seed)]
-    )
+        Args:
+            folder: new or empty, or with a session that was begun with the same request.
+            request: what to make.
+            plan: of that request, if `plan` was asked for it before.
 
+        Raises:
+            ValueError, OSError: see `plan`, `Session.create` and `Session.open`.
+        """
+        from jukebox_hf.generation.session import Session
 
-def take_tags(system: System, plan: Plan, take: TakePlan) -> AudioTags:
-    """What an audio file of a take says about itself."""
-    return AudioTags(
-        title=f"Take {take.number}",
-        artist=take.prompt.artist,
-        genre=take.prompt.genre,
-        generated=True,
-        model=system.title,
-        seed=plan.settings.seed,
-        licence=system.licence,
-    )
-
-
-def run_notes(system: System, plan: Plan) -> tuple[str, ...]:
-    """What somebody who asked for a plan should know."""
-    licence = (LICENCE_NOTE,) if system.licence == OPENAI_LICENCE else ()
-    return (*system.notes, *plan.notes, *licence)
+        if Session.is_at(folder):
+            session = Session.open(folder)
+            self.plan(request, going_on=session)
+            return session
+        return Session.create(
+            folder, plan or self.plan(request), device=self.device, parent=request.parent
+        )

@@ -21,6 +21,7 @@ from jukebox_hf.generation.sampling import SamplingSettings
 from jukebox_hf.generation.settings import (
     DEFAULT_SECONDS,
     DEFAULT_TOTAL_SECONDS,
+    LEVEL_SETTINGS,
     GenerationSettings,
     LevelSettings,
     Prompt,
@@ -31,6 +32,7 @@ from jukebox_hf.generation.windows import Run, chain_runs, run_windows, window_s
 from jukebox_hf.hub.system import System
 from jukebox_hf.labels import ResolvedLabels
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.words import refuse_unknown
 
 # Neighbouring chains share this part of a context: room for a cold start to warm up and for a
 # splice after it (512 codes in a released prior).
@@ -166,6 +168,7 @@ class Plan:
     """A generation that is possible.
 
     Attributes:
+        system: the model that makes it.
         takes: in the order of their numbers.
         levels: that are sampled, in the order of the work: the top first.
         settings: how.
@@ -174,6 +177,7 @@ class Plan:
         notes: what was adapted, or not taken as given.
     """
 
+    system: System = field(compare=False, repr=False)
     takes: tuple[TakePlan, ...]
     levels: tuple[LevelPlan, ...]
     settings: GenerationSettings
@@ -234,6 +238,7 @@ def make_plan(
     Raises:
         ValueError: for what this model cannot do; one sentence that says what would be possible.
     """
+    refuse_unknown(given, LEVEL_SETTINGS, "the settings of levels")
     if not prompts:
         raise ValueError("there is nothing to make: give at least one take")
     codec = system.vqvae_config()
@@ -256,6 +261,7 @@ def make_plan(
         for number, prompt in sorted(prompts.items())
     )
     plan = Plan(
+        system=system,
         takes=takes,
         levels=tuple(
             LevelPlan.of(system.prior_config(level), levels[level], chain_starts)
@@ -352,8 +358,12 @@ class _Fitter:
                 level: processor.resolve(prompt.artist, prompt.genre, prompt.lyrics)
                 for level, processor in self.processors.items()
             }
-        except (ValueError, OSError) as error:
-            raise type(error)(f"take {number}: {error}") from error
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"take {number}: {error}") from error
+        except OSError as error:
+            raise OSError(f"take {number}: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"take {number}: {error}") from error
         self._note_labels(labels)
         for name, text in self.model_notes.items():
             if getattr(prompt, name):
@@ -421,36 +431,15 @@ class _Fitter:
         """Codes that the primer gives, by level."""
         hop_lengths = self.codec.hop_lengths
         if isinstance(prompt.primer, Codes):
-            self._check_codes(prompt.primer)
+            prompt.primer.check_codec(self.codec)
+            if prompt.primer.takes != 1:
+                raise ValueError(f"a take continues one take, got codes of {prompt.primer.takes}")
             return {
                 level: prompt.primer.levels[level].shape[1] if level in prompt.primer.levels else 0
                 for level in range(len(hop_lengths))
             }
         samples = 0 if primer_audio is None else primer_audio.shape[1]
         return {level: samples // hop for level, hop in enumerate(hop_lengths)}
-
-    def _check_codes(self, codes: Codes) -> None:
-        expected = (self.codec.hop_lengths, self.rate)
-        if (codes.hop_lengths, codes.sampling_rate) != expected:
-            raise ValueError(
-                f"the codes were made with hop lengths {codes.hop_lengths} at "
-                f"{codes.sampling_rate} Hz, but this model has {expected[0]} at {expected[1]} Hz"
-            )
-        ours = self.codec.codebook_fingerprint
-        if codes.fingerprint and ours and codes.fingerprint != ours:
-            raise ValueError(
-                "the codes were made with another codec: their codebooks' fingerprint is "
-                f"{codes.fingerprint[:19]}..., this model's is {ours[:19]}...; "
-                "use the model that made them, or encode the audio again"
-            )
-        if codes.takes != 1:
-            raise ValueError(f"a take continues one take, got codes of {codes.takes}")
-        for level, tensor in codes.levels.items():
-            if tensor.numel() and int(tensor.max()) >= self.codec.codebook_size:
-                raise ValueError(
-                    f"level {level} holds code {int(tensor.max())}, but this model's codebooks "
-                    f"have {self.codec.codebook_size} codes"
-                )
 
     def _note_labels(self, labels: Mapping[int, ResolvedLabels]) -> None:
         """Each note once, with the levels that it concerns."""

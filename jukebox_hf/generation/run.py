@@ -20,8 +20,8 @@ from jukebox_hf.generation.chains import Chain, Seam, decode_chains, find_seams,
 from jukebox_hf.generation.devices import check_backend, sampling_threads
 from jukebox_hf.generation.levels import LevelSampler, Piece, Row, RowWindow, next_batch
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
+from jukebox_hf.generation.shelf import PriorShelf
 from jukebox_hf.generation.weights import load_for_sampling
-from jukebox_hf.hub.system import System
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.vqvae import JukeboxVQVAE
 
@@ -99,7 +99,6 @@ class Generation:
 
     def __init__(
         self,
-        system: System,
         plan: Plan,
         *,
         device: torch.device | str = "cpu",
@@ -110,11 +109,12 @@ class Generation:
         alignments: bool = True,
         share: tuple[int, int] = (0, 1),
         on_codes: Callable[[int, int, int], None] | None = None,
+        shelf: PriorShelf | None = None,
     ) -> None:
         """Begin, or go on with what an earlier run left.
 
         Args:
-            system, plan: what to make, and with which model.
+            plan: what to make, and with which model.
             device: where to compute.
             codes, chains, seams, batch_sizes: of an earlier run; of chains the codes of each so
                 far, None for one that has not begun.
@@ -122,13 +122,15 @@ class Generation:
             share: (index, number): make only this part of every level's rows, and join and align
                 nothing; several processes divide a level so (`make_level`, `finish_level`).
             on_codes: see the attribute.
+            shelf: where priors are kept for later; None: each is let go after its level.
         """
-        self.system = system
+        self.system = plan.system
         self.plan = plan
         self.device = torch.device(device)
         check_backend(plan.settings.backend, self.device)
         self.on_codes = on_codes
         self.share = share
+        self.shelf = shelf
         self.with_alignments = alignments and share[1] == 1
         self.alignments: dict[int, LyricAlignment] = {}
         self.batch_sizes = dict(batch_sizes or {})
@@ -305,6 +307,8 @@ class Generation:
     def _halve_batch(self, level: int, size: int, error: Exception) -> None:
         """Go on with half of a batch that did not fit; for a single window that is an error."""
         gc.collect()  # the error's traceback held what was allocated
+        if self.shelf is not None:
+            self.shelf.clear()
         self._free()
         if size == 1:
             raise torch.OutOfMemoryError(
@@ -419,7 +423,8 @@ class Generation:
 
     def _load_prior(self, level: int) -> JukeboxPrior:
         settings = self.plan.settings
-        return load_for_sampling(
+        load = load_for_sampling if self.shelf is None else self.shelf.load
+        return load(
             self.system,
             level,
             precision=settings.precision,

@@ -4,10 +4,10 @@ A plan goes in and a folder grows: `session.json` with everything there is to kn
 every take after every window, previews, and finished audio. What is computed is the work of `run`.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from jukebox_hf.codes import Codes
 from jukebox_hf.files import PARTIAL_SUFFIX, write_atomically
 from jukebox_hf.generation.chains import Chain, Seam
 from jukebox_hf.generation.devices import check_backend, resolve_device
-from jukebox_hf.generation.pipeline import run_notes
+from jukebox_hf.generation.naming import run_notes
 from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
+from jukebox_hf.generation.preview import INTERVAL_SECONDS
 from jukebox_hf.generation.recording import (
     differences,
     model_record,
@@ -51,6 +52,7 @@ from jukebox_hf.generation.session_record import (
 )
 from jukebox_hf.generation.session_work import Crew, SessionWork
 from jukebox_hf.generation.settings import GenerationSettings, Prompt
+from jukebox_hf.generation.shelf import PriorShelf
 from jukebox_hf.generation.windows import Run
 from jukebox_hf.hub.built_in import BUILT_IN
 from jukebox_hf.hub.system import System
@@ -66,17 +68,18 @@ class Session:
     Attributes:
         folder: where it is.
         record: what `session.json` says.
+        plan: what it was created with, or `restore_plan` has made of the record; else None.
     """
 
-    def __init__(self, folder: Path, record: SessionRecord) -> None:
+    def __init__(self, folder: Path, record: SessionRecord, plan: Plan | None = None) -> None:
         self.folder = folder
         self.record = record
+        self.plan = plan
 
     @classmethod
     def create(
         cls,
-        folder: str | Path,
-        system: System,
+        folder: str | os.PathLike[str],
         plan: Plan,
         *,
         device: str | torch.device = "auto",
@@ -86,7 +89,7 @@ class Session:
 
         Args:
             folder: made if needed, with the folders above it.
-            system, plan: what to do, and with which model.
+            plan: what to do, and with which model.
             device: that it begins on; it may go on elsewhere.
             parent: what it goes on from, for the record.
 
@@ -106,27 +109,27 @@ class Session:
                 id=new_id(),
                 created=now(),
                 complete=False,
-                model=model_record(system, components, folder),
+                model=model_record(plan.system, components, folder),
                 settings=plan.settings,
                 device=str(resolve_device(device)),
                 versions=version_record(),
                 sampling_rate=plan.sampling_rate,
                 hop_lengths=plan.hop_lengths,
-                notes=list(run_notes(system, plan)),
+                notes=list(run_notes(plan)),
                 parent=parent,
                 takes=[take_record(take, plan) for take in plan.takes],
                 batch_sizes={},
                 chains=[],
                 windows=[],
             )
-            session = cls(folder, record)
+            session = cls(folder, record, plan)
             for take in plan.takes:
                 session._keep_primer(take, plan)
             session._write()
         return session
 
     @classmethod
-    def open(cls, folder: str | Path) -> "Session":
+    def open(cls, folder: str | os.PathLike[str]) -> "Session":
         """The session in a folder.
 
         Raises `FileNotFoundError` if there is none, `ValueError` if its record is damaged, and
@@ -137,7 +140,7 @@ class Session:
         return cls(folder, SessionRecord.load(folder))
 
     @staticmethod
-    def is_at(folder: str | Path) -> bool:
+    def is_at(folder: str | os.PathLike[str]) -> bool:
         """Whether a folder holds a session."""
         return (Path(folder) / RECORD_NAME).is_file()
 
@@ -286,15 +289,16 @@ class Session:
                     f"{self.folder}: the model reads the labels of take {take.number} otherwise "
                     "than when the session began; its vocabularies have changed"
                 )
-        return replace(plan, takes=tuple(self._with_primer(take) for take in plan.takes))
+        self.plan = replace(plan, takes=tuple(self._with_primer(take) for take in plan.takes))
+        return self.plan
 
-    def check_same(self, system: System, plan: Plan) -> None:
+    def check_same(self, plan: Plan) -> None:
         """Raise `ValueError` that names what differs if it was begun with another plan or model."""
         found = differences(self.record, plan)
         components = self.record.model.components
-        ours = model_record(system, list(components), self.folder).components
+        ours = model_record(plan.system, list(components), self.folder).components
         if not found and ours != components:
-            found = [f"the model is another one than {system.source}"]
+            found = [f"the model is another one than {plan.system.source}"]
         if found:
             more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
             raise ValueError(
@@ -304,24 +308,26 @@ class Session:
 
     def run(
         self,
-        system: System,
-        plan: Plan | None = None,
+        model: System | None = None,
         *,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         previews: bool = True,
+        preview_seconds: float = INTERVAL_SECONDS,
         on_codes: Callable[[int, int, int], None] | None = None,
         crew: Crew | None = None,
+        shelf: PriorShelf | None = None,
     ) -> Iterator[WindowReport]:
         """Make what is missing; yields a report after each batch of windows, which is then on disk.
 
         Args:
-            system: from `open_system`, or what it was created with.
-            plan: from `restore_plan`, which is the default, or what it was created with.
+            model: from `open_system`, which is the default, or what it was created with.
             device: where to compute.
-            previews: keep audio of what is under way in `preview/`.
+            previews: keep audio of what is under way in `preview/`, and when its words are sung.
+            preview_seconds: between updates of that audio, at least.
             on_codes: see `Generation`.
             crew: which of several processes this is, None if it is alone. All of them call this;
                 takes and chains are divided, and the music is the same.
+            shelf: where priors are kept loaded from one session to the next.
 
         Raises:
             FolderInUseError: if another process works on it.
@@ -332,15 +338,16 @@ class Session:
             check_plain(self.folder)
             self.record = SessionRecord.load(self.folder)  # as the last one left it
             place = resolve_device(device)
+            plan = self.plan or self.restore_plan(model or self.open_system())
             yield from SessionWork(
                 folder=self.folder,
                 record=self.record,
-                system=system,
-                plan=_runnable(plan or self.restore_plan(system), place),
+                plan=_runnable(plan, place),
                 device=place,
-                previews=previews,
+                preview_seconds=preview_seconds if previews else None,
                 on_codes=on_codes,
                 crew=crew,
+                shelf=shelf,
             ).run()
 
     # --- changes ---
@@ -438,22 +445,3 @@ def _runnable(plan: Plan, device: torch.device) -> Plan:
     except ValueError:
         return replace(plan, settings=replace(plan.settings, backend="eager"))
     return plan
-
-
-def session_folders(folder: Path) -> list[Path]:
-    """The sessions directly in a folder, or the folder itself if it is one; oldest first."""
-    if Session.is_at(folder):
-        return [folder]
-    found = [path.parent for path in folder.glob(f"*/{RECORD_NAME}")]
-    return sorted(found, key=lambda path: (path / RECORD_NAME).stat().st_mtime)
-
-
-def default_folder(seed: int, parent: Path) -> Path:
-    """A new folder's name, from the time and the seed; a number is added where it exists."""
-    stem = f"jukebox_{datetime.now():%Y%m%d_%H%M%S}_seed_{seed}"
-    candidate = parent / stem
-    number = 2
-    while candidate.exists():
-        candidate = parent / f"{stem}_{number}"
-        number += 1
-    return candidate

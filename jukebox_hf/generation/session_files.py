@@ -96,8 +96,14 @@ def preview_paths(folder: Path) -> list[Path]:
     return sorted((folder / PREVIEW_FOLDER).glob("*.wav"))
 
 
+def preview_words_path(folder: Path, number: int) -> Path:
+    """Where it says when the words of a take that is under way are sung."""
+    return folder / PREVIEW_FOLDER / f"{number:02d}.words.json"
+
+
 def remove_previews(folder: Path) -> None:
-    """Delete the previews, once there is something better."""
+    """Delete the previews and their words, once there is something better."""
+    _remove(folder / PREVIEW_FOLDER, "*.words.json")
     _remove(folder / PREVIEW_FOLDER, "*.wav")
 
 

@@ -13,10 +13,10 @@ import torch
 
 from jukebox_hf.audio import WriteReport, save_audio
 from jukebox_hf.generation.alignment import load_alignment, save_alignment
-from jukebox_hf.generation.alignment_files import save_alignment_files
+from jukebox_hf.generation.alignment_files import save_alignment_files, save_words
 from jukebox_hf.generation.chains import Seam
 from jukebox_hf.generation.levels import Row
-from jukebox_hf.generation.pipeline import take_file_name, take_tags
+from jukebox_hf.generation.naming import take_file_name, take_tags
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
 from jukebox_hf.generation.preview import Previews
 from jukebox_hf.generation.recording import batch_record, now
@@ -27,6 +27,7 @@ from jukebox_hf.generation.session_files import (
     load_take,
     part_path,
     part_paths,
+    preview_words_path,
     remove_partial_files,
     remove_parts,
     remove_previews,
@@ -44,7 +45,8 @@ from jukebox_hf.generation.session_record import (
     TakeRecord,
     new_id,
 )
-from jukebox_hf.hub.system import System
+from jukebox_hf.generation.shelf import PriorShelf
+from jukebox_hf.generation.word_times import word_times
 
 AUDIO_FORMAT = "flac"
 
@@ -75,20 +77,21 @@ class SessionWork:
     Attributes:
         folder: of the session; the main process holds its lock.
         record: what `session.json` says; kept up to date in place.
-        system, plan, device: what is made, and where.
-        previews: whether audio of what is under way is kept.
+        plan, device: what is made, with which model, and where.
+        preview_seconds: how often audio of what is under way is kept up to date; None: never.
+        shelf: where priors are kept from one stretch of work to the next.
         on_codes: see `Generation`.
         crew: the processes that share the work.
     """
 
     folder: Path
     record: SessionRecord
-    system: System
     plan: Plan
     device: torch.device
-    previews: bool
+    preview_seconds: float | None
     on_codes: Callable[[int, int, int], None] | None
     crew: Crew
+    shelf: PriorShelf | None = None
 
     def __post_init__(self) -> None:
         self._part = PartRecord()
@@ -101,7 +104,10 @@ class SessionWork:
             return
         self._begin()
         generation = self._generation()
-        listened = self._listened = Previews(self.folder, generation) if self.previews else None
+        listened = None
+        if self.preview_seconds is not None:
+            listened = Previews(self.folder, generation, interval=self.preview_seconds)
+        self._listened = listened
         for report in generation:
             self._save(generation, report)
             if listened is not None:
@@ -158,7 +164,6 @@ class SessionWork:
             if entry.seams is not None:
                 seams[key] = [Seam(seam.code, seam.likeness) for seam in entry.seams]
         generation = Generation(
-            self.system,
             self.plan,
             device=self.device,
             codes={
@@ -171,6 +176,7 @@ class SessionWork:
             batch_sizes=self.record.batch_sizes,
             share=share,
             on_codes=self._tell,
+            shelf=self.shelf,
         )
         generation.prepare()
         return generation
@@ -203,7 +209,16 @@ class SessionWork:
             path = alignment_path(self.folder, number)
             if report.level_done and not path.exists():
                 save_alignment(path, alignment)
+                self._show_words(number, path)
         self._write()
+
+    def _show_words(self, number: int, path: Path) -> None:
+        """Say beside the preview when the words are sung, as `.words.json` will."""
+        if self.preview_seconds is None:
+            return
+        words = preview_words_path(self.folder, number)
+        words.parent.mkdir(exist_ok=True)
+        save_words(words, word_times(load_alignment(path)))
 
     def _save_codes(self, generation: Generation, number: int) -> dict[int, StoredCodes]:
         if not any(len(codes) for codes in generation.codes[number].values()):
@@ -309,7 +324,7 @@ class SessionWork:
             self.folder / f"{name}.{AUDIO_FORMAT}",
             generation.decode(take.number, level),
             self.plan.sampling_rate,
-            tags=take_tags(self.system, self.plan, take),
+            tags=take_tags(self.plan, take),
             overwrite=True,  # of a process that was stopped before it could record the file
         )
 
@@ -327,7 +342,7 @@ class SessionWork:
             audio,
             alignment,
             title=", ".join([f"Take {take.number}", *words]),
-            notes=f"Made by {self.system.manifest.name or 'jukebox_hf'}",
+            notes=f"Made by {self.plan.system.manifest.name or 'jukebox_hf'}",
         )
         path.unlink(missing_ok=True)
         return [file.name for file in files]

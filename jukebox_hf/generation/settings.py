@@ -266,8 +266,11 @@ class LevelSettings:
     def sampling(self) -> SamplingSettings:
         """The part that concerns the choice of single codes."""
         return SamplingSettings(
-            self.temperature, self.top_k, self.top_p, self.codes_only, self.guidance
+            **{one.name: getattr(self, one.name) for one in fields(SamplingSettings)}
         )
+
+
+LEVEL_SETTINGS = tuple(one.name for one in fields(LevelSettings))
 
 
 @dataclass(frozen=True)

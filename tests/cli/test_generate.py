@@ -64,9 +64,10 @@ def test_plan_is_said_before_the_work(tiny_model: Path, tmp_path: Path) -> None:
     result = generate(tiny_model, *QUICK, "--takes", "2", "-o", tmp_path / "song")
     said = result.stderr
     assert re.search(r"2 takes of 0\.192 s, seed \d+, on cpu in float32 \(eager\)", said)
-    assert re.search(r"Level 2: 2 windows, 24 codes, 2 at once, about ", said)
-    assert re.search(r"Memory: .* needed, .* available\. Disk: .*\. Time: about ", said)
-    assert said.index("Time: about") < said.index("Level 2 is done")
+    assert re.search(r"Level 2: 2 windows, 24 codes, 2 at once\.", said)
+    assert re.search(r"Memory: .* needed, .* available\. Disk: ", said)
+    assert "Time: about" not in said  # to measure it would cost more than it tells
+    assert said.index("Memory:") < said.index("Level 2 is done")
 
 
 def test_without_output_a_new_folder_is_made(

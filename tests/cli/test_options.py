@@ -17,7 +17,6 @@ from jukebox_cli.options import (
     LEVELS,
     clean_errors,
     device_option,
-    for_level,
     json_option,
     model_option,
     note,
@@ -123,12 +122,6 @@ def test_per_level_help_names_form_and_default() -> None:
     output = invoke("--help").output
     assert "--temperature VALUE|LEVEL=VALUE" in output
     assert "default: (the model's)" in " ".join(output.split())
-
-
-def test_for_level_prefers_its_own_value() -> None:
-    assert for_level({None: 1, 2: 3}, 2, 0) == 3
-    assert for_level({None: 1, 2: 3}, 0, 0) == 1
-    assert for_level({2: 3}, 0, 0) == 0
 
 
 class UnnamedError(ValueError):

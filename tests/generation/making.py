@@ -25,7 +25,7 @@ def plan_of(
 
 def make(system: System, plan: Plan, **state: Any) -> dict[int, dict[int, Tensor]]:
     """All codes of a plan, by take and level."""
-    generation = Generation(system, plan, **state)
+    generation = Generation(plan, **state)
     for _ in generation:
         pass
     return generation.codes

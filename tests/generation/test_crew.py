@@ -92,10 +92,10 @@ def plan(request: pytest.FixtureRequest, tiny: System) -> Plan:
 
 @pytest.mark.parametrize("number", [2, 3])
 def test_several_processes_equal_one(number: int, plan: Plan, tiny: System, tmp_path: Path) -> None:
-    alone = Session.create(tmp_path / "alone", tiny, plan, device="cpu")
+    alone = Session.create(tmp_path / "alone", plan, device="cpu")
     for _ in alone.run(tiny, device="cpu", previews=False):
         pass
-    Session.create(tmp_path / "shared", tiny, plan, device="cpu")
+    Session.create(tmp_path / "shared", plan, device="cpu")
     assert all(work_together(tmp_path / "shared", tiny, number))  # everyone had something to do
     shared = Session.open(tmp_path / "shared")
     assert shared.complete
@@ -122,11 +122,11 @@ def test_several_processes_equal_one(number: int, plan: Plan, tiny: System, tmp_
 def test_what_a_killed_crew_made_is_gone_on_with(
     stop_after: int, plan: Plan, tiny: System, tmp_path: Path
 ) -> None:
-    alone = Session.create(tmp_path / "alone", tiny, plan, device="cpu")
+    alone = Session.create(tmp_path / "alone", plan, device="cpu")
     for _ in alone.run(tiny, device="cpu", previews=False):
         pass
     folder = tmp_path / "shared"
-    Session.create(folder, tiny, plan, device="cpu")
+    Session.create(folder, plan, device="cpu")
     work_together(folder, tiny, 2, stop_after=stop_after)
     before = len(Session.open(folder).record.windows)
     resumed = Session.open(folder)
@@ -137,7 +137,7 @@ def test_what_a_killed_crew_made_is_gone_on_with(
 
 def test_lyrics_are_aligned_when_the_work_is_shared(lyrical: System, tmp_path: Path) -> None:
     words = {number: Prompt(lyrics="La la la la", seconds=0.3) for number in (1, 2)}
-    Session.create(tmp_path / "s", lyrical, plan_of(lyrical, words, to_level=2), device="cpu")
+    Session.create(tmp_path / "s", plan_of(lyrical, words, to_level=2), device="cpu")
     work_together(tmp_path / "s", lyrical, 2)
     for take in Session.open(tmp_path / "s").takes:
         assert load_alignment(tmp_path / "s" / take.alignment[0]).lyrics == "La la la la"
@@ -145,6 +145,6 @@ def test_lyrics_are_aligned_when_the_work_is_shared(lyrical: System, tmp_path: P
 
 def test_more_processes_than_takes(tiny: System, tmp_path: Path) -> None:
     plan = plan_of(tiny, {1: Prompt(seconds=0.2)}, to_level=2)
-    Session.create(tmp_path / "s", tiny, plan, device="cpu")
+    Session.create(tmp_path / "s", plan, device="cpu")
     assert sum(work_together(tmp_path / "s", tiny, 2)) == 1
     assert Session.open(tmp_path / "s").complete

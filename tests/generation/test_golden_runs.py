@@ -169,7 +169,7 @@ def test_last_windows_of_every_level_equal_the_original(stem: str, folders: Path
         first = windows[-min(LAST_WINDOWS, len(windows))]
         existing = {upper: run.codes(upper).shape[1] for upper in range(level + 1, run.num_levels)}
         existing[level] = first["start"] + first["conditioned_on"]
-        generation = Generation(run.system, run.plan(existing))
+        generation = Generation(run.plan(existing))
         for _ in generation:
             if len(generation.codes[1][level]) == run.codes(level).shape[1]:
                 break
@@ -181,7 +181,7 @@ def test_last_windows_of_every_level_equal_the_original(stem: str, folders: Path
 def test_run_equals_the_original(stem: str, folders: Path) -> None:
     """The whole run: codes of every level, windows, lyrics per window, and audio."""
     run = open_run(stem, folders)
-    generation = Generation(run.system, run.plan())
+    generation = Generation(run.plan())
     run.check_windows(list(generation))
     for level in range(run.num_levels):
         run.check_codes(generation, level)
@@ -201,7 +201,7 @@ def test_port_repository_gives_the_same_run(
     if len(system.prior_levels) < system.num_levels:
         pytest.skip(f"the golden port repository of {meta['model']} has its top prior only")
     run = GoldenRun(stem, tensors, meta, system)
-    generation = Generation(system, run.plan())
+    generation = Generation(run.plan())
     run.check_windows(list(generation))
     for level in range(run.num_levels):
         run.check_codes(generation, level)

@@ -21,7 +21,7 @@ FAST, SLOW = Gpu("fast", 80, 3e12, 1e15, 6e13), Gpu("slow", 80, 3e11, 1e14, 6e12
 
 
 def test_estimates_order_gpus_and_backends(tiny: System) -> None:
-    fast, slow = estimate_gpus(tiny, plan_of(tiny, {1: Prompt(seconds=2)}), [FAST, SLOW])
+    fast, slow = estimate_gpus(plan_of(tiny, {1: Prompt(seconds=2)}), [FAST, SLOW])
     assert 0 < fast.graph_seconds < slow.graph_seconds
     assert fast.graph_seconds < fast.eager_seconds
     assert fast.memory_bytes == slow.memory_bytes > 0
@@ -29,7 +29,7 @@ def test_estimates_order_gpus_and_backends(tiny: System) -> None:
 
 def test_twice_the_music_takes_about_twice_the_time(tiny: System) -> None:
     short, long = (
-        estimate_gpus(tiny, plan_of(tiny, {1: Prompt(seconds=seconds)}), [FAST])[0].graph_seconds
+        estimate_gpus(plan_of(tiny, {1: Prompt(seconds=seconds)}), [FAST])[0].graph_seconds
         for seconds in (4, 8)
     )
     assert long / short == pytest.approx(2, rel=0.15)
@@ -37,7 +37,7 @@ def test_twice_the_music_takes_about_twice_the_time(tiny: System) -> None:
 
 def test_a_model_that_does_not_fit_says_so(tiny: System) -> None:
     plan = plan_of(tiny, {1: Prompt(seconds=2)})
-    estimates = estimate_gpus(tiny, plan, [FAST, FAST._replace(name="none", gibibytes=0)])
+    estimates = estimate_gpus(plan, [FAST, FAST._replace(name="none", gibibytes=0)])
     assert [one.fits for one in estimates] == [True, False]
     text = describe_gpus(estimates)
     assert "never measured" in text

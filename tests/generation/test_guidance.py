@@ -8,7 +8,7 @@ import torch
 
 from jukebox_hf.generation import memory
 from jukebox_hf.generation.backends import CompiledBackend
-from jukebox_hf.generation.estimate import estimate
+from jukebox_hf.generation.estimate import estimate_costs
 from jukebox_hf.generation.noise import uniform_noise
 from jukebox_hf.generation.run import Generation
 from jukebox_hf.generation.sampling import (
@@ -129,7 +129,7 @@ def test_interrupted_equals_uninterrupted(tiny: System) -> None:
     whole = make(tiny, plan)
     state: dict[str, Any] = {}
     for _ in range(100):
-        generation = Generation(tiny, plan, **state)
+        generation = Generation(plan, **state)
         if next(iter(generation), None) is None:
             break
         state = {"codes": generation.codes, "batch_sizes": generation.batch_sizes}
@@ -143,10 +143,10 @@ def test_memory_counts_both_rows(tiny: System, monkeypatch: pytest.MonkeyPatch) 
     assert needed.cache == tiny.load_prior(2).new_cache(2).num_bytes()
     whole = make(tiny, plan)
     monkeypatch.setenv(memory.LIMIT_VARIABLE, str(int(needed.total(2) / memory.USED_SHARE) + 1))
-    generation = Generation(tiny, plan)
+    generation = Generation(plan)
     assert max(len(report.windows) for report in generation) == 2
     assert_same_codes(generation.codes, whole)
-    (costs,) = estimate(tiny, plan, torch.device("cpu"), calibrate=False).levels
+    (costs,) = estimate_costs(plan, torch.device("cpu"), calibrate=False).levels
     assert (costs.batch_size, costs.memory) == (2, needed)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jukebox_hf.codes import Codes
-from jukebox_hf.generation.estimate import Work, describe, estimate, level_work
+from jukebox_hf.generation.estimate import Work, describe_plan, estimate_costs, level_work
 from jukebox_hf.generation.plan import make_plan
 from jukebox_hf.generation.run import Generation
 from jukebox_hf.generation.settings import (
@@ -219,7 +219,7 @@ def test_senseless_prompts_are_refused(values: dict[str, Any], message: str) -> 
 def test_work_of_a_plan_is_what_is_done(chains: Any, tiny: System) -> None:
     prompts = {1: Prompt(seconds=0.4), 2: Prompt(seconds=0.4), 3: Prompt(seconds=0.3)}
     plan = plan_of(tiny, prompts, to_level=1, chains=chains)
-    generation = Generation(tiny, plan, batch_sizes={2: 2, 1: 2})
+    generation = Generation(plan, batch_sizes={2: 2, 1: 2})
     reports = list(generation)
     for level in plan.levels:
         own = [report for report in reports if report.level == level.level]
@@ -234,15 +234,15 @@ def test_work_of_a_plan_is_what_is_done(chains: Any, tiny: System) -> None:
 def test_estimate_says_what_a_plan_costs(tiny: System) -> None:
     plan = plan_of(tiny, 2, seconds=0.5)
     device = torch.device("cpu")
-    costs = estimate(tiny, plan, device)
+    costs = estimate_costs(plan, device)
     assert [level.level for level in costs.levels] == [2, 1, 0]
     assert costs.seconds is not None
     assert 0 < costs.seconds < 60
     assert costs.memory_bytes == max(level.memory_bytes for level in costs.levels)
-    text = describe(plan, costs, model="tiny", device=device)
-    assert text.startswith("tiny: 2 takes of 0.496 s, seed 7, on cpu in float32 (eager).")
+    text = describe_plan(plan, costs, device)
+    assert text.startswith("model: 2 takes of 0.496 s, seed 7, on cpu in float32 (eager).")
     assert "Level 0: 60 windows, 992 codes, 2 at once, about " in text
-    assert estimate(tiny, plan, device, calibrate=False).seconds is None
+    assert estimate_costs(plan, device, calibrate=False).seconds is None
 
 
 def test_estimate_warns_where_memory_is_short(
@@ -250,8 +250,8 @@ def test_estimate_warns_where_memory_is_short(
 ) -> None:
     monkeypatch.setenv("JUKEBOX_MEMORY_LIMIT", "1kB")
     plan = plan_of(tiny)
-    costs = estimate(tiny, plan, torch.device("cpu"), calibrate=False)
-    text = describe(plan, costs, model="tiny", device=torch.device("cpu"))
+    costs = estimate_costs(plan, torch.device("cpu"), calibrate=False)
+    text = describe_plan(plan, costs, torch.device("cpu"))
     assert "available, which may not be enough" in text
 
 

@@ -53,12 +53,12 @@ def test_interrupted_equals_uninterrupted(tiny: System, chains: Any) -> None:
         3: Prompt(seconds=0.9),
     }
     plan = plan_of(tiny, prompts, chains=chains, to_level=1)
-    whole = Generation(tiny, plan)
+    whole = Generation(plan)
     reports = list(whole)
     state: dict[str, Any] = {}
     steps = 0
     while True:
-        part = Generation(tiny, plan, **state)
+        part = Generation(plan, **state)
         if next(iter(part), None) is None:
             break
         steps += 1
@@ -92,7 +92,7 @@ def test_takes_of_different_lengths_and_primers_share_batches_where_they_can(tin
 def test_primer_is_encoded_and_kept(tiny: System) -> None:
     audio = torch.rand(1, 1285) - 0.5
     plan = plan_of(tiny, {1: Prompt(seconds=0.3, primer=audio)})
-    generation = Generation(tiny, plan)
+    generation = Generation(plan)
     for _ in generation:
         pass
     expected = generation.codec.encode(audio[None, :, :1280])
@@ -142,7 +142,7 @@ def test_runs_in_16_bit(tiny: System) -> None:
 
 def test_reports_say_what_happened(lyrical: System) -> None:
     prompts = {1: Prompt(lyrics="La la la la la la", seconds=0.6), 2: Prompt(seconds=0.6)}
-    generation = Generation(lyrical, plan_of(lyrical, prompts, to_level=1))
+    generation = Generation(plan_of(lyrical, prompts, to_level=1))
     reports = list(generation)
     assert [r.level for r in reports if r.level_done] == [2, 1]
     made: Counter[tuple[int, int]] = Counter()
@@ -183,7 +183,7 @@ def test_given_codes_are_read_in_one_pass_and_each_code_is_one_step(
 
     for name in ("prefill", "step", "condition"):
         monkeypatch.setattr(JukeboxPrior, name, counted(name))
-    generation = Generation(tiny, plan_of(tiny, 3, to_level=1))
+    generation = Generation(plan_of(tiny, 3, to_level=1))
     reports = list(generation)
     assert calls["prefill"] == calls["condition"] == len(reports)
     assert lengths == [report.windows[0].given for report in reports]
@@ -210,7 +210,7 @@ def test_one_prior_is_resident_at_a_time(tiny: System, monkeypatch: pytest.Monke
 
 def test_codes_inside_a_chain_equal_a_sequential_run_with_the_same_start(tiny: System) -> None:
     plan = plan_of(tiny, 2, seconds=1.2, chains={1: 3})
-    generation = Generation(tiny, plan)
+    generation = Generation(plan)
     for report in generation:
         if report.level == 1 and report.level_done:
             break
@@ -238,7 +238,7 @@ def test_codes_inside_a_chain_equal_a_sequential_run_with_the_same_start(tiny: S
 
 
 def test_past_of_chains_is_the_sound_of_the_level_above(tiny: System) -> None:
-    generation = Generation(tiny, plan_of(tiny, seconds=1.2, chains={1: 3}, to_level=1))
+    generation = Generation(plan_of(tiny, seconds=1.2, chains={1: 3}, to_level=1))
     for _ in generation:
         pass
     first, *others = generation.chains[1, 1]
@@ -254,7 +254,7 @@ def test_only_the_opening_of_the_first_chain_is_sampled_apart_from_the_others(
     tiny: System,
 ) -> None:
     plan = plan_of(tiny, 2, seconds=1.2, chains={1: 3}, to_level=1)
-    reports = [report for report in Generation(tiny, plan) if report.level == 1]
+    reports = [report for report in Generation(plan) if report.level == 1]
     assert [(window.chain, window.given, window.new) for window in reports[0].windows] == [
         (0, 0, 8),
         (0, 0, 8),
@@ -264,7 +264,7 @@ def test_only_the_opening_of_the_first_chain_is_sampled_apart_from_the_others(
 
 def test_cold_chains_begin_with_nothing(tiny: System) -> None:
     plan = plan_of(tiny, seconds=1.2, chains={1: 3}, to_level=1, chain_starts="cold")
-    generation = Generation(tiny, plan)
+    generation = Generation(plan)
     reports = [report for report in generation if report.level == 1]
     begins = [row.run.begin for row in generation.chains[1, 1]]
     assert [window[1:5] for window in reports[0].windows] == [
@@ -274,7 +274,7 @@ def test_cold_chains_begin_with_nothing(tiny: System) -> None:
 
 
 def test_chains_are_spliced_where_the_seams_say(tiny: System) -> None:
-    generation = Generation(tiny, plan_of(tiny, seconds=0.6, chains={0: 4}))
+    generation = Generation(plan_of(tiny, seconds=0.6, chains={0: 4}))
     for _ in generation:
         pass
     rows, seams = generation.chains[1, 0], generation.seams[1, 0]
@@ -290,7 +290,7 @@ def test_chains_are_spliced_where_the_seams_say(tiny: System) -> None:
 
 
 def test_audio_of_chains_is_cross_faded_at_seams_only(tiny: System) -> None:
-    generation = Generation(tiny, plan_of(tiny, seconds=0.6, chains={0: 2}))
+    generation = Generation(plan_of(tiny, seconds=0.6, chains={0: 2}))
     for _ in generation:
         pass
     (seam,) = generation.seams[1, 0]
@@ -330,7 +330,7 @@ def test_batch_is_halved_when_memory_runs_out(
     config = tiny.prior_config(2)
     needed = memory.prior_memory(config, "float32", "cpu")
     monkeypatch.setenv(memory.LIMIT_VARIABLE, str(needed.total(2)))
-    generation = Generation(tiny, plan, batch_sizes={2: 5})
+    generation = Generation(plan, batch_sizes={2: 5})
     sizes = [len(report.windows) for report in generation]
     assert generation.batch_sizes[2] == 2
     assert max(sizes) == 2
@@ -342,7 +342,7 @@ def test_batch_size_comes_from_free_memory(tiny: System, monkeypatch: pytest.Mon
     needed = memory.prior_memory(tiny.prior_config(2), "float32", "cpu")
     limit = int(needed.total(3) / memory.USED_SHARE) + 1
     monkeypatch.setenv(memory.LIMIT_VARIABLE, str(limit))
-    generation = Generation(tiny, plan)
+    generation = Generation(plan)
     assert max(len(report.windows) for report in generation) == 3
 
 

@@ -22,10 +22,11 @@ from jukebox_hf.generation import session_work
 from jukebox_hf.generation.alignment import load_alignment
 from jukebox_hf.generation.continuing import Source, continue_prompt, upsample_prompt
 from jukebox_hf.generation.exporting import export_audio, export_codes
+from jukebox_hf.generation.folders import session_folders
 from jukebox_hf.generation.plan import Plan
 from jukebox_hf.generation.preview import Previews
 from jukebox_hf.generation.run import Generation
-from jukebox_hf.generation.session import Session, session_folders
+from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.session_files import PREVIEW_FOLDER, remove_previews
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.hub import System
@@ -69,7 +70,7 @@ def codes_bytes(folder: Path) -> dict[str, bytes]:
 def whole(tiny: System, tmp_path_factory: pytest.TempPathFactory) -> Session:
     """An uninterrupted session."""
     folder = tmp_path_factory.mktemp("sessions") / "whole"
-    session = Session.create(folder, tiny, session_plan(tiny), device="cpu")
+    session = Session.create(folder, session_plan(tiny), device="cpu")
     work(session, tiny)
     return Session.open(folder)
 
@@ -130,7 +131,7 @@ def test_lyrics_window_of_every_window_is_recorded(lyrical: System, tmp_path: Pa
     plan = plan_of(
         lyrical, {1: Prompt(lyrics="La la la la la la", seconds=0.8, total_seconds=1)}, to_level=2
     )
-    session = Session.create(tmp_path / "s", lyrical, plan, device="cpu")
+    session = Session.create(tmp_path / "s", plan, device="cpu")
     work(session, lyrical)
     spans = [row.lyric_span for w in session.record.windows for row in w.rows]
     assert len(spans) > 1
@@ -144,7 +145,7 @@ def test_interrupted_after_every_batch_equals_uninterrupted(
     whole: Session, tiny: System, tmp_path: Path
 ) -> None:
     folder = tmp_path / "s"
-    Session.create(folder, tiny, session_plan(tiny), device="cpu")
+    Session.create(folder, session_plan(tiny), device="cpu")
     steps = 0
     while not Session.open(folder).complete:
         steps += work(Session.open(folder), tiny, batches=1)
@@ -162,7 +163,7 @@ def test_killed_at_random_moments_equals_uninterrupted(
 ) -> None:
     """kill -9 at twenty random moments, resumed each time: codes are equal byte for byte."""
     folder = tmp_path / "s"
-    Session.create(folder, tiny, session_plan(tiny), device="cpu")
+    Session.create(folder, session_plan(tiny), device="cpu")
     chance = random.Random(1)
     kills = 0
     started = time.monotonic()
@@ -171,7 +172,7 @@ def test_killed_at_random_moments_equals_uninterrupted(
         kills += run_in_fork(lambda: work(Session.open(folder), tiny), patience)
         if kills < KILLS and Session.open(folder).complete:
             shutil.rmtree(folder)  # it was quicker than its killer: once more from the beginning
-            Session.create(folder, tiny, session_plan(tiny), device="cpu")
+            Session.create(folder, session_plan(tiny), device="cpu")
     assert not [path for path in folder.rglob("*") if ".partial" in path.name]
     assert kills == KILLS, f"{kills} kills in {time.monotonic() - started:.0f} s"
     assert codes_bytes(folder) == codes_bytes(whole.folder)
@@ -209,15 +210,15 @@ def test_a_record_that_does_not_say_what_chains_begin_with_means_nothing(
 ) -> None:
     """Sessions from before chains had a past go on to the codes that they would have had."""
     plan = session_plan(tiny, chain_starts="cold")
-    work(Session.create(tmp_path / "old", tiny, plan, device="cpu"), tiny, batches=4)
+    work(Session.create(tmp_path / "old", plan, device="cpu"), tiny, batches=4)
     path = tmp_path / "old" / "session.json"
     record = json.loads(path.read_text(encoding="utf-8"))
     assert "chain_starts" not in record["settings"]
     path.write_text(json.dumps(record), encoding="utf-8")
     session = Session.open(tmp_path / "old")
-    session.check_same(tiny, session_plan(tiny))  # the same command goes on with it
+    session.check_same(session_plan(tiny))  # the same command goes on with it
     work(session, tiny)
-    whole = Generation(tiny, plan)
+    whole = Generation(plan)
     for _ in whole:
         pass
     assert_same_codes(
@@ -234,7 +235,7 @@ def test_a_record_behind_the_codes_makes_the_window_again(
 ) -> None:
     """Stopped between writing the codes and the record that knows of them."""
     folder = tmp_path / "s"
-    session = Session.create(folder, tiny, session_plan(tiny), device="cpu")
+    session = Session.create(folder, session_plan(tiny), device="cpu")
     work(session, tiny, batches=2)
     earlier = (folder / "session.json").read_bytes()
     work(Session.open(folder), tiny, batches=2)
@@ -247,13 +248,13 @@ def test_primer_is_not_needed_once_a_session_has_begun(tiny: System, tmp_path: P
     primer = tmp_path / "primer.wav"
     soundfile.write(primer, torch.rand(4000, 2).numpy() - 0.5, 16000)
     plan = plan_of(tiny, {1: Prompt(primer=primer, seconds=0.4)}, to_level=2)
-    Session.create(tmp_path / "s", tiny, plan, device="cpu")
+    Session.create(tmp_path / "s", plan, device="cpu")
     assert (tmp_path / "s" / "primers" / "01.wav").is_file()
     primer.unlink()
     work(Session.open(tmp_path / "s"), tiny)
     assert Session.open(tmp_path / "s").complete
     assert not (tmp_path / "s" / "primers").exists()
-    expected = Generation(tiny, plan)
+    expected = Generation(plan)
     for _ in expected:
         pass
     codes = Session.open(tmp_path / "s").codes(1)
@@ -263,7 +264,7 @@ def test_primer_is_not_needed_once_a_session_has_begun(tiny: System, tmp_path: P
 
 def test_batch_sizes_of_the_beginning_are_kept(tiny: System, tmp_path: Path) -> None:
     plan = plan_of(tiny, 4, to_level=2)
-    session = Session.create(tmp_path / "s", tiny, plan, device="cpu")
+    session = Session.create(tmp_path / "s", plan, device="cpu")
     session.record.batch_sizes = {2: 3}
     session._write()
     work(Session.open(tmp_path / "s"), tiny)
@@ -275,14 +276,14 @@ def test_batch_sizes_of_the_beginning_are_kept(tiny: System, tmp_path: Path) -> 
 
 
 def test_one_process_at_a_time(tiny: System, tmp_path: Path) -> None:
-    session = Session.create(tmp_path / "s", tiny, plan_of(tiny, to_level=2), device="cpu")
+    session = Session.create(tmp_path / "s", plan_of(tiny, to_level=2), device="cpu")
     with locked(session.folder), pytest.raises(FolderInUseError, match="being worked on by"):
         work(session, tiny)
     work(session, tiny)
 
 
 def test_lock_of_a_dead_process_is_no_hindrance(tiny: System, tmp_path: Path) -> None:
-    session = Session.create(tmp_path / "s", tiny, plan_of(tiny, to_level=2), device="cpu")
+    session = Session.create(tmp_path / "s", plan_of(tiny, to_level=2), device="cpu")
     (session.folder / "session.lock").write_text("999999", encoding="utf-8")
     work(session, tiny)
     assert Session.open(session.folder).complete
@@ -303,33 +304,33 @@ def test_other_settings_are_refused_by_name(
     change: dict[str, Any], message: str, tiny: System, tmp_path: Path
 ) -> None:
     plan = plan_of(tiny, 2, to_level=1)
-    session = Session.create(tmp_path / "s", tiny, plan, device="cpu")
-    session.check_same(tiny, plan)
+    session = Session.create(tmp_path / "s", plan, device="cpu")
+    session.check_same(plan)
     with pytest.raises(ValueError, match=message):
-        session.check_same(tiny, plan_of(tiny, 2, **{"to_level": 1, **change}))
+        session.check_same(plan_of(tiny, 2, **{"to_level": 1, **change}))
 
 
 def test_other_prompts_and_models_are_refused(
     tiny: System, lyrical: System, tmp_path: Path
 ) -> None:
     plan = plan_of(tiny, {1: Prompt(genre="rock", seconds=0.3)})
-    session = Session.create(tmp_path / "s", tiny, plan, device="cpu")
+    session = Session.create(tmp_path / "s", plan, device="cpu")
     with pytest.raises(ValueError, match="genre of take 1 is 'rock' there and 'jazz' here"):
-        session.check_same(tiny, plan_of(tiny, {1: Prompt(genre="jazz", seconds=0.3)}))
+        session.check_same(plan_of(tiny, {1: Prompt(genre="jazz", seconds=0.3)}))
     with pytest.raises(ValueError, match=r"seconds of take 1 is 0\.3 there and 0\.4 here"):
-        session.check_same(tiny, plan_of(tiny, {1: Prompt(genre="rock", seconds=0.4)}))
+        session.check_same(plan_of(tiny, {1: Prompt(genre="rock", seconds=0.4)}))
     two = dict.fromkeys((1, 2), Prompt(genre="rock", seconds=0.3))
     with pytest.raises(ValueError, match="take 2 is not given there"):
-        session.check_same(tiny, plan_of(tiny, two))
+        session.check_same(plan_of(tiny, two))
     with pytest.raises(ValueError, match="the model is another one"):
-        session.check_same(lyrical, plan_of(lyrical, {1: Prompt(genre="rock", seconds=0.3)}))
+        session.check_same(plan_of(lyrical, {1: Prompt(genre="rock", seconds=0.3)}))
 
 
 def test_model_that_was_replaced_is_noticed(tmp_path: Path) -> None:
     folder = tiny_system(tmp_path / "model")
     system = System.open(folder)
     plan = plan_of(system, to_level=2)
-    session = Session.create(tmp_path / "s", system, plan, device="cpu")
+    session = Session.create(tmp_path / "s", plan, device="cpu")
     shutil.rmtree(folder)
     tiny_system(folder, seed=1)
     with pytest.raises(ValueError, match="begun with another vqvae"):
@@ -339,7 +340,7 @@ def test_model_that_was_replaced_is_noticed(tmp_path: Path) -> None:
 def test_model_may_be_moved(tmp_path: Path) -> None:
     folder = tiny_system(tmp_path / "model")
     system = System.open(folder)
-    session = Session.create(tmp_path / "s", system, plan_of(system, to_level=2), device="cpu")
+    session = Session.create(tmp_path / "s", plan_of(system, to_level=2), device="cpu")
     folder.rename(tmp_path / "elsewhere")
     with pytest.raises(FileNotFoundError):
         session.open_system()
@@ -350,7 +351,7 @@ def test_model_may_be_moved(tmp_path: Path) -> None:
 def test_folder_with_other_things_is_refused(tiny: System, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(FileExistsError, match="is not empty and holds no session"):
-        Session.create(tmp_path, tiny, plan_of(tiny), device="cpu")
+        Session.create(tmp_path, plan_of(tiny), device="cpu")
 
 
 # --- things that go wrong ---
@@ -360,7 +361,7 @@ def test_full_disk_is_an_error_and_earlier_work_is_intact(
     whole: Session, tiny: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "s"
-    session = Session.create(folder, tiny, session_plan(tiny), device="cpu")
+    session = Session.create(folder, session_plan(tiny), device="cpu")
     work(session, tiny, batches=3)
     before = codes_bytes(folder)
 
@@ -431,7 +432,7 @@ def test_folder_without_session_is_an_error(tmp_path: Path) -> None:
 
 def test_preview_is_what_the_codes_decode_to(tiny: System, tmp_path: Path) -> None:
     plan = plan_of(tiny, {1: Prompt(seconds=0.5)}, to_level=1)
-    generation = Generation(tiny, plan)
+    generation = Generation(plan)
     previews = Previews(tmp_path, generation)
     path = tmp_path / PREVIEW_FOLDER / "01.wav"
     for report in generation:
@@ -449,7 +450,7 @@ def test_preview_is_what_the_codes_decode_to(tiny: System, tmp_path: Path) -> No
 
 
 def test_previews_are_there_while_a_session_works(tiny: System, tmp_path: Path) -> None:
-    session = Session.create(tmp_path / "s", tiny, plan_of(tiny, 2, to_level=1), device="cpu")
+    session = Session.create(tmp_path / "s", plan_of(tiny, 2, to_level=1), device="cpu")
     for report in session.run(tiny, device="cpu"):
         if report.level_done and report.level == 2:
             names = sorted(p.name for p in (tmp_path / "s" / PREVIEW_FOLDER).iterdir())
@@ -462,7 +463,7 @@ def test_previews_have_what_a_window_under_way_has(
 ) -> None:
     monkeypatch.setattr("jukebox_hf.generation.sampling.CODES_PER_REPORT", 3)
     plan = plan_of(tiny, {1: Prompt(seconds=0.5), 2: Prompt(seconds=0.5, genre="jazz")}, to_level=1)
-    expected = Generation(tiny, plan)
+    expected = Generation(plan)
     for _ in expected:
         pass
     path = tmp_path / PREVIEW_FOLDER / "02.wav"
@@ -478,7 +479,7 @@ def test_previews_have_what_a_window_under_way_has(
             decoded = generation.codec.decode(made[None], level)[0, 0].clamp(-1, 1)
             torch.testing.assert_close(torch.from_numpy(audio), decoded, rtol=0, atol=2**-14)
 
-    generation = Generation(tiny, plan, on_codes=listen)
+    generation = Generation(plan, on_codes=listen)
     previews = Previews(tmp_path, generation)
     for _ in generation:
         pass
@@ -497,7 +498,7 @@ def test_continuing_keeps_what_is_there_and_adds(whole: Session, tiny: System) -
     assert prompt.genre == "rock"
     assert prompt.total_seconds == pytest.approx(whole.take(1).total_samples / 8000)
     plan = plan_of(tiny, {1: prompt}, to_level=1, seed=99)
-    generation = Generation(tiny, plan)
+    generation = Generation(plan)
     for _ in generation:
         pass
     kept = 1600 // 128  # of 0.2 seconds, in whole top codes
@@ -524,16 +525,15 @@ def test_upsampling_a_sketch_equals_making_it_at_once(tiny: System, tmp_path: Pa
     prompt = Prompt(genre="rock", seconds=0.3)
     sketch = Session.create(
         tmp_path / "sketch",
-        tiny,
         plan_of(tiny, dict.fromkeys((1, 2), prompt), to_level=2),
         device="cpu",
     )
     work(sketch, tiny)
     start = Source(sketch.folder).start(2)
     plan = plan_of(tiny, {2: upsample_prompt(start)}, to_level=1)
-    finished = Session.create(tmp_path / "finished", tiny, plan, device="cpu")
+    finished = Session.create(tmp_path / "finished", plan, device="cpu")
     work(finished, tiny)
-    at_once = Generation(tiny, plan_of(tiny, {2: prompt}, to_level=1))
+    at_once = Generation(plan_of(tiny, {2: prompt}, to_level=1))
     for _ in at_once:
         pass
     codes = finished.codes(2)
@@ -568,7 +568,7 @@ def test_export_writes_audio_and_codes_elsewhere(whole: Session, tmp_path: Path)
 
 def test_export_decodes_what_is_not_finished(tiny: System, tmp_path: Path) -> None:
     plan = plan_of(tiny, {1: Prompt(seconds=0.6)}, to_level=1)
-    session = Session.create(tmp_path / "s", tiny, plan, device="cpu")
+    session = Session.create(tmp_path / "s", plan, device="cpu")
     with pytest.raises(ValueError, match="has no codes yet"):
         export_audio(session, [1], tmp_path / "out")
     work(session, tiny, batches=1)
@@ -590,7 +590,7 @@ def lyric_plan(system: System) -> Plan:
 
 
 def test_words_are_aligned_and_lie_beside_the_audio(lyrical: System, tmp_path: Path) -> None:
-    session = Session.create(tmp_path / "s", lyrical, lyric_plan(lyrical), device="cpu")
+    session = Session.create(tmp_path / "s", lyric_plan(lyrical), device="cpu")
     work(session, lyrical)
     names = Session.open(tmp_path / "s").take(1).alignment
     stem = "01_7_level_2"
@@ -598,7 +598,7 @@ def test_words_are_aligned_and_lie_beside_the_audio(lyrical: System, tmp_path: P
     assert names == [f"{stem}.{ending}" for ending in endings]
     assert all((tmp_path / "s" / name).stat().st_size > 0 for name in names)
     assert Session.open(tmp_path / "s").take(2).alignment == []
-    generation = Generation(lyrical, lyric_plan(lyrical))
+    generation = Generation(lyric_plan(lyrical))
     for _ in generation:
         pass
     found = load_alignment(tmp_path / "s" / names[0])
@@ -611,7 +611,7 @@ def test_alignment_survives_an_interruption(lyrical: System, tmp_path: Path) -> 
     """Stopped when the codes are there, before the audio is: the words are aligned afterwards."""
     contents = []
     for name, batches in (("a", None), ("b", 2)):
-        session = Session.create(tmp_path / name, lyrical, lyric_plan(lyrical), device="cpu")
+        session = Session.create(tmp_path / name, lyric_plan(lyrical), device="cpu")
         work(session, lyrical, batches=batches)
         if name == "b":
             for path in (tmp_path / name / "codes").glob("*_alignment.npz"):
@@ -628,16 +628,16 @@ def test_session_of_another_device_goes_on_here(tiny: System, tmp_path: Path) ->
     """Begun as CUDA graphs, gone on with where there are none."""
     folder = tmp_path / "s"
     plan = plan_of(tiny, to_level=2, backend="graph")
-    Session.create(folder, tiny, plan, device="cpu")
+    Session.create(folder, plan, device="cpu")
     work(Session.open(folder), tiny)
-    here = Session.create(tmp_path / "here", tiny, plan_of(tiny, to_level=2), device="cpu")
+    here = Session.create(tmp_path / "here", plan_of(tiny, to_level=2), device="cpu")
     work(here, tiny)
     assert codes_bytes(folder) == codes_bytes(here.folder)
 
 
 def test_remarks_on_labels_may_be_worded_otherwise(tiny: System, tmp_path: Path) -> None:
     plan = plan_of(tiny, {1: Prompt(artist="nobody", seconds=0.2)}, to_level=2)
-    session = Session.create(tmp_path / "s", tiny, plan, device="cpu")
+    session = Session.create(tmp_path / "s", plan, device="cpu")
     session.record.takes[0].labels[2].notes = ("said otherwise",)
     session.restore_plan(tiny)
     session.record.takes[0].labels[2].artist_id = 3

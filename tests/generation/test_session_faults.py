@@ -76,21 +76,21 @@ def test_a_session_that_is_killed_while_it_begins_begins_again(
 ) -> None:
     """At every file that is written, and before the first."""
     source = tmp_path / "source"
-    first = Session.create(source, tiny, plan_of(tiny, to_level=2), device="cpu")
+    first = Session.create(source, plan_of(tiny, to_level=2), device="cpu")
     finish(first, tiny)
     plan = beginning(tiny, kind, source)
     kills = 0
     for number in range(1, 20):
         folder = tmp_path / f"s{number}"
         killed = fork_that_dies_at_replacement(
-            number, lambda folder=folder: Session.create(folder, tiny, plan, device="cpu")
+            number, lambda folder=folder: Session.create(folder, plan, device="cpu")
         )
         if not killed:
             break
         kills += 1
         assert not Session.is_at(folder)
-        session = Session.create(folder, tiny, plan, device="cpu")
-        session.check_same(tiny, plan)
+        session = Session.create(folder, plan, device="cpu")
+        session.check_same(plan)
         assert not list(folder.rglob("*.partial"))
     assert kills == {"words": 1, "primers": 3, "codes": 4}[kind]
     finish(session, tiny)
@@ -103,14 +103,14 @@ def test_other_files_are_never_taken_for_a_beginning(tiny: System, tmp_path: Pat
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text("mine")
         with pytest.raises(FileExistsError, match="is not empty and holds no session"):
-            Session.create(folder, tiny, plan_of(tiny), device="cpu")
+            Session.create(folder, plan_of(tiny), device="cpu")
         assert all((folder / name).read_text() == "mine" for name in names)
 
 
 def test_two_do_not_begin_in_one_folder(tiny: System, tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     with locked(tmp_path / "s"), pytest.raises(FolderInUseError):
-        Session.create(tmp_path / "s", tiny, plan_of(tiny), device="cpu")
+        Session.create(tmp_path / "s", plan_of(tiny), device="cpu")
 
 
 # --- links, pipes: archives of strangers ---
@@ -181,7 +181,7 @@ def test_a_pipe_in_a_session_or_a_model_is_said_and_waits_for_nobody(tmp_path: P
     os.mkfifo(model / "prior_2" / "model.safetensors")
     system = System.open(model)
     with pytest.raises((ValueError, OSError), match=r"model\.safetensors"):
-        Session.create(tmp_path / "new", system, plan_of(system, to_level=2), device="cpu")
+        Session.create(tmp_path / "new", plan_of(system, to_level=2), device="cpu")
 
 
 def test_names_of_files_stay_in_the_folder(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_preview_that_cannot_be_written_costs_nothing_else(
         raise soundfile.LibsndfileError(2, "no room: ")
 
     monkeypatch.setattr(preview.soundfile, "write", full)
-    session = Session.create(tmp_path / "s", tiny, plan_of(tiny, to_level=2), device="cpu")
+    session = Session.create(tmp_path / "s", plan_of(tiny, to_level=2), device="cpu")
     for _ in session.run(tiny, device="cpu", previews=True):
         pass
     assert Session.open(tmp_path / "s").complete
@@ -225,15 +225,15 @@ def test_a_primer_that_cannot_be_written_is_an_error_of_the_system(
     with monkeypatch.context() as patch:
         patch.setattr("jukebox_hf.generation.session.soundfile.write", full)
         with pytest.raises(OSError, match=r"01\.wav: cannot be written, maybe the disk is full"):
-            Session.create(tmp_path / "s", tiny, plan, device="cpu")
-    finish(Session.create(tmp_path / "s", tiny, plan, device="cpu"), tiny)
+            Session.create(tmp_path / "s", plan, device="cpu")
+    finish(Session.create(tmp_path / "s", plan, device="cpu"), tiny)
 
 
 def test_a_complete_session_has_no_previews_whatever_killed_it(
     tiny: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They go before the record says that all is done, so nobody is left to remove them."""
-    session = Session.create(tmp_path / "s", tiny, plan_of(tiny, to_level=2), device="cpu")
+    session = Session.create(tmp_path / "s", plan_of(tiny, to_level=2), device="cpu")
     seen = []
     real = type(session.record).save
 
@@ -254,7 +254,7 @@ def test_words_come_from_the_file_whoever_made_it(lyrical: System, tmp_path: Pat
     contents = []
     for name in ("a", "b"):
         session = Session.create(
-            tmp_path / name, lyrical, plan_of(lyrical, prompts, to_level=2), device="cpu"
+            tmp_path / name, plan_of(lyrical, prompts, to_level=2), device="cpu"
         )
         finish(session, lyrical)
         if name == "b":
@@ -290,7 +290,7 @@ def test_text_that_is_no_text_is_refused() -> None:
 
 def test_a_session_names_no_folder_of_this_machine(tiny: System, tmp_path: Path) -> None:
     folder = tmp_path / "s"
-    session = Session.create(folder, tiny, plan_of(tiny, to_level=2), device="cpu")
+    session = Session.create(folder, plan_of(tiny, to_level=2), device="cpu")
     finish(session, tiny)
     for path in folder.rglob("*"):
         if path.is_file():

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from jukebox_hf.generation.devices import (
+    DEFAULT_BACKEND,
     ONE_THREAD_WIDTH,
     PRECISIONS,
     check_backend,
-    default_backend,
     sampling_threads,
 )
 from jukebox_hf.generation.memory import module_bytes, prior_memory
@@ -98,16 +98,10 @@ def test_graphs_need_cuda() -> None:
     check_backend("graph", torch.device("cuda"))
 
 
-@pytest.mark.parametrize(
-    ("device", "width", "backend"),
-    [("cuda", 16, "eager"), ("cuda", 2048, "graph"), ("cpu", 2048, "eager")],
-)
-def test_large_models_run_as_graphs_where_there_are_graphs(
-    tmp_path: Path, device: str, width: int, backend: str
-) -> None:
-    system = System.open(tiny_system(tmp_path / "model", "encoder"))
-    system.prior_config(1).width = width
-    assert default_backend(torch.device(device), system) == backend
+def test_the_default_is_what_has_been_run_everywhere() -> None:
+    assert DEFAULT_BACKEND == "eager"
+    for device in ("cpu", "cuda", "mps"):
+        check_backend(DEFAULT_BACKEND, torch.device(device))
 
 
 @pytest.mark.parametrize(

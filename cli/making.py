@@ -1,0 +1,285 @@
+"""What the commands that make music share: a request becomes a session that is worked on and shown.
+
+The library plans and makes; here it is told what to, and what it does is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from .crew import CrewEndedError, own_device, tell_folder
+from .options import note, print_result
+
+if TYPE_CHECKING:
+    from jukebox_hf.generation import Crew, JukeboxPipeline, Plan, Request, Session, WindowReport
+    from jukebox_hf.hub import System
+
+
+class Output(NamedTuple):
+    """Where to compute, where to write, and how much to say."""
+
+    device: str
+    folder: Path | None
+    dry_run: bool
+    as_json: bool
+    quiet: bool
+    crew: Crew
+
+    @classmethod
+    def of(
+        cls,
+        crew: Crew,
+        *,
+        device: str,
+        as_json: bool,
+        quiet: bool,
+        output: Path | None = None,
+        dry_run: bool = False,
+    ) -> Output:
+        """From a command's options of the same meaning."""
+        return cls(own_device(device), output, dry_run, as_json, quiet, crew)
+
+    def session(self) -> Session | None:
+        """The session that the folder holds already."""
+        from jukebox_hf.generation import Session
+
+        if self.folder is None or not Session.is_at(self.folder):
+            return None
+        return Session.open(self.folder)
+
+
+def carry_out(system: System, request: Request, output: Output) -> None:
+    """Begin a session, or go on if the folder holds the same one; work on it, print the result."""
+    from jukebox_hf.generation import JukeboxPipeline
+
+    pipeline = JukeboxPipeline(system, device=output.device)
+    session = output.session()
+    plan = pipeline.plan(request, going_on=session)
+    if output.dry_run:
+        tell_folder(output.crew, None)
+        show_plan(plan, pipeline, output)
+        return
+    if session is not None and session.complete:
+        print_complete(session, output)
+        return
+    session = begin(pipeline, request, plan, session, output)
+    for text in session.record.notes:
+        note(f"Note: {text}", quiet=output.quiet)
+    work_on(session, pipeline, output, plan=plan)
+
+
+def begin(
+    pipeline: JukeboxPipeline,
+    request: Request,
+    plan: Plan,
+    session: Session | None,
+    output: Output,
+) -> Session:
+    """The session to work on: the one that is there, or a new one."""
+    from jukebox_hf.generation import default_folder
+
+    if session is not None:
+        note(f"Going on with {session.folder}.", quiet=output.quiet)
+        return session
+    folder = output.folder or default_folder(plan.settings.seed, Path())
+    session = pipeline.begin(folder, request, plan=plan)
+    note(f"Session: {folder}", quiet=output.quiet)
+    return session
+
+
+def print_complete(session: Session, output: Output) -> None:
+    """The result of a session that needs no work."""
+    tell_folder(output.crew, None)
+    note(f"{session.folder} is complete already.", quiet=output.quiet)
+    print_session(session, as_json=output.as_json, quiet=output.quiet)
+
+
+def show_plan(plan: Plan, pipeline: JukeboxPipeline, output: Output) -> None:
+    """Say what is going to happen: on stderr, or as the result of a dry run with other GPUs.
+
+    Only a dry run measures how long it takes: that costs seconds, and a bar tells it soon.
+    """
+    from jukebox_hf.generation import describe_gpus, describe_plan, estimate_costs, estimate_gpus
+
+    if output.quiet and not output.dry_run:
+        return
+    costs = estimate_costs(plan, pipeline.device, calibrate=output.dry_run)
+    text = describe_plan(plan, costs, pipeline.device)
+    if not output.dry_run:
+        note(text)
+        return
+    elsewhere = estimate_gpus(plan)
+    record = {
+        "model": plan.system.source,
+        "seed": plan.settings.seed,
+        "takes": len(plan.takes),
+        "notes": list(plan.notes),
+        **costs.to_record(),
+        "gpus": [one.to_record() for one in elsewhere],
+    }
+    for told in plan.notes:
+        note(f"Note: {told}", quiet=output.quiet)
+    print_result(f"{text}\n{describe_gpus(elsewhere)}", record, as_json=output.as_json)
+
+
+def work_on(
+    session: Session, pipeline: JukeboxPipeline, output: Output, *, plan: Plan | None = None
+) -> None:
+    """Let a session work to its end, show how far it is, and print what it made.
+
+    What `plan` costs is said before.
+    """
+    from jukebox_hf.generation import Session
+
+    tell_folder(output.crew, session.folder)
+    bars = Bars(session, quiet=output.quiet)
+    try:
+        with working():
+            if plan is not None:
+                show_plan(plan, pipeline, output)
+            for report in session.run(
+                pipeline.system, device=pipeline.device, on_codes=bars.show, crew=output.crew
+            ):
+                bars.after(report)
+    except KeyboardInterrupt:
+        bars.close()
+        note(f"Interrupted. Go on with: jukebox resume {session.folder}")
+        raise click.exceptions.Exit(130) from None
+    finally:
+        bars.close()
+    finished = Session.open(session.folder)
+    print_session(finished, as_json=output.as_json, quiet=output.quiet)
+
+
+def help_main_process(model: str | None, output: Output) -> None:
+    """Do this process's share of what the main one has begun, in silence."""
+    from jukebox_hf.generation import Session
+
+    try:
+        folder = tell_folder(output.crew, None)
+        if folder is None:
+            return
+        session = Session.open(folder)
+        with working():
+            system = session.open_system(model)
+            for _ in session.run(system, device=output.device, crew=output.crew):
+                pass
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(130) from None
+    except CrewEndedError:
+        raise click.exceptions.Exit(1) from None  # the main process has said why
+
+
+def print_session(session: Session, *, as_json: bool, quiet: bool) -> None:
+    """The result of a session: the paths of its audio, or its record in short."""
+    for take in session.takes:
+        if take.clipped_samples:
+            note(
+                f"{take.audio}: {take.clipped_samples} samples beyond full scale (peak "
+                f"{take.peak}) were cut off there",
+                quiet=quiet,
+            )
+    audio = [str(path) for path in session.audio_paths]
+    record = {
+        "session": str(session.folder),
+        "id": session.record.id,
+        "complete": session.complete,
+        "seed": session.settings.seed,
+        "model": session.record.model.source,
+        "licence": session.record.model.licence,
+        "audio": audio,
+        "takes": [take.number for take in session.takes],
+        "seams": sum(len(entry.seams or []) for entry in session.record.chains),
+        "notes": session.record.notes,
+    }
+    print_result("\n".join(audio), record, as_json=as_json)
+
+
+@contextlib.contextmanager
+def working() -> Iterator[None]:
+    """No bars of libraries; and a polite request to end (SIGTERM) is as clean as Ctrl-C."""
+    import transformers.utils.logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        earlier = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread: nothing to be done, and nothing lost
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+class Bars:
+    """One progress bar per level on a terminal; elsewhere one line when a level is done.
+
+    As soon as there is something to listen to, one line says where.
+    """
+
+    def __init__(self, session: Session, *, quiet: bool) -> None:
+        self.session = session
+        self.quiet = quiet
+        self.level: int | None = None
+        self.bar: Any = None
+        self.has_told = quiet
+
+    def show(self, level: int, codes: int, total: int) -> None:
+        """A level has so many of its codes."""
+        from tqdm import tqdm
+
+        self._tell_preview()
+        if level != self.level:
+            self.close()
+            self.level = level
+            self.bar = tqdm(
+                total=total,
+                initial=codes,
+                desc=f"Level {level}",
+                unit="code",
+                unit_scale=True,
+                file=sys.stderr,
+                disable=True if self.quiet else None,
+                dynamic_ncols=True,
+            )
+        record = self.session.record
+        seconds = codes * record.hop_lengths[level] / record.sampling_rate
+        self.bar.set_postfix_str(f"{seconds:.1f} s of audio", refresh=False)
+        self.bar.update(codes - self.bar.n)
+
+    def after(self, report: WindowReport) -> None:
+        """A batch is done."""
+        self.show(report.level, report.codes_done, report.codes_total)
+        if report.level_done and self.bar.disable:
+            note(f"Level {report.level} is done: {report.codes_total:,} codes.", quiet=self.quiet)
+
+    def _tell_preview(self) -> None:
+        from jukebox_hf.generation import preview_paths
+
+        paths = [] if self.has_told else preview_paths(self.session.folder)
+        if paths:
+            self.has_told = True
+            place = paths[0] if len(paths) == 1 else paths[0].parent
+            text = f"Listen already: {place} (it grows, and gets finer level by level)"
+            if self.bar is None or self.bar.disable:
+                note(text)
+            else:
+                self.bar.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """Leave the last bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

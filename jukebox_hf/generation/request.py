@@ -1,0 +1,241 @@
+"""What somebody asks for: new pieces, more of a piece, or its finer levels; and the plan for it.
+
+Plain values of a command line, a page or a script go in; a `Request` comes out, which knows nothing
+of a model. `fit` makes the plan of it for a model and a device.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jukebox_hf.generation.continuing import Source, Start, continue_prompt, upsample_prompt
+from jukebox_hf.generation.devices import DEFAULT_BACKEND, check_backend, default_precision
+from jukebox_hf.generation.plan import Plan, make_plan
+from jukebox_hf.generation.session_record import MOST_TAKES, ParentRecord
+from jukebox_hf.generation.settings import LEVEL_SETTINGS, GenerationSettings, Prompt, new_seed
+from jukebox_hf.hub.system import System
+from jukebox_hf.texts import read_text
+from jukebox_hf.words import refuse_unknown
+
+LARGEST_PROMPTS_BYTES = 64 * 2**20
+_RUN = ("seed", "to_level", "precision", "backend")
+_CHANGES = ("artist", "genre", "lyrics", "total_seconds", "offset_seconds")
+_PRIMER = ("primer_start_seconds", "primer_end_seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be made. Whatever is None follows from what is gone on with, device and model.
+
+    Args:
+        prompts: by number of the take.
+        seed, to_level, precision, backend: see `GenerationSettings`.
+        sampling: values of `LevelSettings` by name, for all levels or by level (`PerLevel`).
+        earlier: settings of what is gone on from.
+        parent: what is gone on from.
+    """
+
+    prompts: Mapping[int, Prompt]
+    seed: int | None = None
+    to_level: int | None = None
+    precision: str | None = None
+    backend: str | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    earlier: GenerationSettings | None = None
+    parent: ParentRecord | None = None
+
+    def __post_init__(self) -> None:
+        refuse_unknown(self.sampling, LEVEL_SETTINGS, "the request")
+        if len(self.prompts) > MOST_TAKES:
+            raise ValueError(
+                f"a session has at most {MOST_TAKES:,} takes, got {len(self.prompts):,}"
+            )
+
+    @classmethod
+    def new(cls, wanted: Mapping[str, Any]) -> "Request":
+        """Pieces from words, or from the beginning of other music.
+
+        Args:
+            wanted: fields of `Prompt` by name, or `primers` (several, that takes use in turn), or
+                `prompts` (a file with one JSON object per line, in which the others fill in what is
+                left out); `takes`, how many pieces to make of them; `seed`, `to_level`,
+                `precision`, `backend`, and values of `LevelSettings`. What is None is not given.
+
+        Raises:
+            ValueError: for anything else, and for what makes no sense.
+        """
+        given = _given(wanted, (*_CHANGES, *_PRIMER, "seconds", "takes", *_SOURCES))
+        shared = _named(given, (*_CHANGES, *_PRIMER, "seconds"))
+        sources = _named(given, _SOURCES)
+        if len(sources) > 1:
+            raise ValueError(f"{' and '.join(sources)} exclude each other; name primers there")
+        if "prompts" in given:
+            prompts = read_prompts(Path(given["prompts"]), shared)
+        else:
+            primers = given.get("primers") or (given.get("primer"),)
+            prompts = [Prompt(**shared, primer=primer) for primer in primers]
+        takes = given.get("takes", len(prompts))
+        _check_takes(takes)
+        numbered = {number + 1: prompts[number % len(prompts)] for number in range(takes)}
+        return cls(prompts=numbered, **_settings(given))
+
+    @classmethod
+    def more(cls, source: Source | str | Path, wanted: Mapping[str, Any]) -> "Request":
+        """New music after what a session or a codes file holds.
+
+        Args:
+            source: of the takes to go on from.
+            wanted: `seconds` of new music; `from_seconds`, where to cut; `numbers` of the takes to
+                go on from (those kept, or all), and in how many ways each (`takes`); fields of
+                `Prompt` that change from here on; the rest as in `new`.
+        """
+        given = _given(wanted, (*_CHANGES, "seconds", "from_seconds", "numbers", "takes"))
+        if "seconds" not in given:
+            raise ValueError("seconds is missing: how much new music is there to be?")
+        found = source if isinstance(source, Source) else Source(source)
+        _check_takes(given.get("takes", 1))
+        starts = [start for start in _starts(found, given) for _ in range(given.get("takes", 1))]
+        cut = given.get("from_seconds")
+        changes = _named(given, _CHANGES)
+        prompts = [
+            continue_prompt(start, seconds=given["seconds"], from_seconds=cut, **changes)
+            for start in starts
+        ]
+        earlier = found.session.settings if found.session is not None else None
+        settings = _settings(given)
+        settings.setdefault("to_level", earlier.to_level if earlier else None)
+        return cls(
+            prompts=dict(enumerate(prompts, start=1)),
+            # With the noise of the session the same music would come once more.
+            earlier=replace(earlier, seed=new_seed()) if earlier else None,
+            parent=_parent(found, "continue", starts, cut),
+            **settings,
+        )
+
+    @classmethod
+    def finer(cls, source: Source | str | Path, wanted: Mapping[str, Any]) -> "Request":
+        """The levels that takes of a session or a codes file lack.
+
+        Args:
+            source: of the takes.
+            wanted: `numbers` of the takes (those kept, or all); the rest as in `more`.
+        """
+        given = _given(wanted, (*_CHANGES, "numbers"))
+        found = source if isinstance(source, Source) else Source(source)
+        starts = _starts(found, given)
+        changes = _named(given, _CHANGES)
+        return cls(
+            prompts={start.number: upsample_prompt(start, **changes) for start in starts},
+            earlier=found.session.settings if found.session is not None else None,
+            parent=_parent(found, "upsample", starts, None),
+            **_settings(given),
+        )
+
+
+def fit(
+    system: System,
+    request: Request,
+    device: torch.device,
+    *,
+    going_on: GenerationSettings | None = None,
+) -> Plan:
+    """The plan of a request for a model, without reading weights.
+
+    Seed, precision and backend are those asked for, else those of a session that is `going_on`,
+    else those of what the request goes on from, else what suits model and device.
+
+    Raises:
+        ValueError: for what model or device cannot do; one sentence that says what is possible.
+    """
+    known = going_on or request.earlier
+    seed = request.seed if request.seed is not None or known is None else known.seed
+    precision = request.precision or (known.precision if known else default_precision(device))
+    backend = request.backend or (known.backend if known else DEFAULT_BACKEND)
+    check_backend(backend, device)
+    return make_plan(
+        system,
+        request.prompts,
+        seed=new_seed() if seed is None else seed,
+        precision=precision,
+        backend=backend,
+        to_level=request.to_level,
+        defaults=request.earlier.by_name() if request.earlier else None,
+        **request.sampling,
+    )
+
+
+def read_prompts(path: Path, defaults: Mapping[str, Any]) -> list[Prompt]:
+    """The prompts of a `.jsonl` file, one per line; `defaults` fill in what a line leaves out.
+
+    Raises `ValueError` for a line that is no prompt, with its number.
+    """
+    prompts = []
+    text = read_text(path, largest=LARGEST_PROMPTS_BYTES, what="prompts").text
+    for number, line in enumerate(text.split("\n"), start=1):  # no other sign ends a line of JSON
+        if not line.strip():
+            continue
+        source = f"{path}, line {number}"
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{source}: expected one JSON object per line ({error})") from None
+        prompt = Prompt.from_record(record, source=source, folder=path.parent)
+        missing = {
+            name: value
+            for name, value in defaults.items()
+            if name not in record and not (name == "lyrics" and "lyrics_file" in record)
+        }
+        prompts.append(replace(prompt, **missing))
+    if not prompts:
+        raise ValueError(f"{path} holds no prompts; expected one JSON object per line")
+    return prompts
+
+
+_SOURCES = ("prompts", "primers", "primer")
+
+
+def _given(wanted: Mapping[str, Any], own: Sequence[str]) -> dict[str, Any]:
+    """What was given; `ValueError` for a name that means nothing here."""
+    refuse_unknown(wanted, (*own, *_RUN, *LEVEL_SETTINGS), "the request")
+    nothing: tuple[Any, ...] = (None, (), [], {})
+    return {name: value for name, value in wanted.items() if not _is_any(value, nothing)}
+
+
+def _is_any(value: Any, others: Sequence[Any]) -> bool:
+    return any(type(value) is type(other) and value == other for other in others)
+
+
+def _named(given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: given[name] for name in names if name in given}
+
+
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_named(given, _RUN), "sampling": _named(given, LEVEL_SETTINGS)}
+
+
+def _check_takes(takes: int) -> None:
+    if not 1 <= takes <= MOST_TAKES:
+        raise ValueError(f"takes must be 1 to {MOST_TAKES}, got {takes}")
+
+
+def _starts(source: Source, given: Mapping[str, Any]) -> list[Start]:
+    numbers = given.get("numbers")
+    return [
+        source.start(number) for number in (sorted(set(numbers)) if numbers else source.numbers)
+    ]
+
+
+def _parent(
+    source: Source, action: str, starts: Sequence[Start], from_seconds: float | None
+) -> ParentRecord:
+    return ParentRecord(
+        id=source.session.record.id if source.session is not None else None,
+        source=source.path.resolve().name,
+        action=action,
+        takes=[start.number for start in starts],
+        from_seconds=from_seconds,
+    )
