@@ -13,15 +13,10 @@ from transformers import (
 
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
-from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+from jukebox_hf.prior.modeling_prior import JukeboxPrior as JukeboxPrior  # registers itself
+from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE as JukeboxVQVAE  # as well
 from jukebox_hf.whole_model import JukeboxModel, JukeboxModelConfig, JukeboxText
 
-AutoConfig.register(JukeboxVQVAEConfig.model_type, JukeboxVQVAEConfig, exist_ok=True)
-AutoConfig.register(JukeboxPriorConfig.model_type, JukeboxPriorConfig, exist_ok=True)
-AutoModel.register(JukeboxVQVAEConfig, JukeboxVQVAE, exist_ok=True)
-AutoModel.register(JukeboxPriorConfig, JukeboxPrior, exist_ok=True)
 AutoProcessor.register(  # type: ignore[no-untyped-call]
     JukeboxPriorConfig, JukeboxProcessor, exist_ok=True
 )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from jukebox_hf.generation.devices import check_backend
 from jukebox_hf.generation.memory import is_out_of_memory
-from jukebox_hf.prior.attention import PriorCache
+from jukebox_hf.prior.step_buffers import PriorCache
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class CompiledBackend(EagerBackend):
     """Steps compiled as a whole, once per batch size. The first one takes a minute or more.
 
     Packed 16-bit weights cannot be compiled: such a prior must not have been `pack`ed. For one
-    window on a CPU that is no loss: the compiler's own product, `attention.row_product`, is faster.
+    window on a CPU that is no loss: the compiler's own product, `kernels.row_product`, is faster.
     """
 
     def __init__(self, step: Step, *, compiler: str = "inductor") -> None:
@@ -175,8 +175,7 @@ def _runs_alike(eager: EagerBackend, graph: torch.cuda.CUDAGraph, state: StepSta
         for buffer, value in zip((state.tokens, state.logits, state.position), before, strict=True):
             buffer.copy_(value)
         for layer in state.cache.layers:  # rows that it keeps for a while are written over
-            layer.keys.zero_()
-            layer.values.zero_()
+            layer.both.zero_()
         run()
         after.append((state.tokens.clone(), state.logits.clone(), state.position.clone()))
     (tokens, expected, position), (other_tokens, found, other_position) = after

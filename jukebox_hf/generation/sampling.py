@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from jukebox_hf.generation.backends import Step, StepState, make_backend
-from jukebox_hf.prior.attention import LayerCache, PriorCache
 from jukebox_hf.prior.conditioning import Conditioning
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 
@@ -235,7 +234,6 @@ class WindowSampler:
     def _narrow(self, rows: int, conditioning: Conditioning) -> StepState:
         """The first `rows` of every buffer; views, so nothing is allocated."""
         whole = self.buffers
-        layers = [LayerCache(keys[:rows], values[:rows]) for keys, values in whole.cache.layers]
         return StepState(
             tokens=whole.tokens[:rows],
             uniform=whole.uniform[:rows],
@@ -243,7 +241,7 @@ class WindowSampler:
             healthy=whole.healthy[:rows],
             position=whole.position,
             positions=conditioning.positions,
-            cache=PriorCache(layers),
+            cache=whole.cache.first_rows(rows),
         )
 
 

@@ -15,121 +15,15 @@ The same arithmetic serves three callers: a whole sequence at once (training), a
 that continues a cache (prefill), and a single position on static buffers (`step`).
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jukebox_hf.prior import kernels
 from jukebox_hf.prior.configuration_prior import LayerKind
-
-# For these the product of large weights is faster the other way round, on a CPU in float32.
-MIN_TRANSPOSED_ROWS, MAX_TRANSPOSED_ROWS = 7, 64
-MIN_TRANSPOSED_WEIGHTS = 2**19
-MAX_SMALL_SCORES = 2**14  # queries x keys
-
-
-class Layout(NamedTuple):
-    """How a transformer's sequence is folded, and which part of it prime layers see."""
-
-    sequence_length: int
-    row_length: int
-    prime_length: int
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of the folded sequence."""
-        return self.sequence_length // self.row_length
-
-
-class StepMasks(NamedTuple):
-    """Where one position reads and writes; computed once and shared by all layers of a step.
-
-    Slots are (1,) int64. Masks are additive, in the dtype of the cache, 0 for what is visible and
-    -inf for the rest.
-    """
-
-    position: Tensor
-    column: Tensor
-    row_slot: Tensor  # in a buffer of two rows
-    column_slot: Tensor  # in a buffer of columns
-    above_slot: Tensor  # the row above, in a buffer of two rows
-    prime_slot: Tensor
-    in_prime: Tensor  # (1,) bool
-    has_row_above: Tensor  # (1,), 0 in the first row, else 1
-    row_mask: Tensor  # (1, 1, row_length)
-    column_mask: Tensor  # (1, 1, num_rows)
-    dense_mask: Tensor  # (1, 1, sequence_length)
-    prime_mask: Tensor  # (1, 1, prime_length)
-
-    @classmethod
-    def at(
-        cls, position: Tensor, layout: Layout, dtype: torch.dtype = torch.float32
-    ) -> "StepMasks":
-        """Everything that depends on `position`, an int64 tensor with one element."""
-        position = position.reshape(1)
-        row = position // layout.row_length
-        column = position % layout.row_length
-        places = torch.arange(layout.sequence_length, device=position.device).view(1, 1, -1)
-
-        def visible_up_to(last: Tensor, length: int) -> Tensor:
-            return torch.where(places[..., :length] > last, -torch.inf, 0.0).to(dtype)
-
-        return cls(
-            position=position,
-            column=column,
-            row_slot=row % 2 * layout.row_length + column,
-            column_slot=column * layout.num_rows + row,
-            above_slot=(row + 1) % 2,
-            prime_slot=position.clamp(max=layout.prime_length - 1),
-            in_prime=position < layout.prime_length,
-            has_row_above=(row > 0).to(dtype),
-            row_mask=visible_up_to(column, layout.row_length),
-            column_mask=visible_up_to(row, layout.num_rows),
-            dense_mask=visible_up_to(position, layout.sequence_length),
-            prime_mask=visible_up_to(position, layout.prime_length),
-        )
-
-
-class LayerCache(NamedTuple):
-    """Keys and values that one layer keeps, each (batch, heads, *kept, head_dim).
-
-    kept: row (row_length,); column (row_length, num_rows), so that a column is one panel;
-    previous_row (2, row_length); dense (sequence_length,); prime (prime_length,);
-    cross (encoder_length,).
-    """
-
-    keys: Tensor
-    values: Tensor
-
-    @staticmethod
-    def kept(kind: LayerKind, layout: Layout, encoder_length: int) -> tuple[int, ...]:
-        """Shape of the kept positions for a layer of this kind."""
-        return {
-            "row": (layout.row_length,),
-            "column": (layout.row_length, layout.num_rows),
-            "previous_row": (2, layout.row_length),
-            "dense": (layout.sequence_length,),
-            "prime": (layout.prime_length,),
-            "cross": (encoder_length,),
-        }[kind]
-
-
-class PriorCache(NamedTuple):
-    """Static buffers of one batch, a `LayerCache` per layer: allocated once, then overwritten."""
-
-    layers: Sequence[LayerCache]
-
-    def zero_(self) -> None:
-        """Forget everything, in place. Not needed between windows: what is stale is never read."""
-        for layer in self.layers:
-            layer.keys.zero_()
-            layer.values.zero_()
-
-    def num_bytes(self) -> int:
-        """Memory that the buffers take."""
-        return sum(2 * layer.keys.numel() * layer.keys.element_size() for layer in self.layers)
+from jukebox_hf.prior.step_buffers import LayerCache, Layout, StepPlace
 
 
 class Linear(nn.Linear):
@@ -146,40 +40,7 @@ class Linear(nn.Linear):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
-        if self._is_faster_transposed(hidden):
-            # MKL has a faster kernel the other way round: three quarters of the time.
-            return torch.addmm(self.bias.unsqueeze(1), self.weight, hidden.t()).t()
-        if compiles_one_row(hidden) and hidden.dtype != torch.float32:
-            return (row_product(hidden, self.weight) + self.bias.float()).to(hidden.dtype)
-        return super().forward(hidden)
-
-    def _is_faster_transposed(self, hidden: Tensor) -> bool:
-        """Whether this is one position, (batch, width), of some windows, in float32 on a CPU."""
-        return (
-            hidden.ndim == 2
-            and MIN_TRANSPOSED_ROWS <= len(hidden) <= MAX_TRANSPOSED_ROWS
-            and self.weight.numel() >= MIN_TRANSPOSED_WEIGHTS
-            and hidden.dtype == torch.float32
-            and hidden.device.type == "cpu"
-        )
-
-
-def compiles_one_row(hidden: Tensor) -> bool:
-    """Whether a step of one position, (1, in_features), is being compiled for a CPU."""
-    return (
-        torch.compiler.is_compiling() and hidden.device.type == "cpu" and hidden.shape[:-1] == (1,)
-    )
-
-
-def row_product(hidden: Tensor, weight: Tensor) -> Tensor:
-    """(1, in_features) times `weight` (out_features, in_features), as (1, out_features) float32.
-
-    Written out for the compiler: it converts and sums as it reads, at 0.9 of the rate at which this
-    memory can be read; the libraries' kernels for one row reach half of it in 16 bit.
-    """
-    # `as_strided` makes the compiler store the row once, instead of computing it for every output.
-    row = hidden.float().as_strided((hidden.shape[-1],), (1,))
-    return (weight.float() * row).sum(dim=-1).unsqueeze(0)
+        return kernels.linear(hidden, self.weight, self.bias)
 
 
 def layer_dtype(layer: Any) -> torch.dtype:
@@ -242,17 +103,22 @@ class Attention(nn.Module):
             mixed = self._self_attend(query, keys, values, start, cache)
         return self._merge_heads(mixed, hidden.dtype)
 
-    def step(self, hidden: Tensor, masks: StepMasks, cache: LayerCache) -> Tensor:
-        """Attend from one position, (batch, width) to the same, over static buffers."""
-        keys, values = (kept.flatten(0, 1) for kept in cache)  # (batch · heads, *kept, dim)
-        if self.kind == "cross":
-            query = self.query(hidden).to(keys.dtype).reshape(-1, 1, self.head_dim)
-            mixed = self._attend_one(query, keys, values, None)
+    def step(self, hidden: Tensor, place: StepPlace | None, cache: LayerCache) -> Tensor:
+        """Attend from one position, (batch, width) to the same, over static buffers.
+
+        `place`: of the position, from `StepTables.at`; the kind "cross" needs none.
+        """
+        if place is None:
+            query = self.query(hidden).to(cache.both.dtype)
+            kept = cache.both.flatten(1, 2)  # (2, batch · heads, *kept, dim)
         else:
-            projected = self.qkv(hidden).to(keys.dtype).chunk(3, dim=-1)
-            # each (batch · heads, 1, dim)
-            query, key, value = (part.reshape(-1, 1, self.head_dim) for part in projected)
-            mixed = self._step_self(query, key, value, masks, keys, values)
+            projected = self.qkv(hidden).to(cache.both.dtype)
+            # query, key and value, (batch, 3, heads, dim)
+            parts = projected.view(len(hidden), 3, self.heads, self.head_dim)
+            query = parts[:, 0]
+            kept = self._write_down(parts[:, 1:], place, cache)
+        query = query.reshape(-1, 1, self.head_dim)  # (batch · heads, 1, dim)
+        mixed = self._attend_one(query, kept[0], kept[1], place)
         return self.output(mixed.view(len(hidden), -1).to(hidden.dtype))  # type: ignore[no-any-return]
 
     def lyric_attention(
@@ -319,7 +185,7 @@ class Attention(nn.Module):
         causal: bool = False,
         visible: Tensor | None = None,
     ) -> Tensor:
-        if self.training and _is_small_on_cpu(query, keys):
+        if self.training and kernels.trains_plainly(query, keys):
             return self._attend_plainly(query, keys, values, causal=causal, visible=visible)
         return functional.scaled_dot_product_attention(
             query,
@@ -431,61 +297,32 @@ class Attention(nn.Module):
 
     # --- one position ---
 
-    def _step_self(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        masks: StepMasks,
-        keys: Tensor,
-        values: Tensor,
-    ) -> Tensor:
-        """Write down one key and value (batch · heads, 1, dim), then attend to what is visible."""
-        if self.kind == "row":
-            keys.index_copy_(1, masks.column, key)
-            values.index_copy_(1, masks.column, value)
-            return self._attend_one(query, keys, values, masks.row_mask)
-        if self.kind == "column":
-            keys.flatten(1, 2).index_copy_(1, masks.column_slot, key)
-            values.flatten(1, 2).index_copy_(1, masks.column_slot, value)
-            keys, values = _panel(keys, masks.column), _panel(values, masks.column)
-            return self._attend_one(query, keys, values, masks.column_mask)
-        if self.kind == "previous_row":
-            keys.flatten(1, 2).index_copy_(1, masks.row_slot, key)
-            values.flatten(1, 2).index_copy_(1, masks.row_slot, value)
-            keys, values = _panel(keys, masks.above_slot), _panel(values, masks.above_slot)
-            return self._attend_one(query, keys, values, None) * masks.has_row_above
-        if self.kind == "dense":
-            keys.index_copy_(1, masks.position, key)
-            values.index_copy_(1, masks.position, value)
-            return self._attend_one(query, keys, values, masks.dense_mask)
-        for kept, new in ((keys, key), (values, value)):
-            old = kept.index_select(1, masks.prime_slot)
-            kept.index_copy_(1, masks.prime_slot, torch.where(masks.in_prime, new, old))
-        return self._attend_one(query, keys, values, masks.prime_mask)
+    def _write_down(self, new: Tensor, place: StepPlace, cache: LayerCache) -> Tensor:
+        """Keep a key and value (batch, 2, heads, dim); what the position then reads of the buffers.
+
+        Returns (2, batch · heads, keys, dim).
+        """
+        new = new.transpose(0, 1).unsqueeze(3)  # (2, batch, heads, 1, dim)
+        panels = cache.both.ndim == 6
+        kept = cache.both.flatten(3, 4) if panels else cache.both  # (2, batch, heads, keys, dim)
+        if place.writes is not None:
+            new = torch.where(place.writes, new, kept.index_select(3, place.slot))
+        kept.index_copy_(3, place.slot, new)
+        folded = cache.both.flatten(1, 2)
+        return folded if place.panel is None else kernels.panel(folded, place.panel)
 
     def _attend_one(
-        self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+        self, query: Tensor, keys: Tensor, values: Tensor, place: StepPlace | None
     ) -> Tensor:
         # Plain products: for a single query the fused kernel is no faster, in any precision, and on
         # GPUs it refuses heads as wide as the upsamplers'.
         scale, keys = self.head_dim**-0.5, keys.transpose(1, 2)
-        if mask is None:
+        if place is None or place.mask is None:
             scores = torch.bmm(query * scale, keys)  # (batch · heads, 1, keys)
         else:
-            scores = torch.baddbmm(mask, query, keys, alpha=scale)
-        return torch.bmm(scores.softmax(dim=-1, dtype=torch.float32).to(values.dtype), values)
-
-
-def _panel(kept: Tensor, index: Tensor) -> Tensor:
-    """`kept[:, index]`, from (batch · heads, panels, keys, dim) one panel.
-
-    Where a CPU runs it eagerly, reading the index waits for nothing and a view saves the copy: at
-    batch 16 a tenth of the step. Elsewhere the index stays a tensor.
-    """
-    if kept.device.type == "cpu" and not torch.compiler.is_compiling():
-        return kept.select(1, int(index))
-    return kept.index_select(1, index).squeeze(1)
+            scores = torch.baddbmm(place.mask, query, keys, alpha=scale)
+        mixed = torch.bmm(scores.softmax(dim=-1, dtype=torch.float32).to(values.dtype), values)
+        return mixed if place is None or place.sees is None else mixed * place.sees
 
 
 class _Rows(NamedTuple):
@@ -545,11 +382,3 @@ def _causal(num_queries: int, num_keys: int, start: int, device: torch.device) -
     """(num_queries, num_keys) bool: query `i`, at position `start + i`, sees keys up to there."""
     queries = torch.arange(start, start + num_queries, device=device)
     return torch.arange(num_keys, device=device) <= queries.unsqueeze(-1)
-
-
-def _is_small_on_cpu(query: Tensor, keys: Tensor) -> bool:
-    """Whether training is faster with plain products than with the fused attention.
-
-    The CPU's fused kernel costs more per sequence than short rows hold, its gradient above all.
-    """
-    return query.device.type == "cpu" and query.shape[-2] * keys.shape[-2] <= MAX_SMALL_SCORES

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
 from jukebox_hf.convnet import init_convolutions
 from jukebox_hf.labels import JukeboxLabels
-from jukebox_hf.prior.attention import Layout, Linear, PriorCache
+from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.conditioning import (
     Conditioning,
     Float32Linear,
@@ -31,6 +31,7 @@ from jukebox_hf.prior.conditioning import (
     UpperConditioner,
 )
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.step_buffers import Layout, PriorCache
 from jukebox_hf.prior.transformer import (
     Embedding,
     LayerNorm,
@@ -546,3 +547,7 @@ class JukeboxPrior(PreTrainedModel):
 def _bits(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy in bits: logits (batch, time, symbols), targets (batch, time)."""
     return functional.cross_entropy(logits.flatten(0, 1), targets.flatten()) / math.log(2)
+
+
+AutoConfig.register(JukeboxPriorConfig.model_type, JukeboxPriorConfig, exist_ok=True)
+AutoModel.register(JukeboxPriorConfig, JukeboxPrior, exist_ok=True)

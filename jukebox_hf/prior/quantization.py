@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jukebox_hf.prior.attention import Linear, compiles_one_row, row_product
+from jukebox_hf.prior.attention import Linear
+from jukebox_hf.prior.kernels import compiles_one_row, row_product
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.prior.transformer import Transformer
 

@@ -13,16 +13,9 @@ from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from jukebox_hf.precision import Float32Module
-from jukebox_hf.prior.attention import (
-    Attention,
-    LayerCache,
-    Layout,
-    Linear,
-    PriorCache,
-    StepMasks,
-    layer_dtype,
-)
+from jukebox_hf.prior.attention import Attention, Linear, layer_dtype
 from jukebox_hf.prior.configuration_prior import LayerKind
+from jukebox_hf.prior.step_buffers import LayerCache, Layout, PriorCache, StepPlace, StepTables
 
 
 class LayerNorm(Float32Module, nn.LayerNorm):
@@ -117,9 +110,9 @@ class TransformerLayer(GradientCheckpointingLayer):  # type: ignore[no-untyped-c
         )
         return self._add(hidden, self._drop(attended))
 
-    def step(self, hidden: Tensor, masks: StepMasks, cache: LayerCache) -> Tensor:
+    def step(self, hidden: Tensor, place: StepPlace | None, cache: LayerCache) -> Tensor:
         """One position, (batch, width) to the same, over static buffers."""
-        return self._add(hidden, self.attention.step(self.attention_norm(hidden), masks, cache))
+        return self._add(hidden, self.attention.step(self.attention_norm(hidden), place, cache))
 
     def _add(self, hidden: Tensor, attended: Tensor) -> Tensor:
         summed = hidden + attended
@@ -234,10 +227,10 @@ class Transformer(nn.Module):
 
     def step(self, states: Tensor, position: Tensor, cache: PriorCache) -> Tensor:
         """One position over static buffers: (batch, width) to the same in float32."""
-        masks = StepMasks.at(position, self.layout, cache.layers[0].keys.dtype)
+        places = cache.tables.at(position)
         hidden = states.to(self.dtype)
-        for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
-            hidden = layer.step(hidden, masks, layer_cache)  # type: ignore[operator]
+        for kind, layer, kept in zip(self.kinds, self.layers, cache.layers, strict=True):
+            hidden = layer.step(hidden, places.get(kind), kept)  # type: ignore[operator]
         return hidden.float()
 
     def lyric_attention(
@@ -259,10 +252,9 @@ class Transformer(nn.Module):
         layers = []
         for kind in self.kinds:
             kept = LayerCache.kept(kind, self.layout, encoder_length)
-            shape = (batch_size, self.heads, *kept, self.head_dim)
-            keys, values = (torch.empty(shape, dtype=dtype, device=device) for _ in range(2))
-            layers.append(LayerCache(keys, values))
-        cache = PriorCache(layers)
+            shape = (2, batch_size, self.heads, *kept, self.head_dim)
+            layers.append(LayerCache(torch.empty(shape, dtype=dtype, device=device)))
+        cache = PriorCache(layers, StepTables(self.kinds, self.layout, dtype, device))
         cache.zero_()  # touches all of it, so that no step waits for pages of memory
         return cache
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
@@ -412,3 +412,7 @@ def _stack_codebook_metrics(levels: Sequence[CodebookMetrics | None]) -> dict[st
         name: _stack(getattr(level, name).to(device, torch.float32) for level in measured)
         for name in CodebookMetrics._fields
     }
+
+
+AutoConfig.register(JukeboxVQVAEConfig.model_type, JukeboxVQVAEConfig, exist_ok=True)
+AutoModel.register(JukeboxVQVAEConfig, JukeboxVQVAE, exist_ok=True)

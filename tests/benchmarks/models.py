@@ -71,8 +71,7 @@ def steps_at(
         conditioning = prior.condition()
         state = sampler.backend.prepare(sampler._narrow(batch, conditioning))
         for layer in state.cache.layers:
-            layer.keys.normal_()
-            layer.values.normal_()
+            layer.both.normal_()
         state.uniform.uniform_()
 
     def run() -> None:

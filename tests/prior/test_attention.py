@@ -6,17 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from jukebox_hf.prior.attention import (
-    MAX_TRANSPOSED_ROWS,
-    MIN_TRANSPOSED_ROWS,
-    MIN_TRANSPOSED_WEIGHTS,
-    Attention,
-    LayerCache,
-    Layout,
-    Linear,
-    StepMasks,
-)
+from jukebox_hf.prior import kernels
+from jukebox_hf.prior.attention import Attention, Linear
 from jukebox_hf.prior.configuration_prior import LayerKind
+from jukebox_hf.prior.step_buffers import LayerCache, Layout, StepTables
 
 SELF_KINDS: tuple[LayerKind, ...] = ("row", "column", "previous_row", "dense", "prime")
 WIDTH, HEADS = 12, 2
@@ -104,7 +97,7 @@ def test_the_first_row_of_previous_row_attention_is_the_output_bias() -> None:
 
 def new_cache(module: Attention, batch: int, fill: float) -> LayerCache:
     shape = (batch, HEADS, *LayerCache.kept(module.kind, module.layout, 5), module.head_dim)
-    return LayerCache(torch.full(shape, fill), torch.full(shape, fill))
+    return LayerCache(torch.full((2, *shape), fill))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -117,14 +110,15 @@ def test_any_two_cuts_and_then_single_steps_equal_the_whole(
     length = layout.sequence_length
     hidden = torch.randn(2, length, WIDTH, generator=torch.Generator().manual_seed(3))
     whole = module(hidden)
+    places = StepTables([kind], layout)
     for first, second in itertools.combinations(range(length + 1), 2):
         cache = new_cache(module, 2, fill=7.0)
         parts = [module(hidden[:, :first], cache=cache)] if first else []
         if second > first:
             parts.append(module(hidden[:, first:second], start=first, cache=cache))
         for position in range(second, length):
-            masks = StepMasks.at(torch.tensor(position), layout)
-            parts.append(module.step(hidden[:, position], masks, cache).unsqueeze(1))
+            place = places.at(torch.tensor(position))[kind]
+            parts.append(module.step(hidden[:, position], place, cache).unsqueeze(1))
         torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-5, atol=1e-5)
 
 
@@ -139,8 +133,7 @@ def test_cross_attention_reads_the_same_from_states_and_from_its_buffers() -> No
     module.fill_encoder_cache(states, cache)
     torch.testing.assert_close(module(hidden, cache=cache), whole)
     for position in range(24):
-        masks = StepMasks.at(torch.tensor([position]), layout)
-        step = module.step(hidden[:, position], masks, cache)
+        step = module.step(hidden[:, position], None, cache)
         torch.testing.assert_close(step, whole[:, position], rtol=1e-5, atol=1e-5)
 
 
@@ -149,22 +142,24 @@ def test_a_step_never_changes_shapes_nor_allocates_buffers(kind: LayerKind) -> N
     layout = Layout(24, 6, 8)
     module = attention(kind, layout)
     cache = new_cache(module, 1, fill=0.0)
-    addresses = (cache.keys.data_ptr(), cache.values.data_ptr())
+    address = cache.both.data_ptr()
+    places = StepTables([kind], layout)
     for position in range(24):
-        out = module.step(
-            torch.randn(1, WIDTH), StepMasks.at(torch.tensor(position), layout), cache
-        )
+        place = places.at(torch.tensor(position)).get(kind)
+        out = module.step(torch.randn(1, WIDTH), place, cache)
         assert out.shape == (1, WIDTH)
-    assert (cache.keys.data_ptr(), cache.values.data_ptr()) == addresses
+    assert cache.both.data_ptr() == address
 
 
-@pytest.mark.parametrize("rows", [1, MIN_TRANSPOSED_ROWS, MAX_TRANSPOSED_ROWS + 1])
+@pytest.mark.parametrize("size", [kernels.SMALL_WEIGHTS, kernels.LARGE_WEIGHTS])
+@pytest.mark.parametrize("rows", [1, 7, 16, kernels.MAX_TRANSPOSED_ROWS + 1])
 @torch.inference_mode()
-def test_a_large_linear_layer_is_its_formula_for_any_number_of_rows(rows: int) -> None:
+def test_a_linear_layer_is_its_formula_for_any_number_of_rows(rows: int, size: int) -> None:
     torch.manual_seed(0)
-    layer = Linear(512, MIN_TRANSPOSED_WEIGHTS // 512, init_std=0.02)
+    layer = Linear(512, size // 512, init_std=0.02)
     layer.bias.normal_()
     hidden = torch.randn(rows, 512)
-    assert layer._is_faster_transposed(hidden) is (rows == MIN_TRANSPOSED_ROWS)
+    transposed = {kernels.SMALL_WEIGHTS: [16], kernels.LARGE_WEIGHTS: [7, 16]}[size]
+    assert kernels.is_faster_transposed(hidden, layer.weight) is (rows in transposed)
     expected = hidden.double() @ layer.weight.double().T + layer.bias.double()
     torch.testing.assert_close(layer(hidden).double(), expected, rtol=1e-5, atol=1e-5)

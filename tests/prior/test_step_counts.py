@@ -12,7 +12,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from jukebox_hf.generation.sampling import SamplingSettings, WindowSampler
 from jukebox_hf.precision import torch_dtype
-from jukebox_hf.prior.attention import StepMasks
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig, LayerKind
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.prior.quantization import pack, quantize
@@ -26,12 +25,12 @@ VIEWS = {
 }  # fmt: skip
 # Two norms, four linear layers, a gate of three operations, two sums (11); then attention:
 WORK: dict[LayerKind, int] = {
-    "row": 16,  # two writes to the cache; scores under a mask, softmax, mixture
-    "dense": 16,
-    "column": 18,  # the index read twice, for views of one panel
-    "previous_row": 20,  # the same; scores without a mask need scaled queries; nothing in row 0
+    "row": 15,  # one write to the cache; scores under a mask, softmax, mixture
+    "dense": 15,
+    "column": 16,  # the index read, for views of one panel
+    "previous_row": 18,  # the same; scores without a mask need scaled queries; nothing in row 0
     "cross": 15,  # scaled queries, nothing to write down
-    "prime": 20,  # what is kept past the prime positions is read and chosen
+    "prime": 17,  # what is kept past the prime positions is read and chosen
 }
 
 
@@ -72,10 +71,10 @@ def test_operations_of_a_layer(kind: LayerKind) -> None:
     names = {"dense": "dense", "cross": "lyrics_encoder", "prime": "lyrics_sequence"}
     prior = tiny_prior(names.get(kind, "plain"))
     index = prior.config.layer_kinds.index(kind)
-    masks = StepMasks.at(torch.tensor([13]), prior.decoder.layout)
     hidden, cache = torch.randn(1, prior.config.width), prior.new_cache(1)
+    place = cache.tables.at(torch.tensor([13])).get(kind)
     with torch.no_grad(), Counting() as counting:
-        prior.decoder.layers[index].step(hidden, masks, cache.layers[index])
+        prior.decoder.layers[index].step(hidden, place, cache.layers[index])
     assert sum(counting.work.values()) == WORK[kind], counting.work
 
 
@@ -104,6 +103,16 @@ def test_a_quantized_step_reads_no_value(precision: Any) -> None:
         assert prior.step(codes[:, 0].to("meta"), at, conditioning, cache).shape == (1, 20)
 
 
+def test_where_a_step_reads_and_writes_is_looked_up_once_for_all_layers() -> None:
+    prior = tiny_prior("plain")
+    cache, at = prior.new_cache(1), torch.tensor([13])
+    with torch.no_grad(), Counting() as counting:
+        places = cache.tables.at(at)
+    assert set(places) == set(prior.config.layer_kinds)
+    # the numbers of the position, a mask each for rows and columns, and whether there is a row above
+    assert sum(counting.work.values()) == 4, counting.work
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_steps_cost_the_same_everywhere_in_a_window(name: str) -> None:
     prior = tiny_prior(name)
@@ -114,7 +123,7 @@ def test_steps_cost_the_same_everywhere_in_a_window(name: str) -> None:
 def test_a_batch_costs_the_operations_of_one() -> None:
     prior = tiny_prior("upsampler")
     one, more = (sum(stepped(prior, batch).work.values()) for batch in (1, 16))
-    assert more == one + 3 * len(prior.decoder.layers)  # query, key, value are folded by copying
+    assert more == one + len(prior.decoder.layers)  # queries are folded by copying
 
 
 def test_prefill_is_one_pass() -> None:
