@@ -109,7 +109,7 @@ def test_where_a_step_reads_and_writes_is_looked_up_once_for_all_layers() -> Non
     with torch.no_grad(), Counting() as counting:
         places = cache.tables.at(at)
     assert set(places) == set(prior.config.layer_kinds)
-    # the numbers of the position, a mask each for rows and columns, and whether there is a row above
+    # the numbers of the position, masks for rows and columns, whether there is a row above
     assert sum(counting.work.values()) == 4, counting.work
 
 
