@@ -13,8 +13,9 @@ from torch.nn import functional
 from jukebox_hf.convnet import DecoderBlock
 from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.precision import Float32Module
-from jukebox_hf.prior.attention import Layout, Linear
+from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.step_buffers import Layout
 from jukebox_hf.prior.transformer import Embedding, LayerNorm, Transformer, TransformerShape
 
 

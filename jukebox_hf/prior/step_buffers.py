@@ -71,7 +71,7 @@ class StepTables:
         self._dtype = dtype
         self._has_row_above = (row > 0).to(dtype)
         self._in_prime = position < layout.prime_length
-        lengths = {
+        lengths: dict[LayerKind, int] = {
             "row": layout.row_length, "column": layout.num_rows, "prime": layout.prime_length,
         }  # fmt: skip
         self._masks = {
@@ -84,7 +84,7 @@ class StepTables:
         """The places of `position`, an int64 tensor with one element."""
         position = position.reshape(1)
         numbers = self._numbers.index_select(0, position).squeeze(0)
-        row, column, slot, in_columns, in_two_rows, above, prime = numbers.split(1)
+        row, column, slot, in_columns, in_two_rows, above, prime = torch.split(numbers, 1)
         found: dict[LayerKind, StepPlace] = {}
         for kind in self.kinds:
             if kind == "row":
@@ -102,7 +102,7 @@ class StepTables:
                 found[kind] = StepPlace(slot, mask=hidden)
         return found
 
-    def _mask(self, kind: str, number: Tensor) -> Tensor:
+    def _mask(self, kind: LayerKind, number: Tensor) -> Tensor:
         return self._masks[kind].index_select(0, number).unsqueeze(0)
 
 
