@@ -74,7 +74,7 @@ class StepTables:
         lengths: dict[LayerKind, int] = {
             "row": layout.row_length, "column": layout.num_rows, "prime": layout.prime_length,
         }  # fmt: skip
-        self._masks = {
+        self._masks: dict[LayerKind, Tensor] = {
             kind: torch.full((length, length), -torch.inf, dtype=dtype, device=device).triu_(1)
             for kind, length in lengths.items()
             if kind in self.kinds
