@@ -12,11 +12,13 @@ from click.core import ParameterSource
 
 from .dataset_options import SHARD, launched_device, launched_shard
 from .generation_options import open_model
+from .making import working
 from .options import DURATION, note, print_result
 
 if TYPE_CHECKING:
-    from jukebox_hf.data import EncodingProgress, SkippedSong, Song
+    from jukebox_hf.data import EncodingProgress, EncodingReport, SkippedSong, Song
 
+LISTED_SONGS = 5
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -43,6 +45,11 @@ def encoding_options(function: Function) -> Function:
             "--streaming",
             is_flag=True,
             help="With --dataset: read songs from the Hub one by one, keeping none on disk.",
+        ),
+        click.option(
+            "--drop-missing",
+            is_flag=True,
+            help="With --dataset: take songs out of the codes that the dataset has no more.",
         ),
         click.option(
             "--push-to-hub",
@@ -75,6 +82,7 @@ def encode_songs(
     levels: Sequence[int] | None,
     shard: tuple[int, int] | None,
     streaming: bool,
+    drop_missing: bool,
     push_to_hub: str | None,
     private: bool,
     device: str,
@@ -89,6 +97,10 @@ def encode_songs(
     """
     if output is None:
         raise click.UsageError("--dataset needs -o FOLDER, where the codes go")
+    if private and push_to_hub is None:
+        raise click.UsageError("--private says something about --push-to-hub; give it, too")
+    if streaming and drop_missing:
+        raise click.UsageError("--drop-missing needs all songs at once; leave --streaming out")
     number, num_shards = shard or launched_shard()
 
     import transformers.utils.logging as transformers_logging
@@ -120,16 +132,18 @@ def encode_songs(
         for text in group_notes(found.notes):
             note(f"Note: {text}", quiet=quiet)
     try:
-        report = encode_dataset(
-            songs,
-            system.load_vqvae(device=target, dtype=precision or "float32"),
-            output,
-            levels=levels,
-            shard=number,
-            num_shards=num_shards,
-            model=system.source,
-            progress=bar.encode,
-        )
+        with working():  # SIGTERM, too, keeps the songs that are done
+            report = encode_dataset(
+                songs,
+                system.load_vqvae(device=target, dtype=precision or "float32"),
+                output,
+                levels=levels,
+                shard=number,
+                num_shards=num_shards,
+                model=system.manifest.name or system.source,
+                drop_missing=drop_missing,
+                progress=bar.encode,
+            )
     except KeyboardInterrupt:
         bar.close()
         note("The songs that are done are kept; the same command goes on from there.", quiet=quiet)
@@ -138,6 +152,7 @@ def encode_songs(
     skipped += report.skipped
     list_skipped(skipped, quiet=quiet)
     note(f"Encoded {count(report.encoded, 'song')}; {output} holds {report.present}.", quiet=quiet)
+    tell_changes(report, output, dropped=drop_missing, quiet=quiet)
     pushed = None
     if not report.complete:
         note(f"This was part {number + 1} of {num_shards}; others have not finished.", quiet=quiet)
@@ -153,6 +168,9 @@ def encode_songs(
         "songs": report.present,
         "complete": report.complete,
         "skipped": [song._asdict() for song in skipped],
+        "relabelled": report.relabelled,
+        "changed": report.changed,
+        "gone": report.gone,
         "pushed": pushed,
     }
     print_result(output, record, as_json=as_json)
@@ -165,6 +183,23 @@ def check_levels(levels: Sequence[int] | None, num_levels: int) -> None:
             raise ValueError(
                 f"the model's levels are 0 (finest) to {num_levels - 1}, but --levels has {level}"
             )
+
+
+def tell_changes(report: EncodingReport, output: Path, *, dropped: bool, quiet: bool) -> None:
+    """Say what has changed in the dataset since the codes were made."""
+    if report.changed:
+        note(f"Encoded again, since the files have changed: {listed(report.changed)}.", quiet=quiet)
+    if report.relabelled:
+        note(f"New labels or lyrics: {listed(report.relabelled)}.", quiet=quiet)
+    if report.gone:
+        what = "taken out" if dropped else "still among the codes; --drop-missing takes them out"
+        note(f"Not in the dataset any more, {what}: {listed(report.gone)}.", quiet=quiet)
+
+
+def listed(names: Sequence[str]) -> str:
+    """How many songs, and the first of them."""
+    more = ", ..." if len(names) > LISTED_SONGS else ""
+    return f"{count(len(names), 'song')} ({', '.join(names[:LISTED_SONGS])}{more})"
 
 
 def list_skipped(skipped: Sequence[SkippedSong], *, quiet: bool) -> None:

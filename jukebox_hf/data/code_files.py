@@ -9,12 +9,14 @@ level 0 the finest. `state.json` and `dataset_info.json`, written last, make the
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path, PureWindowsPath
 from typing import Any, Self
 
 from jukebox_hf.files import write_atomically
 from jukebox_hf.labels import TimedLyrics, TimedSegment
+from jukebox_hf.records import from_json, read_json
 from jukebox_hf.vqvae import JukeboxVQVAE
 
 FORMAT_VERSION = 1
@@ -34,7 +36,7 @@ class CodesInfo:
         levels: those that the dataset holds, ascending.
         codebook_size: codes per level.
         fingerprint: hash of the codebooks; None if unknown.
-        model: the codec's name or folder, as it was given.
+        model: the codec's name: of a folder the last part, since the file may be published.
         format_version: of the dataset.
     """
 
@@ -49,6 +51,15 @@ class CodesInfo:
     def __post_init__(self) -> None:
         for name in ("hop_lengths", "levels"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        pairs = pairwise(self.hop_lengths)
+        if not self.hop_lengths or min(self.hop_lengths) < 1 or any(b % a for a, b in pairs):
+            raise ValueError(f"hop_lengths must be multiples of each other, got {self.hop_lengths}")
+        if list(self.levels) != sorted({*self.levels} & {*range(len(self.hop_lengths))}):
+            raise ValueError(f"levels must be of {len(self.hop_lengths)} levels, got {self.levels}")
+        if min(self.sampling_rate, self.codebook_size) < 1 or not self.levels:
+            raise ValueError("sampling_rate, codebook_size and levels must be above 0")
+        if self.model is not None:
+            object.__setattr__(self, "model", public_name(self.model))
 
     @classmethod
     def of(cls, vqvae: JukeboxVQVAE, levels: Sequence[int] | None, model: str | None) -> Self:
@@ -72,16 +83,9 @@ class CodesInfo:
     def load(cls, path: Path) -> Self:
         """Read `jukebox_codes.json`. `ValueError` for a file that is something else."""
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            version = found["format_version"]
-            if version > FORMAT_VERSION:
-                raise ValueError(
-                    f"{path} has format version {version}, but this version of jukebox_hf reads up "
-                    f"to {FORMAT_VERSION}; upgrade with `pip install -U jukebox_hf`"
-                )
-            return cls(**{field.name: found[field.name] for field in fields(cls)})
-        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} does not describe a dataset of codes: {error!r}") from None
+            return from_json(cls, read_json(path), path.name, version=FORMAT_VERSION)
+        except ValueError as error:
+            raise ValueError(f"{path} does not describe a dataset of codes: {error}") from None
 
     def to_json(self) -> str:
         """What `jukebox_codes.json` holds."""
@@ -89,7 +93,8 @@ class CodesInfo:
 
     def save(self, path: Path) -> None:
         """Write `jukebox_codes.json`."""
-        write_text(path, self.to_json())
+        data = self.to_json().encode()
+        write_atomically(path, lambda temporary: _write(temporary, data))
 
     def check_same(self, other: "CodesInfo", folder: Path) -> None:
         """Raise `ValueError` if codes of `other`, found in `folder`, cannot stand beside these."""
@@ -161,22 +166,59 @@ def write_part(path: Path, rows: Iterable[Mapping[str, Any]], levels: Sequence[i
     write_atomically(path, write)
 
 
+def rewrite_part(
+    path: Path, rows: Sequence[int], labels: Sequence[Mapping[str, Any]], levels: Sequence[int]
+) -> None:
+    """Keep these rows of an Arrow file, in this order, with these values in place of theirs.
+
+    Codes are moved as they are. The file is replaced at once, or removed if no row is left.
+    """
+    import pyarrow  # type: ignore[import-untyped]
+    from datasets.arrow_writer import ArrowWriter
+
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    table = read_part(path).data.table.take(list(rows))  # a copy: Windows keeps mapped files
+    for number, field in enumerate(table.schema):
+        if any(field.name in row for row in labels):
+            own = table.column(number).to_pylist()
+            cells = [row.get(field.name, mine) for row, mine in zip(labels, own, strict=True)]
+            table = table.set_column(number, field, pyarrow.array(cells, type=field.type))
+
+    def write(temporary: Path) -> None:
+        with ArrowWriter(path=os.fspath(temporary), features=code_features(levels)) as writer:
+            writer.write_table(table, writer_batch_size=1)
+            writer.finalize()
+
+    write_atomically(path, write)
+
+
+def public_name(source: str) -> str:
+    """What a model may be called in public: of a folder on this machine only the last part."""
+    path = Path(source).expanduser()
+    windows = PureWindowsPath(source)
+    if path.is_absolute() or path.exists():
+        return path.resolve().name or "a model"
+    return windows.name if windows.is_absolute() else source
+
+
 def read_part(path: Path) -> Any:
-    """An Arrow file as a memory-mapped `datasets.Dataset`. `ValueError` if it is damaged."""
+    """An Arrow file as a memory-mapped `datasets.Dataset`.
+
+    Raises `FileNotFoundError` if it is not there (any more), `ValueError` if it is damaged.
+    """
     from datasets import Dataset
 
     try:
         return Dataset.from_file(os.fspath(path))
     except Exception as error:  # whatever Arrow raises
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is not there any more") from None
         raise ValueError(
             f"{path} is damaged ({str(error)[:200]}); delete it and encode again to replace it"
         ) from None
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write text, whole or not at all."""
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    write_atomically(path, write)
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)

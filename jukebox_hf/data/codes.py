@@ -6,7 +6,7 @@ A folder or repository goes in; `CodeSongs` come out. `encode_dataset` makes suc
 
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -22,13 +22,16 @@ from jukebox_hf.data.code_files import (
     PART_SUFFIX,
     STATE_FILE,
     CodesInfo,
+    read_part,
     timed_lyrics_from_cells,
 )
 from jukebox_hf.data.errors import table_errors
 from jukebox_hf.data.regions import encodable_samples
 from jukebox_hf.data.songs import split_songs
 from jukebox_hf.labels import UNKNOWN, TimedLyrics
+from jukebox_hf.records import read_json
 from jukebox_hf.refusals import hub_refusals
+from jukebox_hf.words import shorten
 
 
 class PriorSettings(Protocol):
@@ -195,19 +198,25 @@ def open_codes(path_or_repo: str | os.PathLike[str], *, revision: str | None = N
             f"{name} lacks the columns {', '.join(missing) or 'song'}; encode it again"
         )
     labels = table.select_columns([name for name in table.features if name[:6] != "codes_"])
-    songs = [
-        CodeSong(
-            name=row["song"],
-            artist=row["artist"] or UNKNOWN,
-            genre=row["genre"] or UNKNOWN,
-            lyrics=row["lyrics"],
-            lyric_times=timed_lyrics_from_cells(row),
-            total_samples=row["total_samples"],
-            row=number,
-        )
-        for number, row in enumerate(labels)
-    ]
+    songs = [_code_song(row, number, name) for number, row in enumerate(labels)]
     return CodeSongs(table, info, sorted(songs, key=lambda song: song.name))
+
+
+def _code_song(row: Mapping[str, Any], number: int, source: str) -> CodeSong:
+    """A row of a table; `ValueError` for one that was not written by `encode_dataset`."""
+    name, total = row.get("song"), row.get("total_samples")
+    texts = [row.get(column) for column in ("artist", "genre", "lyrics")]
+    if not isinstance(name, str) or not isinstance(total, int) or total < 1:
+        raise ValueError(f"{source}, row {number}: expected a song and its length")
+    if not all(text is None or isinstance(text, str) for text in texts):
+        raise ValueError(f"{source}, row {number}: expected labels as text")
+    artist, genre, lyrics = texts
+    try:
+        times = timed_lyrics_from_cells(row)
+    except (KeyError, TypeError, ValueError) as error:
+        text = f"{source}, {shorten(name)}: its timed lyrics are damaged: {error}"
+        raise ValueError(text) from None
+    return CodeSong(name, artist or UNKNOWN, genre or UNKNOWN, lyrics, times, total, number)
 
 
 def holds_codes(path_or_repo: str | os.PathLike[str]) -> bool:
@@ -216,8 +225,6 @@ def holds_codes(path_or_repo: str | os.PathLike[str]) -> bool:
 
 
 def _open_folder(folder: Path) -> tuple[CodesInfo, Any]:
-    from datasets import load_from_disk
-
     if not (folder / CODES_FILE).is_file():
         raise ValueError(
             f"{folder} holds no codes (there is no {CODES_FILE} in it); make them with `jukebox "
@@ -229,7 +236,29 @@ def _open_folder(folder: Path) -> tuple[CodesInfo, Any]:
             f"{folder} is not complete; run the same `jukebox encode --dataset` again, and all of "
             "its shards"
         )
-    return info, load_from_disk(os.fspath(folder))
+    return info, _read_parts(folder)
+
+
+def _read_parts(folder: Path) -> Any:
+    """The table of a folder that is complete: the Arrow files that its `state.json` lists."""
+    from datasets import concatenate_datasets
+
+    state = folder / STATE_FILE
+    listed = read_json(state).get("_data_files")
+    rows = listed if isinstance(listed, list) and listed else [None]
+    names = [str(row.get("filename")) if isinstance(row, dict) else "" for row in rows]
+    for name in names:
+        if not name.endswith(PART_SUFFIX) or Path(name).name != name or "\\" in name:
+            raise ValueError(
+                f"{state} lists no files of codes, but {shorten(name)}; run the same `jukebox "
+                "encode --dataset` again"
+            )
+    try:
+        return concatenate_datasets([read_part(folder / name) for name in names])
+    except FileNotFoundError as error:
+        raise ValueError(f"{error}; run the same `jukebox encode --dataset` again") from None
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"the files of {folder} do not belong together: {error}") from None
 
 
 def _open_repository(repo_id: str, revision: str | None) -> tuple[CodesInfo, Any]:

@@ -36,6 +36,8 @@ def save_alignment_files(
 ) -> AlignmentFiles:
     """Write everything beside the audio file, under its name; existing files are replaced.
 
+    There is no `.lrc` where no word has a time.
+
     Args:
         audio: of the piece; it must exist, since the page plays it.
         alignment: of the piece.
@@ -62,7 +64,8 @@ def save_alignment_files(
     alignment = load_alignment(files.data)
     words = word_times(alignment)
     save_words(files.words, words)
-    write_text(files.lrc, to_lrc(words, alignment.lyrics))
+    if timed := to_lrc(words, alignment.lyrics):  # no word of a very short piece has a time
+        write_text(files.lrc, timed)
     save_heat_map(files.picture, alignment, title=title)
     save_karaoke_page(
         files.page,

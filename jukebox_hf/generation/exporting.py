@@ -8,7 +8,7 @@ from jukebox_hf.audio import AudioTags, check_output_path, load_audio, save_audi
 from jukebox_hf.codes import Codes, save_codes
 from jukebox_hf.generation.chains import decode_chains
 from jukebox_hf.generation.devices import resolve_device
-from jukebox_hf.generation.naming import take_file_name
+from jukebox_hf.generation.naming import name_tags, take_file_name
 from jukebox_hf.generation.run import DECODED_SECONDS
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.settings import Prompt
@@ -78,8 +78,7 @@ def export_audio(
                 audio = codec.decode(codes.levels[level], level, chunk_seconds=DECODED_SECONDS)[0]
         tags = AudioTags(
             title=f"Take {number}",
-            artist=take.prompt.artist,
-            genre=take.prompt.genre,
+            **name_tags(take.prompt, take.labels),
             generated=True,
             model=session.model_name,
             seed=session.settings.seed,

@@ -1,10 +1,14 @@
 """What music is called and says about itself: file names, tags, and notes to who asked for it."""
 
+from collections.abc import Mapping
+
 from jukebox_hf.audio import AudioTags
 from jukebox_hf.files import safe_file_name
 from jukebox_hf.generation.plan import Plan, TakePlan
-from jukebox_hf.generation.settings import Prompt
+from jukebox_hf.generation.session_record import LabelsRecord
+from jukebox_hf.generation.settings import Prompt, PromptRecord
 from jukebox_hf.hub.manifest import OPENAI_LICENCE
+from jukebox_hf.labels import UNKNOWN_ID, ResolvedLabels
 
 LICENCE_NOTE = (
     "these weights are under OpenAI's Noncommercial Use License, which also covers the music made "
@@ -24,13 +28,34 @@ def take_tags(plan: Plan, take: TakePlan) -> AudioTags:
     """What an audio file of a take says about itself."""
     return AudioTags(
         title=f"Take {take.number}",
-        artist=take.prompt.artist,
-        genre=take.prompt.genre,
+        **name_tags(take.prompt, take.labels),
         generated=True,
         model=plan.system.title,
         seed=plan.settings.seed,
         licence=plan.system.licence,
     )
+
+
+def name_tags(
+    prompt: Prompt | PromptRecord,
+    labels: Mapping[int, ResolvedLabels] | Mapping[int, LabelsRecord],
+) -> dict[str, str | None]:
+    """The tags artist, genre and comment of a take.
+
+    A name that no level knows is none of the music's: it stands in the comment, as a wish.
+    """
+    known = {
+        "artist": any(own.artist_id != UNKNOWN_ID for own in labels.values()),
+        "genre": any(set(own.genre_ids) - {UNKNOWN_ID} for own in labels.values()),
+    }
+    tags: dict[str, str | None] = {"artist": prompt.artist, "genre": prompt.genre}
+    wishes = [
+        f"{name} asked for, which the model does not know: {tags[name]}"
+        for name, is_known in known.items()
+        if tags[name] and not is_known
+    ]
+    shown = {name: tags[name] if is_known else None for name, is_known in known.items()}
+    return {**shown, "comment": "; ".join(wishes) or None}
 
 
 def run_notes(plan: Plan) -> tuple[str, ...]:

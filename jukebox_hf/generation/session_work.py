@@ -345,4 +345,4 @@ class SessionWork:
             notes=f"Made by {self.plan.system.manifest.name or 'jukebox_hf'}",
         )
         path.unlink(missing_ok=True)
-        return [file.name for file in files]
+        return [file.name for file in files if file.exists()]

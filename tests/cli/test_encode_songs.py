@@ -47,7 +47,7 @@ def test_songs_become_a_folder_of_codes(music: Path, tiny_model: Path, tmp_path:
     codes = open_codes(output)
     assert [song.artist for song in codes.songs] == ["Ä, B", "unknown"]
     assert codes.info.levels == (0, 1, 2)
-    assert codes.info.model == str(tiny_model)
+    assert codes.info.model == tiny_model.name  # not where it is
     write_song(music / "song_2.wav", 0.7, rate=SAMPLING_RATE)
     (music / "metadata.csv").unlink()
     write_song(music / "song_3.wav", 0.3, rate=SAMPLING_RATE)

@@ -240,6 +240,109 @@ def test_new_songs_are_added_to_a_complete_dataset(
     assert len(open_codes(tmp_path / "codes")) == 5
 
 
+def test_corrected_labels_and_lyrics_are_taken_and_codes_stay(
+    songs: Songs, codec: JukeboxVQVAE, tmp_path: Path
+) -> None:
+    from datasets import load_from_disk
+
+    folder = tmp_path / "codes"
+    encode_dataset(songs.songs, codec, folder)
+    before = all_codes(open_codes(folder))
+    fingerprint = load_from_disk(folder)._fingerprint
+    (tmp_path / "music" / "metadata.csv").write_text(
+        'file_name,artist,genre,lyrics\nsong_0.wav,"A, É",rock,la la\nsong_1.wav,New,,oh\n'
+        "song_2.wav,B,jazz,\nsong_3.wav,,,\nsong_4.wav,,,\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "music" / "song_2.lrc").write_text("[00:02.00]other\n", "utf-8")
+    corrected = open_songs(tmp_path / "music").songs
+    report = encode_dataset(corrected, codec, folder)
+    assert (report.encoded, report.present) == (0, 5)
+    assert report.relabelled == ("song_1.wav", "song_2.wav")
+    codes = open_codes(folder)
+    for stored, song in zip(codes.songs, corrected, strict=True):
+        assert stored[:5] == (song.name, song.artist, song.genre, song.lyrics, song.lyric_times)
+    assert same(all_codes(codes), before)
+    assert load_from_disk(folder)._fingerprint != fingerprint  # what datasets keeps is stale
+    assert encode_dataset(corrected, codec, folder).relabelled == ()
+
+
+def test_songs_whose_files_have_changed_are_encoded_again(
+    songs: Songs, codec: JukeboxVQVAE, tmp_path: Path
+) -> None:
+    folder = tmp_path / "codes"
+    encode_dataset(songs.songs, codec, folder)
+    write_song(tmp_path / "music" / "song_1.wav", 1.0, seed=9)  # as long as before
+    write_song(tmp_path / "music" / "song_3.wav", 0.9, seed=3)
+    os.utime(tmp_path / "music" / "song_0.wav", (1, 1))  # copied, but the same
+    changed = open_songs(tmp_path / "music").songs
+    report = encode_dataset(changed, codec, folder)
+    assert report.changed == ("song_1.wav", "song_3.wav")
+    assert (report.encoded, report.present, report.complete) == (2, 5, True)
+    encode_dataset(changed, codec, tmp_path / "new")
+    assert same(all_codes(open_codes(folder)), all_codes(open_codes(tmp_path / "new")))
+    assert encode_dataset(changed, codec, folder).changed == ()
+
+
+def test_songs_that_went_are_named_and_dropped_if_wanted(
+    songs: Songs, codec: JukeboxVQVAE, tmp_path: Path
+) -> None:
+    folder = tmp_path / "codes"
+    encode_dataset(songs.songs, codec, folder)
+    report = encode_dataset(songs.songs[1:4], codec, folder)
+    assert (report.gone, report.present) == (("song_0.wav", "song_4.wav"), 5)
+    report = encode_dataset(songs.songs[1:4], codec, folder, drop_missing=True)
+    assert (report.gone, report.present) == (("song_0.wav", "song_4.wav"), 3)
+    assert [song.name for song in open_codes(folder).songs] == [s.name for s in songs.songs[1:4]]
+    encode_dataset(songs.songs[1:4], codec, tmp_path / "new")
+    assert same(all_codes(open_codes(folder)), all_codes(open_codes(tmp_path / "new")))
+
+
+TWICE = """
+import sys
+sys.path.insert(0, sys.argv[3])
+from jukebox_hf.data import encode_dataset, encoding, open_songs
+from tests.data.song_files import tiny_codec
+encoding.PART_SECONDS = 0.0
+sys.modules["jukebox_hf.data.encoding"].PART_SECONDS = 0.0
+assert encode_dataset(open_songs(sys.argv[1]).songs, tiny_codec(), sys.argv[2]).complete
+"""
+
+
+def test_two_processes_on_one_folder_both_succeed(
+    songs: Songs, codec: JukeboxVQVAE, tmp_path: Path
+) -> None:
+    arguments = [str(tmp_path / "music"), str(tmp_path / "codes"), str(ROOT)]
+    started = [
+        subprocess.Popen([sys.executable, "-c", TWICE, *arguments], stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for process in started:
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said.decode()
+    encode_dataset(songs.songs, codec, tmp_path / "whole")
+    codes = open_codes(tmp_path / "codes")
+    assert [song.name for song in codes.songs] == [song.name for song in songs.songs]
+    assert same(all_codes(open_codes(tmp_path / "whole")), all_codes(codes))
+
+
+def test_the_folder_of_the_model_is_nobodys_business(
+    songs: Songs, codec: JukeboxVQVAE, tmp_path: Path
+) -> None:
+    folder = tmp_path / "codes"
+    encode_dataset(songs.songs, codec, folder, model=str(tmp_path / "my model"))
+    assert open_codes(folder).info.model == "my model"
+    path = folder / "jukebox_codes.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    for place in (str(tmp_path / "my model"), "C:\\Users\\me\\my model"):
+        path.write_text(json.dumps({**record, "model": place}), encoding="utf-8")
+        encode_dataset(songs.songs, codec, folder)
+        assert str(place) not in path.read_text(encoding="utf-8")
+    for file in folder.iterdir():
+        if file.suffix == ".json":
+            assert str(tmp_path) not in file.read_text(encoding="utf-8")
+
+
 def test_codes_of_another_kind_and_other_folders_are_left_alone(
     songs: Songs, codec: JukeboxVQVAE, tmp_path: Path
 ) -> None:
@@ -334,7 +437,12 @@ def test_damaged_files_of_codes_are_named(
         ("{", "does not describe a dataset of codes"),
         ("[]", "does not describe a dataset of codes"),
         (json.dumps({**json.loads(text), "format_version": 2}), "format version 2"),
-        (json.dumps({**json.loads(text), "levels": [0, 3]}), "lacks the columns codes_3"),
+        (json.dumps({**json.loads(text), "levels": [0, 3]}), "levels must be of 3 levels"),
+        (json.dumps({**json.loads(text), "hop_lengths": [4, 8]}), "levels must be of 2 levels"),
+        (
+            json.dumps({**json.loads(text), "sampling_rate": "fast"}),
+            "sampling_rate: expected a who",
+        ),
     ]:
         description.write_text(content, encoding="utf-8")
         with pytest.raises(ValueError, match=match):
