@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from .options import clean_errors
+from .options import clean_errors, print_anything
 
 
 class CommandEntry(NamedTuple):
@@ -71,6 +71,7 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
+        print_anything()
         return clean_errors(super().invoke)(ctx)  # also Ctrl-C while a command is being imported
 
 

@@ -6,13 +6,15 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
+import io
 import json
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -86,12 +88,37 @@ def one_line(error: BaseException) -> str:
 def note(text: str, *, quiet: bool = False) -> None:
     """Say something beside the result, on stderr."""
     if not quiet:
-        click.echo(text, err=True)
+        with unheard():
+            click.echo(text, err=True)
 
 
 def print_result(text: object, record: Mapping[str, Any], *, as_json: bool) -> None:
     """The result of a command on stdout: `text`, or with `--json` the record on one line."""
-    click.echo(json.dumps(record, ensure_ascii=False, default=str) if as_json else text)
+    with unheard():
+        click.echo(json.dumps(record, ensure_ascii=False, default=str) if as_json else text)
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """Nobody need listen: what is printed to a closed pipe or terminal is lost, the work is not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EBADF, errno.EIO, errno.EINVAL):
+            raise
+        for stream in (sys.stdout, sys.stderr):  # Python flushes both at its end
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+                continue
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def print_anything() -> None:
+    """From now on what a terminal cannot show is spelt out: printing never fails for a letter."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 # --- parameter types ----------------------------------------------------------------------------

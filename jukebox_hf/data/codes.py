@@ -33,6 +33,8 @@ from jukebox_hf.records import read_json
 from jukebox_hf.refusals import hub_refusals
 from jukebox_hf.words import shorten
 
+LONGEST_NAME = 200  # of a file; file systems allow 255 bytes
+
 
 class PriorSettings(Protocol):
     """What a prior must have in common with its codes; `JukeboxPriorConfig` has all of it."""
@@ -248,7 +250,8 @@ def _read_parts(folder: Path) -> Any:
     rows = listed if isinstance(listed, list) and listed else [None]
     names = [str(row.get("filename")) if isinstance(row, dict) else "" for row in rows]
     for name in names:
-        if not name.endswith(PART_SUFFIX) or Path(name).name != name or "\\" in name:
+        is_plain = Path(name).name == name and "\\" not in name and len(name) < LONGEST_NAME
+        if not is_plain or not name.endswith(PART_SUFFIX):
             raise ValueError(
                 f"{state} lists no files of codes, but {shorten(name)}; run the same `jukebox "
                 "encode --dataset` again"

@@ -154,3 +154,24 @@ def test_table_rows_name_what_exists() -> None:
         module = importlib.import_module(f"jukebox_cli.{entry.module}")
         assert isinstance(getattr(module, entry.attribute), click.Command), name
         assert entry.help.endswith(".")
+
+
+def test_what_a_terminal_cannot_show_is_spelt_out() -> None:
+    code = "from jukebox_cli.main import main; main(['labels', 'search', '\\u6b4c\\u624b'])"
+    words = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(words, capture_output=True, env=environment, check=False)
+    assert b"Traceback" not in done.stderr
+    assert b"\\u6b4c" in done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other pipes")
+def test_closed_pipes_do_not_undo_work() -> None:
+    code = (
+        "import os, click; from jukebox_cli.options import note, print_result\n"
+        "r, w = os.pipe(); os.close(r); os.dup2(w, 1); os.dup2(w, 2)\n"
+        "for _ in range(3): note('a' * 100000); print_result('a' * 100000, {}, as_json=False)\n"
+        "os._exit(7)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
