@@ -31,8 +31,16 @@ def list_packages() -> list[str]:
 
 
 STUDIO = ["starlette>=1,<2", "uvicorn>=0.40,<1"]
+# FFmpeg without a system package: m4a, aac, wma, webm, mkv, the sound of videos. Wheels of av are
+# under the GPL as a whole, whatever their metadata say: they hold libx264 and libx265, without
+# which their FFmpeg cannot be loaded.
+FORMATS = ["av>=15"]
+# The transliteration that the released models were trained with, to the letter; under the GPL.
+EXACT_LYRICS = ["Unidecode>=1.4"]
 TEST = [
     *STUDIO,
+    *FORMATS,
+    *EXACT_LYRICS,
     "hypothesis>=6",
     "peft>=0.17",
     "pytest>=8",
@@ -46,8 +54,9 @@ setup(
     description="Jukebox on the Hugging Face stack: music as raw audio, with singing.",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license_expression="Apache-2.0",
-    license_files=["LICENSE"],
+    # The code, and the built-in model, whose music asks for it (jukebox_hf/demo/ATTRIBUTION.md).
+    license_expression="Apache-2.0 AND CC-BY-SA-4.0",
+    license_files=["LICENSE", "jukebox_hf/demo/LICENSE"],
     keywords="music generation, jukebox, vq-vae, singing, lyrics, raw audio",
     classifiers=[
         "Development Status :: 3 - Alpha",
@@ -88,7 +97,7 @@ setup(
         "safetensors>=0.8",
         "soundfile>=0.13",
         "soxr>=0.5",
-        "Unidecode>=1.4",
+        "anyascii>=0.3.2",
         "tqdm>=4.67",
         "PyYAML>=6",
         "Jinja2>=3",
@@ -96,6 +105,8 @@ setup(
         "psutil>=5.9",
     ],
     extras_require={
+        "formats": FORMATS,
+        "exact-lyrics": EXACT_LYRICS,
         "lora": ["peft>=0.17"],
         "tensorboard": ["tensorboard"],
         "studio": STUDIO,

@@ -30,22 +30,24 @@ from jukebox_hf.audio.resampling import (
 )
 from jukebox_hf.audio.sources import (
     BLOCK_SAMPLES,
-    OpenContent,
-    SoundFileSource,
     check_file,
     open_source,
     reason_of,
     unreadable,
 )
+from jukebox_hf.audio.splicing import OpenContent
 
 logger = logging.getLogger(__name__)
+
+SILENCE_PEAK = 1e-3  # -60 dB: nothing that one would hear
+LOUD_PEAK = 2.0  # of full scale; decoders of lossy formats overshoot by less
 
 
 Cut = Literal["resampled", "file"]
 
 
 class AudioInfo(NamedTuple):
-    """What the header of an audio file says."""
+    """What an audio file is."""
 
     duration_seconds: float
     sampling_rate: int
@@ -61,25 +63,17 @@ class AudioWindow(NamedTuple):
 
 
 def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
-    """Length, rate, channels and format of an audio file, without decoding it.
+    """Length, rate, channels and format of an audio file.
 
+    The length is found out, not taken from the header; formats that need FFmpeg are decoded for it.
     Raises `OSError` or `ValueError` with one sentence, like `load_audio`.
     """
-    file = Path(path)
-    check_file(file)
+    source = open_source(path)
     try:
-        with SoundFileSource(file) as source:
-            duration = source.num_samples / source.sampling_rate
-            return AudioInfo(duration, source.sampling_rate, source.channels, source.format)
-    except soundfile.LibsndfileError as error:
-        reason = reason_of(error)
-    except TypeError:
-        reason = "it has no header"
-    try:
-        rate, channels, duration = ffmpeg.probe(file)
-    except (ffmpeg.FFmpegError, ffmpeg.FFmpegMissingError) as error:
-        raise unreadable(file, reason, error) from None
-    return AudioInfo(duration, rate, channels, file.suffix.lower().lstrip("."))
+        duration = source.num_samples / source.sampling_rate
+        return AudioInfo(duration, source.sampling_rate, source.channels, source.format)
+    finally:
+        source.close()
 
 
 def load_audio(
@@ -115,6 +109,9 @@ def load_audio(
         round_up: with `cut="file"`, end with a zero where the length is rounded up; see `resample`.
         normalize: divide by the largest absolute sample of what is returned, unless that is 0.
 
+    What is wrong with a file that can be read in spite of it is logged as a warning: sound that is
+    missing or damaged, with its place and length; levels that no sound has; silence.
+
     Raises `OSError` for a file that is not there, `ValueError` for one that is not audio, holds no
     samples, or ends before `start_seconds`.
     """
@@ -137,6 +134,7 @@ def load_audio(
             audio = whole[:, offset:stop].clone()
         else:
             audio = _read_part(reader, start_seconds, end_seconds)
+        reader.warn_of_level()
     if audio.shape[1] == 0:
         raise ValueError(f"{path} holds no samples that can be decoded; the file is damaged")
     return peak_normalize(audio) if normalize else audio
@@ -182,14 +180,15 @@ class AudioReader:
         mono: mix all channels down to their mean.
         open_content: opens the file, for one that is somewhere else than on disk, such as in a
             table; `path` then only names it. Formats that need FFmpeg are not read so.
+        warns: log what is wrong with the file as soon as it shows; else it stands in `notes` only.
 
     Attributes:
-        num_samples: length at `sampling_rate`, as the header says. A damaged file holds less.
+        num_samples: length at `sampling_rate`. A damaged file may hold less.
         channels: of the windows: 1 if `mono`.
         native_rate, native_samples: sampling rate (Hz) and length of the file itself.
 
     Raises like `load_audio`. One reader serves one thread; it is cheap to open except for formats
-    that need FFmpeg, which are decoded whole.
+    that need FFmpeg, which are decoded once to find out how long they are.
     """
 
     def __init__(
@@ -199,11 +198,16 @@ class AudioReader:
         *,
         mono: bool = True,
         open_content: OpenContent | None = None,
+        warns: bool = True,
     ) -> None:
         check_sampling_rate(sampling_rate)
         self.path = Path(path)
         self.sampling_rate = sampling_rate
         self._mono = mono
+        self._warns = warns
+        self._num_said = 0
+        self._peak = 0.0  # of what was read so far
+        self._mixed_peak = 0.0
         self._source = open_source(path, open_content)
         self.channels = 1 if mono else self._source.channels
         self.native_rate = self._source.sampling_rate
@@ -214,6 +218,31 @@ class AudioReader:
         if self.num_samples <= 0:
             self.close()
             raise ValueError(f"{path} holds no samples, expected audio")
+        self._warn()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is wrong with the file as far as it shows, a sentence each."""
+        return tuple(f"{self.path}: {note}" for note in self._source.notes)
+
+    def warn_of_level(self) -> None:
+        """Log that what was read so far is silent, or far too loud, if it is."""
+        note = self.level_note()
+        if note is not None:
+            logger.warning("%s", note)
+
+    def level_note(self) -> str | None:
+        """That what was read so far is silent, or far too loud, if it is."""
+        if self._peak > LOUD_PEAK:
+            return f"{self.path}: it reaches {self._peak:,.3g} times full scale"
+        if self._peak < SILENCE_PEAK:
+            return f"{self.path}: it is silent, there is nothing to hear in what was read of it"
+        if self._mixed_peak < min(SILENCE_PEAK, self._peak / 100):
+            return (
+                f"{self.path}: its channels cancel each other out, so that it is silent when mixed "
+                "down to one; give it one of its channels"
+            )
+        return None
 
     def part(self, start_seconds: float = 0.0, end_seconds: float | None = None) -> tuple[int, int]:
         """First sample, and the one after the last, of the part between two times.
@@ -290,7 +319,7 @@ class AudioReader:
     ) -> Iterator[Tensor]:
         """The file from `offset` to `stop`, in order, `num_samples` at a time, the last shorter.
 
-        Needs memory for one block only (formats that need FFmpeg excepted).
+        Needs memory for one block only.
         """
         if num_samples < 1:
             raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
@@ -307,20 +336,32 @@ class AudioReader:
         """Let go of the file."""
         self._source.close()
 
+    def _warn(self) -> None:
+        """Log the notes that are new."""
+        if self._warns:
+            for note in self.notes[self._num_said :]:
+                logger.warning("%s", note)
+            self._num_said = len(self._source.notes)
+
     def _read_mixed(self, start: int, stop: int) -> Samples:
         """Samples [start, stop) at the file's own rate, mixed down block by block."""
         blocks: list[Samples] = []
         for position in range(start, stop, BLOCK_SAMPLES):
             wanted = min(BLOCK_SAMPLES, stop - position)
             block = self._source.read(position, wanted)
+            self._warn()
             if not np.isfinite(block).all():
                 raise ValueError(
                     f"{self.path} holds samples that are not finite numbers near "
                     f"{position / self._source.sampling_rate:.1f} seconds"
                 )
             short = len(block) < wanted
+            self._peak = max(self._peak, _peak(block))
             if self._mono and block.shape[1] > 1:
                 block = block.mean(axis=1, keepdims=True, dtype=np.float32)
+                self._mixed_peak = max(self._mixed_peak, _peak(block))
+            else:
+                self._mixed_peak = self._peak
             blocks.append(block)
             if short:
                 break
@@ -338,6 +379,10 @@ class AudioReader:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _peak(samples: Samples) -> float:
+    return max(float(samples.max()), -float(samples.min())) if samples.size else 0.0
 
 
 def mix_down(audio: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from jukebox_hf.audio import AudioReader
-from jukebox_hf.audio.sources import SoundFileSource, Source, open_source
+from jukebox_hf.audio.ffmpeg import DecodedSource
+from jukebox_hf.audio.sources import Source, open_source
 from jukebox_hf.files import write_atomically
 
 DECODED_BLOCK_SAMPLES = 1 << 18
@@ -65,7 +66,7 @@ class FileSource:
 
     def open(self, sampling_rate: int, *, mono: bool) -> AudioReader:
         """See `AudioSource`."""
-        return AudioReader(self.decoded_path or self.path, sampling_rate, mono=mono)
+        return AudioReader(self.decoded_path or self.path, sampling_rate, mono=mono, warns=False)
 
 
 class Rows(Protocol):
@@ -101,7 +102,9 @@ class RowSource:
 
     def open(self, sampling_rate: int, *, mono: bool) -> AudioReader:
         """See `AudioSource`."""
-        return AudioReader(self._name, sampling_rate, mono=mono, open_content=self._open)
+        return AudioReader(
+            self._name, sampling_rate, mono=mono, open_content=self._open, warns=False
+        )
 
     @property
     def _name(self) -> str:
@@ -130,7 +133,7 @@ def _prepare(source: AudioSource, path: Path, key: str) -> tuple[AudioSource, in
         return FileSource(path, decoded_path), _sampling_rate(decoded_path)
     opened = open_source(path)
     try:
-        if not isinstance(opened, SoundFileSource):
+        if isinstance(opened, DecodedSource):
             decoded_path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(decoded_path, lambda temporary: _write_flac(temporary, opened))
             source = FileSource(path, decoded_path)
@@ -154,7 +157,7 @@ def _sampling_rate(path: Path) -> int:
 
 
 def _write_flac(path: Path, source: Source) -> None:
-    """Write what FFmpeg has decoded, as 24-bit integers: pydub's 16 fit in without rounding."""
+    """Write what FFmpeg has decoded, as 24-bit integers."""
     import soundfile
 
     with soundfile.SoundFile(

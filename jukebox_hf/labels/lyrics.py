@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from unidecode import unidecode
-
+from jukebox_hf.labels.transliteration import to_ascii
 from jukebox_hf.labels.vocabularies import Dialect
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -37,10 +36,10 @@ class SingableText(NamedTuple):
 class LyricAlphabet:
     """The symbols of one prior.
 
-    A character of the alphabet stands for itself. Any other is transliterated to ASCII by Unidecode
-    (1.4 or later, as in the reference data; the release pinned 1.1.1, which differs for a few, such
-    as `½`), a backslash becomes a newline, and what the alphabet still lacks is left out. Case is
-    kept.
+    A character of the alphabet stands for itself. Any other is transliterated to ASCII (see
+    `transliteration`; with the extra `exact-lyrics` by Unidecode 1.4 or later, as in the reference
+    data; the release pinned 1.1.1, which differs for a few, such as `½`), a backslash becomes a
+    newline, and what the alphabet still lacks is left out. Case is kept.
 
     Args:
         characters: every symbol once; the first has id 1.
@@ -74,7 +73,7 @@ class LyricAlphabet:
             return char
         if unicodedata.category(char) == "Cs":  # half of a character, from broken input
             return ""
-        ascii_text = unidecode(char).replace("\\", "\n")
+        ascii_text = to_ascii(char).replace("\\", "\n")
         return "".join(symbol for symbol in ascii_text if symbol in self._ids)
 
     def explain(self, text: str) -> SingableText:

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import difflib
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from unidecode import unidecode
-
+from jukebox_hf.labels.transliteration import to_ascii
 from jukebox_hf.texts import composed
 
 Dialect = Literal["v2", "v3"]
@@ -245,8 +243,6 @@ def _shown(value: object) -> str:
 
 def fold(text: str) -> str:
     """Lower-case ASCII letters and digits in words: what a name looks like at a glance."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # Unidecode on lone surrogates
-        ascii_text = unidecode(text.lower())
+    ascii_text = to_ascii(text.lower())
     folded = re.sub("[^a-z0-9]+", " ", ascii_text.lower()).strip()
     return folded or " ".join(text.lower().split())

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,8 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.audio import AudioReader, audio_info, load_audio, mix_down, read_tags, resample
-from jukebox_hf.audio import ffmpeg as ffmpeg_module
 
-from .sounds import needs_ffmpeg, noisy_sweep, write_file
+from .sounds import hide_ffmpeg, needs_ffmpeg, noisy_sweep, write_file
 
 
 @pytest.fixture
@@ -131,6 +129,7 @@ def test_a_header_that_promises_too_much_is_believed_no_further_than_the_file(
     with caplog.at_level(logging.WARNING):
         assert load_audio(path, 44100).shape == (1, 44100)
     assert "ends after 1.00 seconds, although its header promises" in caplog.text
+    assert "seconds are missing" in caplog.text
     with AudioReader(path, 22050) as reader:
         assert reader.read(22000, 100)[1] == 50
         assert sum(block.shape[1] for block in reader.blocks(7000)) == 22050
@@ -143,9 +142,10 @@ def test_a_cut_off_flac_gives_what_comes_before_the_cut(tmp_path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
     with AudioReader(path, 44100) as reader:
         assert torch.equal(reader.read(0, 4000).audio, whole[:, :4000])
-        with pytest.raises(ValueError, match=r"x\.flac is damaged after \d\.\d seconds"):
-            reader.read(0, 44100)
-        assert torch.equal(reader.read(100, 4000).audio, whole[:, 100:4100])  # still usable
+        assert 0.3 < reader.num_samples / 44100 < 0.7
+        found = reader.read_available(0, 44100)
+        assert torch.equal(found, whole[:, : reader.num_samples])
+        assert "ends after" in reader.notes[0]
 
 
 def test_values_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
@@ -193,12 +193,14 @@ class TestWhatIsNotAudio:
         path = tmp_path / f"x.{suffix}"
         path.write_bytes(np.random.default_rng(0).bytes(3000))
         if not has_ffmpeg:
-            monkeypatch.setattr(ffmpeg_module.shutil, "which", lambda program: None)
+            hide_ffmpeg(monkeypatch)
         with pytest.raises(ValueError, match="cannot be read") as caught:
             read(path)  # type: ignore[operator]
         message = str(caught.value)
         assert "\n" not in message
+        assert ('pip install "jukebox-hf[formats]"' in message) is not has_ffmpeg
         assert ("install it with `apt install ffmpeg`" in message) is not has_ffmpeg
+        assert "Errno" not in message
 
 
 def test_files_without_samples_are_refused(tmp_path: Path) -> None:
@@ -220,37 +222,3 @@ def test_unreadable_files_are_an_os_error(tmp_path: Path) -> None:
     path.chmod(0)
     with pytest.raises(PermissionError):
         load_audio(path, 44100)
-
-
-@needs_ffmpeg
-class TestFFmpeg:
-    @pytest.fixture
-    def source(self, tmp_path: Path) -> Path:
-        return write_file(tmp_path / "x.wav", noisy_sweep(96000, 48000, channels=2), 48000)
-
-    @pytest.mark.parametrize(
-        ("name", "options"),
-        [("x.m4a", ()), ("x.wma", ()), ("x.mkv", ("-c:a", "aac")), ("x.mp4", ("-ac", "6"))],
-    )
-    def test_other_formats_are_read(
-        self, source: Path, name: str, options: tuple[str, ...]
-    ) -> None:
-        path = source.with_name(name)
-        command = ["ffmpeg", "-v", "error", "-i", str(source), *options, str(path)]
-        subprocess.run(command, check=True)
-        info = audio_info(path)
-        assert (info.sampling_rate, info.format) == (48000, path.suffix[1:])
-        assert info.channels == (6 if options == ("-ac", "6") else 2)
-        assert info.duration_seconds == pytest.approx(2.0, abs=0.1)
-        whole = load_audio(path, 44100)
-        assert whole.shape[1] == pytest.approx(88200, abs=4000)
-        assert whole.abs().max() > 0.1
-        part = load_audio(path, 44100, start_seconds=0.5, end_seconds=1.0)
-        assert torch.equal(part, whole[:, 22050:44100])
-
-    def test_a_video_without_sound_is_refused(self, tmp_path: Path) -> None:
-        path = tmp_path / "silent.mp4"
-        picture = ["-f", "lavfi", "-i", "testsrc=d=0.1:s=32x32"]
-        subprocess.run(["ffmpeg", "-v", "error", *picture, str(path)], check=True)
-        with pytest.raises(ValueError, match=r"silent\.mp4 cannot be read .* holds no sound"):
-            load_audio(path, 44100)

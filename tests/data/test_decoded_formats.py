@@ -1,28 +1,21 @@
 """Formats that only FFmpeg reads are decoded once, and read exactly from then on."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
-from jukebox_hf.audio import load_audio
+from jukebox_hf.audio import load_audio, save_audio
 from jukebox_hf.data import ClipDataset, open_songs
-from tests.data.song_files import write_song
-
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg is not installed")
+from tests.audio.sounds import hide_ffmpeg, needs_ffmpeg, noisy_sweep, transcode
 
 
 @pytest.fixture
 def music(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "music"
-    wav = write_song(folder / "a.wav", 3.0, rate=44100, channels=2)
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", wav, "-c:a", "aac", folder / "a.m4a"], check=True
-    )
-    wav.unlink()
+    folder.mkdir()
+    transcode(noisy_sweep(3 * 44100, channels=2), folder / "a.m4a", 44100, "aac")
     return folder
 
 
@@ -47,8 +40,7 @@ def test_clips_of_m4a_are_exact_and_decoded_once(music: Path, tmp_path: Path) ->
 @needs_ffmpeg
 def test_changed_file_is_decoded_again(music: Path, tmp_path: Path) -> None:
     open_songs(music)
-    wav = write_song(tmp_path / "b.wav", 2.0, rate=44100, channels=1)
-    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", wav, music / "a.m4a"], check=True)
+    transcode(noisy_sweep(2 * 44100), music / "a.m4a", 44100, "aac")
     (song,) = open_songs(music).songs
     assert song.duration_seconds == pytest.approx(2.0, abs=0.1)
 
@@ -69,10 +61,11 @@ def test_m4a_inside_a_table_is_decoded_too(music: Path, tmp_path: Path) -> None:
 def test_missing_ffmpeg_skips_the_song_and_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", "")
+    hide_ffmpeg(monkeypatch)
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "cache"))
-    write_song(tmp_path / "music" / "a.wav", 1.0)
+    (tmp_path / "music").mkdir()
+    save_audio(tmp_path / "music" / "a.wav", noisy_sweep(44100), 44100)
     (tmp_path / "music" / "b.m4a").write_bytes(b"\x00\x00\x00\x20ftypM4A \xff\xff")
     found = open_songs(tmp_path / "music")
     assert [song.name for song in found.songs] == ["a.wav"]
-    assert "install it" in found.skipped[0].reason
+    assert "jukebox-hf[formats]" in found.skipped[0].reason
