@@ -17,13 +17,14 @@ PORT_BIN := $(PORT_VENV)/bin
 endif
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
 
-.PHONY: help demo test check test-oldest bench bench-full bench-port
+.PHONY: help demo test check test-oldest test-newest bench bench-full bench-port
 
 help:
 	@echo "make demo         install into $(VENV) and make a song with the built-in model"
 	@echo "make test         install into $(VENV) and run the tests"
 	@echo "make check        formatting, lint and types"
 	@echo "make test-oldest  the tests with the oldest supported versions of everything"
+	@echo "make test-newest  the tests with the newest releases of everything"
 	@echo "make bench        benchmarks that fit in ten CPU minutes; bench-full: all of them"
 	@echo "make bench-port   the same models here and in transformers 4.57.6, side by side"
 
@@ -40,6 +41,10 @@ check: $(VENV)/installed-dev
 
 test-oldest:
 	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+
+# Whatever is newest, within what setup.py allows: nothing is held back but by an empty file.
+test-newest:
+	$(MAKE) test VENV=.venv-newest CONSTRAINTS=constraints-newest.txt
 
 # One thread, as the targets are meant. Results go to bench-*.json beside what is printed.
 bench: $(VENV)/installed-dev

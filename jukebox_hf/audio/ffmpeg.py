@@ -146,9 +146,10 @@ class DecodedSource:
             self._position += len(block)
             while len(kept) > 1 and self._position - sum(map(len, kept[1:])) <= start:
                 kept.pop(0)
-        self._recent = kept[0] if len(kept) == 1 else np.concatenate(kept)
-        first = start - (self._position - len(self._recent))
-        return self._recent[first : first + num_samples].copy()
+        decoded = kept[0] if len(kept) == 1 else np.concatenate(kept)
+        first = max(0, start - (self._position - len(decoded)))
+        self._recent = decoded[first:].copy()  # whoever reads on may begin a little earlier
+        return self._recent[:num_samples].copy()
 
     def close(self) -> None:
         """Let go of the file."""

@@ -6,6 +6,7 @@ Pickled files pass through torch's restricted unpickler alone (`weights_only=Tru
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -85,7 +86,9 @@ Lazy = Callable[[Tensor], Callable[[], Tensor]]
 
 def _load_pickled(path: Path) -> tuple[Any, Lazy]:
     """Return what the file holds, and what makes the reader of one of its tensors."""
-    with path.open("rb") as file:
+    with warnings.catch_warnings(), path.open("rb") as file:
+        # torch 2.14 and later say that they check sparse tensors, which `_sort` refuses anyway
+        warnings.filterwarnings("ignore", "Validating sparse tensor invariants", UserWarning)
         if file.read(len(ZIP_START)) == ZIP_START:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             return content, lambda tensor: tensor.detach

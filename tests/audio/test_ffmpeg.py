@@ -213,3 +213,15 @@ def test_ffmpeg_that_stands_still_is_ended(
     with pytest.raises(ValueError, match=r"x\.m4a"):
         load_audio(tmp_path / "x.m4a", 44100)
     assert time.monotonic() - begun < 20
+
+
+@needs_library
+def test_what_was_read_is_not_kept(tmp_path: Path, way: str) -> None:
+    """Memory does not grow with the file: only what the last read gave is held."""
+    path = transcode(noisy_sweep(20 * 22050, 22050), tmp_path / "x.m4a", 22050, "aac")
+    source = open_source(path)
+    assert isinstance(source, ffmpeg.DecodedSource)
+    for start in range(0, source.num_samples - 30_000, 20_000):
+        source.read(max(0, start - 2048), 22_000)
+        assert len(source._recent) < 22_000 + 2 * ffmpeg.BLOCK_SAMPLES
+    source.close()
