@@ -17,7 +17,7 @@ PORT_BIN := $(PORT_VENV)/bin
 endif
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
 
-.PHONY: help demo test check test-oldest test-newest bench bench-full bench-port
+.PHONY: help demo test check test-oldest test-newest browser browser-tools bench bench-full bench-port
 
 help:
 	@echo "make demo         install into $(VENV) and make a song with the built-in model"
@@ -25,6 +25,7 @@ help:
 	@echo "make check        formatting, lint and types"
 	@echo "make test-oldest  the tests with the oldest supported versions of everything"
 	@echo "make test-newest  the tests with the newest releases of everything"
+	@echo "make browser      the stories of the studio's page; needs chromium, or JUKEBOX_BROWSER=PROGRAM"
 	@echo "make bench        benchmarks that fit in ten CPU minutes; bench-full: all of them"
 	@echo "make bench-port   the same models here and in transformers 4.57.6, side by side"
 
@@ -45,6 +46,12 @@ test-oldest:
 # Whatever is newest, within what setup.py allows: nothing is held back but by an empty file.
 test-newest:
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=constraints-newest.txt
+
+browser: browser-tools
+	$(BIN)/python -m pytest -q -m browser $(PYTEST_ARGS)
+
+browser-tools: $(VENV)/installed-dev
+	$(INSTALL) -e ".[dev,browser]"
 
 # One thread, as the targets are meant. Results go to bench-*.json beside what is printed.
 bench: $(VENV)/installed-dev

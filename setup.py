@@ -109,6 +109,7 @@ setup(
         "exact-lyrics": EXACT_LYRICS,
         "lora": ["peft>=0.17"],
         "tensorboard": ["tensorboard"],
+        "browser": ["axe-playwright-python>=0.1.8", "playwright>=1.56"],  # what plays the page
         "studio": STUDIO,
         "trackio": ["trackio"],
         "wandb": ["wandb"],

@@ -24,6 +24,7 @@ from starlette.staticfiles import StaticFiles
 from .asking import (
     FORMS,
     LARGEST_BODY,
+    check_name,
     check_numbers,
     check_request,
     check_text,
@@ -59,6 +60,9 @@ class StudioApp:
             Route(f"{piece}/stop", self._clean(self.stop), methods=["POST"]),
             Route(f"{piece}/go-on", self._clean(self.go_on), methods=["POST"]),
             Route(f"{piece}/keep", self._clean(self.keep), methods=["POST"]),
+            Route(f"{piece}/rename", self._clean(self.rename), methods=["POST"]),
+            Route(f"{piece}/remove", self._clean(self.remove), methods=["POST"]),
+            Route("/api/removed/{name}/restore", self._clean(self.restore), methods=["POST"]),
             Route(f"{piece}/export", self._clean(self.export), methods=["POST"]),
             Route(f"{piece}/download", self._clean(self.download), methods=["POST"]),
             Route("/api/exports/{place}/{file}", self._clean(self.exported)),
@@ -153,6 +157,22 @@ class StudioApp:
         numbers = check_numbers((await _body(request)).get("numbers"))
         await self.studio.keep(self._room(request), request.path_params["name"], numbers)
         return _json({"kept": numbers})
+
+    async def rename(self, request: Request) -> Response:
+        """Give a piece another name."""
+        name = check_name((await _body(request)).get("name"))
+        piece = request.path_params["name"]
+        return _json({"piece": await self.studio.rename(self._room(request), piece, name)})
+
+    async def remove(self, request: Request) -> Response:
+        """Put a piece into the bin; the answer says by which name it comes back."""
+        piece = request.path_params["name"]
+        return _json({"removed": await self.studio.remove(self._room(request), piece)})
+
+    async def restore(self, request: Request) -> Response:
+        """Take a piece out of the bin."""
+        name = request.path_params["name"]
+        return _json({"piece": await self.studio.restore(self._room(request), name)})
 
     async def export(self, request: Request) -> Response:
         """Write takes to a file; the answer says where it can be fetched."""

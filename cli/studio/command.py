@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ UPLOAD_BYTES, SPACE_UPLOAD_BYTES = 64 * 10**6, 10 * 10**6
 WAITING, SPACE_WAITING = 100, 3
 SPACE_SECONDS, SPACE_TAKES = 10.0, 2
 NEEDED = ("starlette", "uvicorn")
+TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 @click.command()
@@ -50,6 +52,13 @@ NEEDED = ("starlette", "uvicorn")
 )
 @click.option("--max-takes", type=click.IntRange(min=1), default=8, help="Most takes side by side.")
 @click.option("--no-browser", is_flag=True, help="Do not open the page in a browser.")
+@click.option(
+    "--push-to-hub",
+    "space",
+    metavar="OWNER/NAME",
+    help="Instead of opening it here, make a Space on the Hub that runs the studio with --model.",
+)
+@click.option("--private", is_flag=True, help="If the Space is new, only you can see it.")
 @clean_errors
 def studio(
     folder: Path,
@@ -61,12 +70,19 @@ def studio(
     max_seconds: float,
     max_takes: int,
     no_browser: bool,
+    space: str | None,
+    private: bool,
 ) -> None:
     """Compose on a page in the browser: make takes, listen while they grow, keep, go on, finish.
 
     FOLDER holds the pieces, each a session that the other commands know too. Prints the address of
     the page. What is being made when the studio is closed goes on when it is opened again.
     """
+    if token is not None and not TOKEN.fullmatch(token):
+        raise click.UsageError("--token has letters, digits, - and _ only, up to 128 of them")
+    if space is not None:
+        push(space, models, private=private)
+        return
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise ImportError(f"the studio needs {' and '.join(missing)}; install it with: {INSTALL}")
@@ -113,7 +129,25 @@ def studio(
     server = uvicorn.Server(config)
     if not no_browser:
         open_browser(address)
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:  # the usual end
+        note("The studio is closed.")
+    if made.queue.jobs:
+        note("What was being made, or waits, goes on when it is opened again.")
+        raise click.exceptions.Exit(130)
+
+
+def push(space: str, models: tuple[str, ...], *, private: bool) -> None:
+    """Make a Space, and say where it is."""
+    from .space import push_space
+
+    if len(models) > 1:
+        raise click.UsageError("--push-to-hub takes one --model")
+    done = push_space(space, models[0] if models else None, private=private)
+    for text in done.notes:
+        note(f"Note: {text}")
+    click.echo(done.url)
 
 
 def open_port(host: str, port: int) -> socket.socket:

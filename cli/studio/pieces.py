@@ -88,10 +88,13 @@ class Pieces:
 
     def removed(self) -> list[str]:
         """Names of the pieces in the bin, the one that was removed last first."""
+        trash = self.folder / TRASH_FOLDER
+        if trash.is_symlink():
+            return []
         try:
             entries = [
                 entry
-                for entry in os.scandir(self.folder / TRASH_FOLDER)
+                for entry in os.scandir(trash)
                 if entry.is_dir(follow_symlinks=False)
                 and plain_file(Path(entry.path), RECORD_NAME) is not None
             ]
@@ -281,13 +284,17 @@ def _text(value: Any) -> str | None:
 
 def find_parents(pieces: Mapping[str, Piece]) -> dict[str, str]:
     """By name of a piece, the name of the piece that it goes on from, where that is here."""
-    by_id = {piece.facts.get("id"): name for name, piece in pieces.items() if piece.facts.get("id")}
+    by_id: dict[str, list[str]] = {}
+    for name, piece in pieces.items():
+        by_id.setdefault(piece.facts.get("id") or "", []).append(name)
     found: dict[str, str] = {}
     for name, piece in pieces.items():
         parent = piece.facts.get("parent")
         if parent is None:
             continue
-        above: str | None = by_id.get(parent["id"]) if parent["id"] else parent["name"]
+        # A copied folder has the number of the original: then the name decides.
+        same = by_id.get(parent["id"], []) if parent["id"] else [parent["name"]]
+        above = parent["name"] if parent["name"] in same else next(iter(same), None)
         if above is not None and above in pieces and above != name:
             found[name] = above
     for name in list(found):  # a record that names its own descendant makes no circle

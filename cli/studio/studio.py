@@ -21,7 +21,7 @@ from typing import Any
 
 from jukebox_hf.locks import holder
 
-from .asking import Limits, check_name
+from .asking import Limits
 from .job_queue import Job, JobQueue
 from .pieces import Piece, Pieces, find_parents, find_sound, find_words, short_model
 from .worker_process import StoppedWorkError, WorkerEndedError, WorkerProcess, WorkError
@@ -135,10 +135,13 @@ class Studio:
 
     def room(self, identity: str) -> Room:
         """A room by its name; the only one has none."""
-        if identity not in self._rooms:
-            folder = self.folder / identity if identity else self.folder
-            self._rooms[identity] = Room(identity, Pieces(folder))
-        return self._rooms[identity]
+        if identity in self._rooms:
+            return self._rooms[identity]
+        folder = self.folder / identity if identity else self.folder
+        room = Room(identity, Pieces(folder))
+        if folder.is_dir():  # a room that nobody made anything in is not remembered
+            self._rooms[identity] = room
+        return room
 
     def work_folder(self, kind: str) -> Path:
         """A folder for uploads or exports, made if needed."""
@@ -168,7 +171,10 @@ class Studio:
                 await self._wake.wait()
                 self._wake.clear()
                 continue
-            await self._make(job)
+            try:
+                await self._make(job)
+            except OSError as error:  # a full disk, no more processes
+                job.state, job.message = "failed", error.strerror or str(error)
 
     async def _make(self, job: Job) -> None:
         progress = self.progress = Progress(job.id)
@@ -193,7 +199,6 @@ class Studio:
                     "folder": str(self.room(job.room).folder),
                     "target": job.piece,
                     "request": self._for_worker(job.request),
-                    "begun": had_begun,
                 },
                 on_event=on_event,
                 on_number=on_number,
@@ -226,7 +231,7 @@ class Studio:
         while True:
             await asyncio.sleep(KEEP_SECONDS)
             for key in list(self.queue.keeps):
-                with contextlib.suppress(WorkError, WorkerEndedError):
+                with contextlib.suppress(WorkError, WorkerEndedError, OSError):
                     await self._mark(key)
 
     async def _mark(self, key: tuple[str, str]) -> None:
@@ -288,8 +293,8 @@ class Studio:
         if waiting >= self.limits.waiting:
             raise ValueError(f"{waiting} pieces wait already; let one of them be made first")
         name = request.get("name")
-        if name is not None and not self._is_free(room, name):
-            raise ValueError(f"there is a piece or file called {name} already; choose another name")
+        if name is not None:
+            self._check_new_name(room, name)
         levels = self._plans.get(_key(request))
         if levels is None:
             with contextlib.suppress(TimeoutError):  # it says so when its turn comes
@@ -394,6 +399,46 @@ class Studio:
             except WorkerEndedError as error:
                 raise ValueError(f"{error}; try again") from None
 
+    async def rename(self, room: Room, name: str, new_name: str) -> str:
+        """Give a piece another name, which is that of its folder."""
+        self._check_at_rest(room, name)
+        if new_name == name:
+            return name
+        self._check_new_name(room, new_name)
+        await self._ask("rename", {"folder": str(room.folder), "name": name, "new_name": new_name})
+        return new_name
+
+    async def remove(self, room: Room, name: str) -> str:
+        """Put a piece into the bin; returns by which name it comes back."""
+        self._check_at_rest(room, name, readable=False)
+        given = {"folder": str(room.folder), "name": name}
+        removed: str = await self._ask("remove", given)
+        return removed
+
+    async def restore(self, room: Room, name: str) -> str:
+        """Take a piece out of the bin; returns its name."""
+        if name not in room.pieces.removed():
+            raise NotThereError(f"there is no piece {name[:100]!r} in the bin")
+        restored: str = await self._ask("restore", {"folder": str(room.folder), "name": name})
+        return restored
+
+    def _check_at_rest(self, room: Room, name: str, *, readable: bool = True) -> None:
+        """Raise `BusyError` for a piece that is being made, or waits for it."""
+        piece = room.pieces.scan().get(name)
+        if piece is None or readable:
+            piece = self.piece(room, name)
+        if self.queue.find(room.id, name) is not None:
+            raise BusyError(f"{name} is in the queue; stop it first")
+        waits = [job for job in self.queue.of_room(room.id) if job.request.get("source") == name]
+        if waits:
+            raise BusyError(f"{waits[0].piece} waits to be made from {name}; let it be made first")
+        if holder(piece.folder) is not None:
+            raise BusyError(f"{name} is being worked on by another program; wait for it to end")
+
+    def _check_new_name(self, room: Room, name: str) -> None:
+        if not self._is_free(room, name):
+            raise ValueError(f"there is a piece or file called {name} already; choose another name")
+
     async def export(self, room: Room, name: str, numbers: list[int], form: str) -> str:
         """Write takes to a file that can be fetched once; returns its place below `exports`."""
         piece = self.piece(room, name)
@@ -490,7 +535,7 @@ class Studio:
             ],
             "ready": self.worker.ready,
             "pieces": listed,
-            "queue": list(self._queue(room)),
+            "queue": list(self._queue(room, pieces)),
             "removed": room.pieces.removed(),
             "piece": self._opened(room, pieces.get(name), listed, name) if name else None,
         }
@@ -527,7 +572,7 @@ class Studio:
         is_ours = held_by is not None and held_by.partition(" ")[0] == str(self.worker.pid)
         return "stopped" if held_by is None or is_ours else "elsewhere"
 
-    def _queue(self, room: Room) -> Iterator[dict[str, Any]]:
+    def _queue(self, room: Room, pieces: Mapping[str, Piece]) -> Iterator[dict[str, Any]]:
         """What is made and what waits; of other rooms only how much there is before it."""
         place = 0
         for job in self.queue.jobs:
@@ -536,11 +581,13 @@ class Studio:
             if job.room != room.id:
                 continue
             running = self.progress is not None and self.progress.job == job.id
+            piece = pieces.get(job.piece)
             yield {
                 "id": job.id,
                 "piece": job.piece,
                 "verb": job.request["verb"],
                 "state": job.state,
+                "top_level": piece.facts.get("top_level") if piece else None,
                 "place": place if job.state == "waiting" else None,
                 "message": job.message,
                 "log": job.log,
@@ -648,11 +695,3 @@ def _key(request: Mapping[str, Any]) -> str:
     """What tells requests apart that take different time."""
     kept = {name: value for name, value in request.items() if name not in ("name", "seed")}
     return json.dumps(kept, sort_keys=True)
-
-
-def check_new_name(room: Room, name: Any) -> str:
-    """A name for a piece that no other has."""
-    checked = check_name(name)
-    if not room.pieces.is_free(checked):
-        raise ValueError(f"there is a piece or file called {checked} already; choose another name")
-    return checked

@@ -87,6 +87,11 @@ class Worker:
                 Path(given["folder"]), given["request"], measured=given["measured"]
             ),
             "keep": lambda: actions.keep(Path(given["folder"]), given["name"], given["numbers"]),
+            "rename": lambda: actions.rename(
+                Path(given["folder"]), given["name"], given["new_name"]
+            ),
+            "remove": lambda: actions.remove(Path(given["folder"]), given["name"]),
+            "restore": lambda: actions.restore(Path(given["folder"]), given["name"]),
             "export": lambda: actions.export(
                 Path(given["folder"]),
                 given["name"],
@@ -107,7 +112,6 @@ class Worker:
                 Path(given["folder"]),
                 given["target"],
                 given["request"],
-                begun=given["begun"],
                 on_begin=lambda: self.tell(id=number, event="begun"),
                 on_codes=lambda level, codes, total: self._progress(number, level, codes, total),
             )

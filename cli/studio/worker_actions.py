@@ -8,11 +8,12 @@ the sentence of the command line.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .pieces import TRASH_FOLDER
 
 if TYPE_CHECKING:
     from jukebox_hf.generation import JukeboxPipeline, PriorShelf, Request, Session
@@ -174,16 +175,10 @@ class Actions:
         target: str,
         request: Mapping[str, Any],
         *,
-        begun: bool,
         on_begin: Callable[[], None],
         on_codes: Callable[[int, int, int], None],
     ) -> None:
-        """Make the piece `target`, or go on with it if it is there.
-
-        Args:
-            begun: whether this very request has been at work before: what it left without a record
-                is begun anew.
-        """
+        """Make the piece `target`, or go on with it if it is there."""
         from jukebox_hf.generation import Session
 
         place = folder / target
@@ -194,8 +189,6 @@ class Actions:
             if request["verb"] == "resume":
                 raise FileNotFoundError(f"{target} is not there any more")
             wanted = self._wanted(folder, request)
-            if begun and place.is_dir():
-                shutil.rmtree(place)
             system = wanted.pipeline.system
             session = wanted.pipeline.begin(place, wanted.request)
         on_begin()
@@ -215,6 +208,24 @@ class Actions:
         from jukebox_hf.generation import Session
 
         Session.open(folder / name).keep(numbers)
+
+    def rename(self, folder: Path, name: str, new_name: str) -> str:
+        """Give a piece another name, which it returns."""
+        from jukebox_hf.generation import rename_session
+
+        return rename_session(folder / name, new_name).name
+
+    def remove(self, folder: Path, name: str) -> str:
+        """Put a piece into the bin; returns by which name it comes back."""
+        from jukebox_hf.generation import remove_session
+
+        return remove_session(folder / name).name
+
+    def restore(self, folder: Path, name: str) -> str:
+        """Take a piece out of the bin; returns its name."""
+        from jukebox_hf.generation import restore_session
+
+        return restore_session(folder / TRASH_FOLDER / name).name
 
     def export(
         self,

@@ -30,7 +30,7 @@ class Target:
 
     Attributes:
         repo_id: with its owner.
-        repo_type: "model" or "dataset".
+        repo_type: "model", "dataset" or "space".
         branch: to commit to.
         commit: what the branch points at.
         files: that it holds.
@@ -86,15 +86,17 @@ def open_target(
     private: bool | None,
     branch: str | None,
     create_pr: bool = False,
+    space_sdk: str | None = None,
 ) -> Target:
     """Make a repository, and a branch in it, unless they exist; and see what is there.
 
     Args:
         repo_id: "owner/name", or a name alone for one of one's own.
-        repo_type: "model" or "dataset".
+        repo_type: "model", "dataset" or "space".
         private: of a new repository; `None` is the account's default.
         branch: "main" if not given.
         create_pr: see `Target`.
+        space_sdk: what a new Space runs on.
 
     Raises:
         ValueError: if it cannot be the name of a repository.
@@ -108,7 +110,9 @@ def open_target(
         if create_pr:  # of somebody else's repository nothing is made
             url: Any = RepoUrl(f"{api.endpoint}/{'datasets/' * (repo_type != 'model')}{repo_id}")
         else:
-            url = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+            url = api.create_repo(
+                repo_id, repo_type=repo_type, private=private, exist_ok=True, space_sdk=space_sdk
+            )
         if branch != "main" and not create_pr:
             api.create_branch(url.repo_id, branch=branch, repo_type=repo_type, exist_ok=True)
         info: Any = api.repo_info(url.repo_id, repo_type=repo_type, revision=branch)

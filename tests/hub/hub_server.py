@@ -20,8 +20,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 LFS_SUFFIXES = (".safetensors", ".arrow", ".parquet", ".bin", ".pkl")
-REPOSITORY = r"(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)"
-PLAIN_REPOSITORY = r"(?P<prefix>datasets/)?(?P<repo>[^/]+/[^/]+?)"
+REPOSITORY = r"(?P<kind>models|datasets|spaces)/(?P<repo>[^/]+/[^/]+)"
+PLAIN_REPOSITORY = r"(?P<prefix>datasets/|spaces/)?(?P<repo>[^/]+/[^/]+?)"
 CHUNK = 1 << 14
 
 
@@ -306,7 +306,7 @@ class Handler(BaseHTTPRequestHandler):
             message = f"You don't have the rights to create a {kind[:-1]} under this namespace"
             raise Answer(403, {"error": message}, {"X-Error-Message": message})
         repo = f"{owner}/{content['name']}"
-        url = f"http://{self.headers['Host']}/{'datasets/' if kind == 'datasets' else ''}{repo}"
+        url = f"http://{self.headers['Host']}/{'' if kind == 'models' else f'{kind}/'}{repo}"
         if (kind, repo) in self.hub.repositories:
             raise Answer(409, {"error": "You already created this repo", "url": url})
         private = content.get("private") or content.get("visibility") == "private"
@@ -438,7 +438,7 @@ class Handler(BaseHTTPRequestHandler):
         raise Answer(200, {"files": answers})
 
     def lfs_batch(self, body: bytes, prefix: str | None, repo: str) -> None:
-        kind = "datasets" if prefix else "models"
+        kind = (prefix or "models/")[:-1]
         repository = self.find(kind, repo, write=True)
         key = list(self.hub.repositories).index((kind, repo))
         base = f"http://{self.headers['Host']}/_lfs/{key}"
@@ -494,7 +494,7 @@ class Handler(BaseHTTPRequestHandler):
     # --- downloading ---
 
     def resolve(self, prefix: str | None, repo: str, rev: str, path: str, **_: Any) -> None:
-        repository = self.find("datasets" if prefix else "models", repo)
+        repository = self.find((prefix or "models/")[:-1], repo)
         commit, files = self.files(repository, rev)
         blob = files.get(path)
         if blob is None:

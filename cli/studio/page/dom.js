@@ -31,6 +31,11 @@ export function clock(seconds, digits = 1) {
   return `${minutes}:${rest}`;
 }
 
+/** A length: as `clock`, to the nearest. */
+export function span(seconds, digits = 1) {
+  return clock(Math.round(seconds * 10 ** digits) / 10 ** digits, digits);
+}
+
 /** A duration in words, for plans. */
 export function lasting(seconds) {
   if (seconds < 10) return `${Math.max(1, Math.round(seconds))} s`;

@@ -1,7 +1,7 @@
 // The form for a new piece, for going on from one, and for finishing takes: with its plan.
 
 import { get, post, Away } from "./api.js";
-import { byId, clock, el, fill, lasting, many, size } from "./dom.js";
+import { byId, clock, el, fill, lasting, size, span } from "./dom.js";
 
 const PLAN_DELAY = 500; // milliseconds after the last change
 const LEVEL_NAMES = { sketch: "Sketch", middle: "Middle layer", fine: "Finest layer" };
@@ -248,7 +248,7 @@ export class RequestForm {
         : `It takes about ${lasting(plan.seconds)} here.`;
       const memory = plan.memory_bytes > plan.available_bytes ? ", which may be more than there is" : "";
       byId("plan").textContent =
-        `${takes}${clock(plan.music_seconds)} of music. ${time} Memory ${size(plan.memory_bytes)}${memory}, disk ${size(plan.disk_bytes)}.`;
+        `${takes}${span(plan.music_seconds)} of music. ${time} Memory ${size(plan.memory_bytes)}${memory}, disk ${size(plan.disk_bytes)}.`;
       fill(byId("plan-notes"), ...plan.notes.map((note) => el("li", {}, note)));
     } catch (error) {
       if (number !== this.asked || !byId("plan")) return;
@@ -309,7 +309,7 @@ export class RequestForm {
     try {
       const found = await post("api/upload", file);
       this.upload = found.file;
-      told.textContent = `${file.name}: ${clock(found.seconds)} long.`;
+      told.textContent = `${file.name}: ${span(found.seconds)} long.`;
       this.planSoon();
     } catch (error) {
       told.textContent = "The file was not taken.";
@@ -317,5 +317,3 @@ export class RequestForm {
     }
   }
 }
-
-export { many };

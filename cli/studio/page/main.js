@@ -162,7 +162,7 @@ function showNow() {
   if (!state.ready) told = "The program is starting …";
   else if (job) {
     told = `Making ${job.piece}`;
-    if (job.level !== undefined && job.level !== null) told += `: ${layerName(job.level, 2)} ${Math.floor(job.share * 100)} %`;
+    if (job.level !== undefined && job.level !== null) told += `: ${layerName(job.level, job.top_level ?? 2)} ${Math.floor(job.share * 100)} %`;
     if (job.left_seconds) told += `, ${lasting(job.left_seconds)} left`;
   } else {
     const waits = state.queue.find((one) => one.place > 1);

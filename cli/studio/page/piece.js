@@ -1,7 +1,7 @@
 // One piece: its takes to hear, to keep and to go on from.
 
 import { sound, soundPath } from "./api.js";
-import { byId, clock, el, fill, lasting, many } from "./dom.js";
+import { byId, clock, el, fill, lasting, many, span } from "./dom.js";
 import { levelName } from "./form.js";
 import { decode, decodingRate, isLong } from "./player.js";
 import { drawSpectrogram, drawWave } from "./pictures.js";
@@ -223,14 +223,14 @@ export class PieceView {
     const line = el("div", { class: "head-line" });
     const point = el("div", {
       class: "point", role: "slider", tabindex: "0", hidden: true,
-      "aria-label": `Where to go on in take ${number}`, "aria-valuemin": "0",
+      "aria-label": `Where to go on in take ${number}`, "aria-valuemin": "0", "aria-valuenow": "0",
       onpointerdown: (event) => this.dragPoint(event, take),
       onkeydown: (event) => this.movePoint(event),
       onclick: (event) => event.stopPropagation(),
     });
     const wave = el("div", { class: "wave" });
     const slider = el("div", {
-      role: "slider", tabindex: "0", "aria-label": `Position in take ${number}`, "aria-valuemin": "0", class: "wave",
+      role: "slider", tabindex: "0", "aria-label": `Position in take ${number}`, "aria-valuemin": "0", "aria-valuenow": "0", class: "wave",
       onclick: (event) => { this.choose(number); this.player.seek(this.secondsAt(event.clientX, wave, number)); },
       onkeydown: (event) => this.moveHead(event, number),
     }, canvas, line);
@@ -278,7 +278,7 @@ export class PieceView {
     const top = piece.top_level;
     const finest = take.levels[piece.to_level];
     if (finest && finest.heard_seconds >= take.seconds - 0.01) {
-      return `${clock(take.seconds)}${piece.to_level ? ", sketch" : ""}`;
+      return `${span(take.seconds)}${piece.to_level ? ", sketch" : ""}`;
     }
     const parts = [...take.levels].reverse()
       .filter((entry) => entry.share > 0)
@@ -391,7 +391,7 @@ export class PieceView {
     const take = this.piece && this.rows && this.take();
     if (!take || !(always || this.player.sounding)) return;
     const at = this.player.now();
-    const text = `${clock(at)} / ${clock(take.seconds)}`;
+    const text = `${clock(at)} / ${span(take.seconds)}`;
     const time = byId("time");
     if (time && time.textContent !== text) time.textContent = text;
     for (const [number, row] of this.rows) {
@@ -399,7 +399,7 @@ export class PieceView {
       if (number !== this.chosen) continue;
       row.line.style.left = `${(100 * at) / take.seconds}%`;
       row.slider.setAttribute("aria-valuenow", at.toFixed(1));
-      row.slider.setAttribute("aria-valuetext", `${clock(at, 0)} of ${clock(take.seconds, 0)}`);
+      row.slider.setAttribute("aria-valuetext", `${clock(at, 0)} of ${span(take.seconds, 0)}`);
     }
     this.lightWords(at);
   }

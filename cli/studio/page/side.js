@@ -1,6 +1,6 @@
 // The list of pieces as a tree, the queue, and the bin.
 
-import { byId, clock, el, fill, lasting, many } from "./dom.js";
+import { byId, el, fill, lasting, many, span } from "./dom.js";
 
 const STATES = {
   done: "done",
@@ -73,7 +73,7 @@ export class Side {
 
   entry(one, opened) {
     const kinds = [one.genre, one.artist].filter(Boolean).join(", ");
-    const length = one.seconds ? clock(one.seconds, 0) : "";
+    const length = one.seconds ? span(one.seconds, 0) : "";
     const share = ["making", "elsewhere", "stopped"].includes(one.state) && one.share ? `, ${Math.floor(one.share * 100)} %` : "";
     const facts = one.takes ? [kinds, many(one.takes, "take"), length].filter(Boolean).join(" · ") : "";
     return el("button", {
@@ -88,7 +88,7 @@ export class Side {
     if (job.state === "failed") told = "went wrong";
     else if (job.stopping) told = "stopping …";
     else if (job.state === "running") {
-      told = job.level === undefined || job.level === null ? "begins" : `${Math.floor(job.share * 100)} % of layer ${job.level}`;
+      told = job.level === undefined || job.level === null ? "begins" : `${layerName(job.level, job.top_level ?? 2)} ${Math.floor(job.share * 100)} %`;
       if (job.left_seconds) told += `, ${lasting(job.left_seconds)} left`;
     } else if (job.place) told = job.place === 2 ? "next" : `number ${job.place} in line`;
     return el("li", {},

@@ -55,6 +55,16 @@ def test_a_folder_that_was_moved_keeps_its_tree(folder: Path, tmp_path: Path) ->
     assert find_parents(Pieces(moved).scan()) == {"two": "one"}
 
 
+def test_a_renamed_parent_is_found_by_its_number_and_a_copy_is_not_taken_for_it(
+    folder: Path,
+) -> None:
+    shutil.copytree(folder / "one", folder / "zero")
+    assert find_parents(Pieces(folder).scan()) == {"two": "one"}
+    shutil.rmtree(folder / "zero")
+    (folder / "one").rename(folder / "first")
+    assert find_parents(Pieces(folder).scan()) == {"two": "first"}
+
+
 def test_a_record_is_read_again_only_when_it_changed(folder: Path) -> None:
     pieces = Pieces(folder)
     first = pieces.scan()["one"]

@@ -1,0 +1,109 @@
+"""A headless browser for the stories; what it lacks is a reason to skip, never to pass."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+PATIENCE = 90_000  # milliseconds; machines that test are busy
+
+
+def find_browser() -> str:
+    """The browser's program: `JUKEBOX_BROWSER`, or one on PATH. Skips the test where there is none.
+
+    Who names one in `JUKEBOX_BROWSER`, as `.ci/run` does, wants the stories played: then what is
+    missing is a failure.
+    """
+    named = os.environ.get("JUKEBOX_BROWSER")
+    if named:
+        assert shutil.which(named), f"JUKEBOX_BROWSER is {named}, which is no program"
+        return named
+    found = next((path for path in map(shutil.which, NAMES) if path), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(NAMES)} on PATH, and no JUKEBOX_BROWSER")
+    return found
+
+
+def launch() -> Iterator[Any]:
+    """A running browser (Playwright's `Browser`)."""
+    program = find_browser()
+    if os.environ.get("JUKEBOX_BROWSER"):
+        pass
+    else:
+        pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=program)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page that somebody has open, with what went wrong in it.
+
+    Attributes:
+        page: Playwright's `Page`.
+        errors: messages of the console and of scripts.
+        requests: addresses that were asked for.
+    """
+
+    def __init__(self, browser: Any, address: str, **options: Any) -> None:
+        self.context = browser.new_context(
+            **{"viewport": {"width": 1200, "height": 850}, **options}
+        )
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(address)
+
+    def _hear(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+    def button(self, name: str, *, exact: bool = False) -> Any:
+        return self.page.get_by_role("button", name=name, exact=exact).first
+
+    def heading(self, name: str) -> Any:
+        return self.page.get_by_role("heading", name=name, exact=True)
+
+    def evaluate(self, script: str) -> Any:
+        return self.page.evaluate(script)
+
+    def wait_until(self, script: str, *, every: float = 100) -> Any:
+        """Wait until an expression in the page is true; returns what it gives.
+
+        Playwright's own `wait_for_function` needs what our policy for scripts forbids.
+        """
+        for _ in range(int(PATIENCE / every)):
+            found = self.evaluate(script)
+            if found:
+                return found
+            self.page.wait_for_timeout(every)
+        raise AssertionError(f"never true: {script}; {self.evaluate('studio.state')}")
+
+    def fill_new(self, **fields: str) -> None:
+        """Open the form for a new piece, and fill it in."""
+        self.button("New piece").click()
+        for name, value in fields.items():
+            self.page.locator(f"#f-{name}").fill(value)
+
+    def make(self, name: str, **fields: str) -> None:
+        """Make a new piece and see it."""
+        self.fill_new(**fields)
+        self.button("Make", exact=True).click()
+        self.heading(name).wait_for()
+
+    def wait_for(self, state: str) -> None:
+        """Wait until the open piece is in a state."""
+        self.wait_until(f"studio.state?.piece?.state === {state!r}")
+
+    def close(self) -> None:
+        self.context.close()

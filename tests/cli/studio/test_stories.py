@@ -1,0 +1,499 @@
+"""Stories of the studio's page, played in a browser.
+
+Sound is measured where it comes out, codes are compared with those of the command line.
+"""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from jukebox_cli.main import main
+from jukebox_hf.generation.session import Session
+from tests.cli.studio.browser import Visit, launch
+from tests.cli.studio.conftest import Start
+from tests.cli.studio.studio_process import StudioProcess, checksums
+
+pytestmark = pytest.mark.browser
+
+WORDS = "sing to me under the moon"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    yield from launch()
+
+
+Open = Callable[..., Visit]
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Open]:
+    """Opens a page; in the end nothing may have gone wrong in any of them."""
+    opened: list[Visit] = []
+
+    def begin(studio: StudioProcess, fragment: str = "", **options: Any) -> Visit:
+        opened.append(Visit(browser, studio.address + fragment, **options))
+        return opened[-1]
+
+    yield begin
+    for one in opened:
+        one.close()
+    assert [error for one in opened for error in one.errors if not is_expected(error)] == []
+
+
+def is_expected(error: str) -> bool:
+    """What a browser says by itself about answers that a story asks for."""
+    return "Failed to load resource" in error or "willReadFrequently" in error
+
+
+def generate(model: Path, folder: Path, *arguments: str) -> None:
+    """The same on the command line."""
+    command = ["generate", "--model", str(model), "-q", "-o", str(folder), *arguments]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.fixture(scope="module")
+def library(calm: StudioProcess, lyric_model: Path) -> StudioProcess:
+    """The calm studio with a finished piece `tune`, two takes and words, and a sketch."""
+    common = ("--genre", "rock", "--seconds", "1", "--takes", "2", "--seed", "7")
+    words = calm.folder.parent / "words.txt"
+    words.write_text(WORDS, encoding="utf-8")
+    generate(lyric_model, calm.folder / "tune", *common, "--lyrics", str(words))
+    generate(lyric_model, calm.folder / "sketch", *common, "--to-level", "2")
+    return calm
+
+
+def test_the_page_opens_with_no_network_and_names_everything(
+    library: StudioProcess, visit: Open
+) -> None:
+    began = time.monotonic()
+    seen = visit(library)
+    seen.button("New piece").wait_for()
+    assert time.monotonic() - began < 10  # 0.25 s on a quiet machine
+    seen.heading("Make music by choosing").wait_for()
+    seen.button("tune").click()
+    seen.heading("tune").wait_for()
+    for role, name in [
+        ("navigation", "Pieces and queue"),
+        ("button", "Play"),
+        ("button", "Take 2"),
+        ("checkbox", "Repeat"),
+        ("slider", "Position in take 1"),
+        ("slider", "Where to go on in take 1"),
+        ("group", "Picture"),
+        ("button", "Continue take 1 from the end"),
+        ("button", "Export"),
+        ("searchbox", "Find a piece"),
+    ]:
+        seen.page.get_by_role(role, name=name).first.wait_for()
+    seen.wait_until("studio.player.duration > 0.9")
+    assert {address.split("/")[2] for address in seen.requests} == {f"127.0.0.1:{library.port}"}
+    assert seen.errors == []
+
+
+@pytest.mark.timeout(300)
+def test_first_music_sounds_before_it_is_done(browser: Any, visit: Open, tmp_path: Path) -> None:
+    """With the model that comes with the package, as a newcomer meets it."""
+    folder = tmp_path / "pieces"
+    folder.mkdir()
+    studio = StudioProcess(folder)
+    try:
+        seen = visit(studio)
+        seen.button("New piece").click()
+        seen.page.get_by_label("Genre").fill("rock")
+        seen.page.get_by_label("Length in seconds").fill("4")
+        seen.button("Make", exact=True).click()
+        seen.heading("song-1").wait_for()
+        seen.wait_until("studio.player.rms() > 0.001", every=30)
+        assert seen.evaluate("studio.state.piece.state") == "making"
+        seen.wait_for("done")
+    finally:
+        studio.stop()
+
+
+def test_it_keeps_playing_while_it_grows(start: Start, visit: Open) -> None:
+    studio = start()
+    studio.wait(lambda state: state["ready"])
+    seen = visit(studio)
+    seen.make("song-1", genre="rock", seconds="12")
+    seen.wait_until("studio.player.duration > 11")  # the sketch of all of it
+    watch(seen)
+    swaps = seen.evaluate("studio.player.swaps")
+    seen.wait_until(f"studio.player.swaps >= {swaps} + 3")
+    found = seen.evaluate("watched")
+    assert found["blocks"] > 20
+    assert found["silent"] == 0
+    assert found["falls"] == 0
+
+
+def watch(seen: Visit) -> None:
+    """From here on, note whether the sound stops or jumps back while it plays."""
+    seen.evaluate(
+        """() => {
+          const { player } = studio;
+          player.seek(0);
+          const found = (globalThis.watched = { falls: 0, silent: 0, blocks: 0, last: 0 });
+          player.repeat = true;
+          if (!player.playing) player.play();
+          setInterval(() => {
+            const at = player.now();
+            if (!player.sounding || at < 0.1 || at > player.duration - 0.1) {
+              found.last = 0;
+              return;
+            }
+            found.blocks += 1;
+            if (player.rms() === 0) found.silent += 1;
+            if (at < found.last) found.falls += 1;
+            found.last = at;
+          }, 20);
+        }"""
+    )
+
+
+def test_a_reload_in_the_middle_finds_everything_again(start: Start, visit: Open) -> None:
+    studio = start()
+    seen = visit(studio)
+    seen.make("song-1", seconds="3")
+    seen.wait_until("studio.state.queue[0]?.level === 1")
+    before = seen.evaluate("studio.state.piece.share")
+    seen.page.reload()
+    seen.heading("song-1").wait_for()
+    seen.wait_until("studio.state?.piece?.state === 'making'")
+    assert seen.evaluate("studio.state.piece.share") >= before
+    seen.wait_for("done")
+
+
+def test_an_open_page_outlives_killed_server_and_worker(
+    start: Start, visit: Open, lyric_model: Path, tmp_path: Path
+) -> None:
+    studio = start()
+    seen = visit(studio)
+    seen.fill_new(seconds="1.5", seed="21")
+    seen.button("Make", exact=True).click()
+    seen.heading("song-1").wait_for()
+    seen.wait_until("studio.state.queue[0]?.level === 1")
+    studio.kill()
+    seen.page.get_by_text("The studio does not answer").wait_for()
+    assert seen.button("More takes").is_disabled()
+    again = start(port=studio.port)
+    seen.page.get_by_text("The studio does not answer").wait_for(state="hidden")
+    seen.wait_for("done")
+    assert seen.button("More takes").is_enabled()
+    generate(lyric_model, tmp_path / "cli", "--seconds", "1.5", "--seed", "21")
+    assert checksums(again.folder / "song-1") == checksums(tmp_path / "cli")
+
+
+def test_what_is_typed_survives_an_absent_server(start: Start, visit: Open) -> None:
+    studio = start()
+    seen = visit(studio)
+    seen.fill_new(genre="jazz", lyrics=WORDS)
+    studio.kill()
+    seen.page.get_by_text("The studio does not answer").wait_for()
+    assert seen.button("Make", exact=True).is_disabled()
+    start(port=studio.port)
+    seen.page.get_by_text("The studio does not answer").wait_for(state="hidden")
+    assert seen.page.get_by_label("Genre").input_value() == "jazz"
+    assert seen.page.locator("#f-lyrics").input_value() == WORDS
+    seen.button("Make", exact=True).click()
+    seen.heading("song-1").wait_for()
+
+
+def test_stop_and_go_on(start: Start, visit: Open, lyric_model: Path, tmp_path: Path) -> None:
+    studio = start()
+    seen = visit(studio)
+    seen.make("song-1", seconds="1.5", seed="22")
+    seen.wait_until("studio.state.queue[0]?.level === 1")
+    seen.page.locator("#stop").click()
+    seen.wait_for("stopped")
+    seen.page.get_by_text("Nothing is lost").wait_for()
+    seen.button("Go on", exact=True).click()
+    seen.wait_for("done")
+    generate(lyric_model, tmp_path / "cli", "--seconds", "1.5", "--seed", "22")
+    assert checksums(studio.folder / "song-1") == checksums(tmp_path / "cli")
+
+
+def test_keeping_and_finishing_with_the_keyboard_alone(
+    library: StudioProcess, visit: Open, lyric_model: Path, tmp_path: Path
+) -> None:
+    seen = visit(library, "#sketch")
+    seen.heading("sketch").wait_for()
+    seen.page.locator("#keep-2").wait_for()
+    press = seen.page.keyboard.press
+    press("2")
+    press("k")
+    seen.wait_until("studio.state.piece.takes[1].kept")
+    assert seen.button("Take 2").get_attribute("aria-pressed") == "true"
+    press("u")
+    seen.heading("Finish sketch").wait_for()
+    press("Tab")  # to the settings, and on to the button
+    while seen.evaluate("document.activeElement.id") != "make":
+        press("Tab")
+    press("Enter")
+    seen.wait_until("studio.view.name && studio.view.name.startsWith('song-')")
+    seen.wait_for("done")
+    name = seen.evaluate("studio.view.name")
+    command = ["upsample", str(library.folder / "sketch"), "--takes", "2", "-q"]
+    result = CliRunner().invoke(main, [*command, "-o", str(tmp_path / "cli")])
+    assert result.exit_code == 0, result.output
+    assert checksums(library.folder / name) == checksums(tmp_path / "cli")
+    assert seen.evaluate("studio.state.piece.parent") == "sketch"
+
+
+def test_continuing_from_a_dragged_point(library: StudioProcess, visit: Open) -> None:
+    seen = visit(library, "#tune")
+    seen.heading("tune").wait_for()
+    point = seen.page.get_by_role("slider", name="Where to go on in take 1")
+    point.wait_for()
+    area = seen.page.locator(".wave").first.bounding_box()
+    knob = point.bounding_box()
+    mouse = seen.page.mouse
+    mouse.move(knob["x"] + knob["width"] / 2, knob["y"] + 40)
+    mouse.down()
+    mouse.move(area["x"] + area["width"] * 0.5, knob["y"] + 40, steps=5)
+    mouse.up()
+    at = float(point.get_attribute("aria-valuenow"))
+    assert at == pytest.approx(0.5, abs=0.07)
+    seen.button("Continue take 1 from 0:00.").click()
+    seen.page.get_by_label("New music, in seconds").fill("0.3")
+    seen.button("Make", exact=True).click()
+    seen.wait_until("studio.view.name && studio.view.name !== 'tune'")
+    seen.wait_for("done")
+    name = seen.evaluate("studio.view.name")
+    assert seen.page.locator(f"#piece-tune + ul #piece-{name}").count() == 1
+    before = Session.open(library.folder / "tune").codes(1)
+    after = Session.open(library.folder / name).codes(1)
+    assert before is not None
+    assert after is not None
+    cut = Session.open(library.folder / name).record["takes"][0]["existing"]
+    for level in range(3):
+        count = cut[str(level)]
+        assert count > 0
+        assert before.levels[level][0, :count].tolist() == after.levels[level][0, :count].tolist()
+
+
+def test_words_light_up_in_order_and_a_click_goes_there(
+    library: StudioProcess, visit: Open
+) -> None:
+    (path,) = library.folder.glob("tune/01_*.words.json")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert found, "the model told when its words are sung"
+    # A model of random weights sings them all at once: spread them over the piece.
+    places = enumerate(WORDS.split())
+    spread = [
+        {**found[0], "text": word, "start_seconds": 0.15 * place, "end_seconds": 0.15 * place + 0.1}
+        for place, word in places
+    ]
+    path.write_text(json.dumps(spread), encoding="utf-8")
+    seen = visit(library, "#tune")
+    seen.page.locator("#words button").first.wait_for()
+    words = seen.evaluate("studio.view.take().words")
+    assert [word["text"] for word in words] == WORDS.split()
+    seen.wait_until("studio.player.duration > 0.9")
+    seen.page.locator("#words button").last.click()
+    last = words[-1]["start"]
+    assert seen.evaluate("studio.player.now()") == pytest.approx(last, abs=0.05)
+    seen.evaluate(
+        """() => {
+          globalThis.lit = [];
+          new MutationObserver(() => {
+            const now = document.querySelector("#words [aria-current]");
+            if (studio.player.playing && now && lit.at(-1) !== now.id) lit.push(now.id);
+          }).observe(document.getElementById("words"), { attributes: true, subtree: true });
+          studio.player.seek(0);
+        }"""
+    )
+    seen.page.keyboard.press("Escape")
+    seen.button("Play", exact=True).click()
+    seen.wait_until("!studio.player.playing")
+    lit = seen.evaluate("lit")
+    order = [int(name.removeprefix("word-")) for name in lit]
+    assert order == sorted(order)
+    assert len(order) >= 4
+
+
+def test_a_wrong_request_gets_the_command_lines_sentence(
+    library: StudioProcess, visit: Open, lyric_model: Path, tmp_path: Path
+) -> None:
+    seen = visit(library)
+    names = {path.name for path in library.folder.iterdir()}
+    seen.fill_new(genre="rock", seconds="50")
+    seen.page.get_by_text("More settings").click()
+    seen.page.get_by_label("Length of the whole song").fill("70")
+    seen.button("Make", exact=True).click()
+    alert = seen.page.locator("#form-wrong")
+    alert.wait_for()
+    command = ["generate", "--model", str(lyric_model), "-o", str(tmp_path / "x")]
+    result = CliRunner().invoke(main, [*command, "--seconds", "50", "--total-seconds", "70"])
+    assert alert.inner_text() in result.stderr
+    assert seen.page.get_by_label("Length of the whole song").input_value() == "70"
+    assert {path.name for path in library.folder.iterdir()} == names
+
+
+def test_a_piece_of_the_command_line_is_followed_and_not_touched(
+    library: StudioProcess, visit: Open, lyric_model: Path
+) -> None:
+    command = [sys.executable, "-m", "jukebox_hf", "generate", "--model", str(lyric_model)]
+    place = library.folder / "theirs"
+    with subprocess.Popen([*command, "--seconds", "8", "-q", "-o", str(place)]) as theirs:
+        try:
+            seen = visit(library)
+            seen.button("theirs").click()
+            seen.page.get_by_text("Another program is working on it").wait_for()
+            first = seen.evaluate("studio.state.piece.share")
+            seen.wait_until(f"studio.state.piece.share > {first}")
+            assert seen.page.locator("#go-on").count() == 0
+            status, found = library.ask("POST", "/api/pieces/theirs/go-on", {})
+            assert status == 409
+            assert "being worked on by another program" in found["error"]
+        finally:
+            theirs.kill()
+    seen.wait_for("stopped")
+
+
+def test_three_wait_and_one_is_taken_out(start: Start, visit: Open) -> None:
+    studio = start()
+    seen = visit(studio)
+    for number in (1, 2, 3):
+        seen.make(f"song-{number}", seconds="1.5")
+    seen.page.get_by_role("button", name="Take song-2 out of the queue").click()
+    seen.wait_until("studio.state.queue.map((job) => job.piece).join() === 'song-1,song-3'")
+    studio.kill()
+    start(port=studio.port)
+    seen.page.get_by_text("The studio does not answer").wait_for(state="hidden")
+    seen.wait_until("studio.state.queue.map((job) => job.piece).join() === 'song-1,song-3'")
+    seen.wait_for("done")  # song-3 is open
+    assert seen.evaluate("studio.state.pieces.map((one) => one.name).join()") == "song-1,song-3"
+
+
+def test_words_of_strangers_stay_text(library: StudioProcess, visit: Open) -> None:
+    evil = (
+        "<img src=x onerror=\"document.title='gone'\"> & \"quotes\" 'and' <script>alert(1)</script>"
+    )
+    record = json.loads((library.folder / "tune" / "session.json").read_text(encoding="utf-8"))
+    place = library.folder / 'it\'s <b>mine & "yours"'
+    shutil.copytree(library.folder / "tune", place)
+    for take in record["takes"]:
+        take["prompt"] |= {"lyrics": evil, "genre": evil[:60], "artist": evil[:60]}
+    record["notes"] = [evil]
+    (place / "session.json").write_text(json.dumps(record), encoding="utf-8")
+    try:
+        seen = visit(library)
+        seen.button(place.name).click()
+        seen.heading(place.name).wait_for()
+        seen.page.get_by_text("About this piece").click()
+        assert seen.page.locator("dd", has_text="onerror").first.inner_text() == evil
+        assert seen.page.locator("main img, main script, nav img, nav b").count() == 0
+        assert seen.page.title() == "Jukebox studio"
+        seen.wait_until("studio.player.duration > 0.9")  # its name is no hindrance
+    finally:
+        shutil.rmtree(place)
+
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 360, "height": 740}, "has_touch": True},
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_nobody_is_kept_out(look: str, library: StudioProcess, visit: Open) -> None:
+    """axe-core finds nothing to mend, and nothing scrolls sideways."""
+    seen = visit(library, **LOOKS[look], bypass_csp=True)
+    screens = {
+        "welcome": lambda: seen.heading("Make music by choosing").wait_for(),
+        "form": lambda: (
+            seen.button("New piece").click(),
+            seen.page.get_by_text("More settings").click(),
+            seen.page.get_by_text("of music.").wait_for(),
+        ),
+        "piece": lambda: (
+            seen.page.goto(f"{library.address}#tune"),
+            seen.heading("tune").wait_for(),
+            seen.wait_until("studio.player.duration > 0.9"),
+        ),
+        "list": lambda: look == "phone" and seen.button("Pieces").click(),
+        "keys": lambda: look != "phone" and seen.button("Keys").click(),
+    }
+    for name, go in screens.items():
+        go()
+        assert violations(seen) == [], name
+        wide = seen.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0, f"{name} scrolls sideways by {wide} pixels"
+    if look == "phone":
+        heights = seen.evaluate(
+            "[...document.querySelectorAll('button, select, input:not([type=checkbox])')]"
+            ".filter((one) => one.offsetParent && !one.closest('.words'))"
+            ".map((one) => one.getBoundingClientRect().height)"
+        )
+        assert min(heights) >= 40
+
+
+def violations(seen: Visit) -> list[str]:
+    """What axe-core finds against the rules of WCAG 2.2, levels A and AA."""
+    import axe_playwright_python
+
+    script = Path(axe_playwright_python.__file__).parent / "axe.min.js"
+    if not seen.evaluate("typeof axe !== 'undefined'"):
+        seen.evaluate(script.read_text(encoding="utf-8"))
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+    found = seen.evaluate(f"axe.run({{runOnly: {json.dumps(tags)}}})")
+    return [
+        f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]
+    ]
+
+
+def test_a_picture_of_the_sound_is_drawn(library: StudioProcess, visit: Open) -> None:
+    seen = visit(library, "#tune")
+    seen.wait_until("studio.player.duration > 0.9")
+    count = """(() => {
+      const canvas = document.querySelector("#takes canvas");
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      const colours = new Set();
+      for (let at = 0; at < data.length; at += 4) {
+        if (data[at + 3]) colours.add(data[at] + "," + data[at + 1]);
+      }
+      return colours.size;
+    })()"""
+    waveform = seen.wait_until(count)
+    seen.button("Spectrogram").click()
+    spectrogram = seen.wait_until(count)
+    assert spectrogram > waveform + 10
+    assert math.isfinite(spectrogram)
+
+
+def test_removing_undoing_and_renaming(library: StudioProcess, visit: Open) -> None:
+    shutil.copytree(library.folder / "sketch", library.folder / "spare")
+    seen = visit(library, "#spare")
+    seen.heading("spare").wait_for()
+    seen.button("Remove", exact=True).click()
+    seen.page.get_by_text("spare is in the bin.").wait_for()
+    assert not (library.folder / "spare").exists()
+    seen.button("Undo").click()
+    seen.heading("spare").wait_for()
+    assert (library.folder / "spare" / "session.json").is_file()
+    seen.button("Rename").click()
+    name = seen.page.get_by_label("New name")
+    name.fill("sketch")  # which is taken
+    seen.page.get_by_role("dialog").get_by_role("button", name="Rename").click()
+    seen.page.get_by_text("there is a piece or file called sketch already").wait_for()
+    assert name.input_value() == "sketch"
+    name.fill("my-spare")
+    seen.page.get_by_role("dialog").get_by_role("button", name="Rename").click()
+    seen.heading("my-spare").wait_for()
+    assert {"spare", "my-spare"} & {path.name for path in library.folder.iterdir()} == {"my-spare"}
+    seen.button("Remove", exact=True).click()
+    seen.page.get_by_text("my-spare is in the bin.").wait_for()
+    seen.page.get_by_text("Bin", exact=True).click()
+    seen.button("Put my-spare back").click()
+    seen.button("my-spare").wait_for()
