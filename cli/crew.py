@@ -1,20 +1,20 @@
-"""Several processes that share one command: starting them, and what each is told.
+"""Several processes that share one command: their options, and what each is told.
 
-`--num-processes` starts copies of this command on this machine; `accelerate launch` and torchrun do
-the same their own way. Accelerate and torch.distributed appear here, and the library gets plain
-numbers and a function to wait with.
+`--num-processes` starts copies of this command on this machine, `--machine` on several;
+`accelerate launch` and torchrun do the same their own way (`jukebox_hf.launching`). Accelerate and
+torch.distributed appear here, and the library gets plain numbers and a function to wait with.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
-import socket
-import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,85 +27,167 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PATIENCE = timedelta(days=30)  # a level may take hours, and processes wait for each other
-POLL_SECONDS = 0.1
+PLACE = "jukebox.place"  # where `--machine` is kept in the context
+# A mistake is found by all processes; so long the others leave it to the first one to say it.
+SECONDS_BEFORE_SPEAKING = 3.0
+
+
+class MachineType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """`RANK/COUNT@HOST:PORT` -> `Place`: which machine this is, and where machine 0 listens."""
+
+    name = "machine"
+
+    def get_metavar(self, *args: Any, **kwargs: Any) -> str:
+        return "RANK/COUNT@HOST:PORT"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, str]:
+        found = re.fullmatch(r"(\d{1,5})/(\d{1,5})@([\w.:\[\]-]+):(\d{1,5})", str(value), re.ASCII)
+        if not found or int(found[1]) >= int(found[2]) or not 0 < int(found[4]) < 2**16:
+            self.fail(
+                f"{value!r} names no machine; give it as in 0/2@studio:29500, the first of two, "
+                "which listens there (the second is then 1/2@studio:29500)",
+                param,
+                ctx,
+            )
+        return int(found[1]), int(found[2]), f"{found[3]}:{found[4]}"
 
 
 def crew_option(function: Function) -> Function:
-    """`--num-processes`: how many processes of this machine share takes and chains."""
-    return click.option(
-        "--num-processes",
-        type=click.IntRange(min=1),
-        show_default="1, or what `accelerate launch` started",
-        help="Processes that share takes and chains; the music is the same.",
-    )(function)
-
-
-class CrewEndedError(OSError):
-    """Another of the processes that share a command has ended."""
-
-
-@contextlib.contextmanager
-def others_alive() -> Iterator[None]:
-    """Turn a broken connection to the other processes into `CrewEndedError`."""
-    try:
-        yield
-    except RuntimeError as error:  # torch.distributed raises subclasses of it
-        raise CrewEndedError(
-            "another process that shares this command has ended; what is done so far is kept"
-        ) from error
+    """`--num-processes` and `--machine`: how many processes share the work, and where."""
+    options = [
+        click.option(
+            "--num-processes",
+            type=click.IntRange(min=1),
+            show_default="1, or what `accelerate launch` or torchrun started",
+            help="Processes of this machine that share the work, one per GPU; the result is the "
+            "same.",
+        ),
+        click.option(
+            "--machine",
+            type=MachineType(),
+            callback=lambda ctx, param, value: ctx.meta.__setitem__(PLACE, value),
+            expose_value=False,
+            help="Which of several machines this is, such as 0/2@studio:29500 and "
+            "1/2@studio:29500; all share the output folder.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 def is_launched() -> bool:
     """Whether this process is one of several that something has started."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 or "JUKEBOX_LAUNCHED" in os.environ
 
 
 def launch_if_asked(num_processes: int | None) -> None:
     """With more than one process asked for, run this command in so many, and exit as they do."""
-    if num_processes is not None and num_processes > 1 and not is_launched():
-        raise click.exceptions.Exit(launch(sys.argv[1:], num_processes))
+    ctx = click.get_current_context()
+    place = ctx.meta.get(PLACE)
+    several = (num_processes or 1) > 1 or place is not None
+    if not several or is_launched() or ctx.params.get("dry_run"):
+        return
+    from jukebox_hf.launching import Place, launch
+
+    ending = launch(sys.argv[1:], num_processes or 1, None if place is None else Place(*place))
+    if ending.message is not None:
+        click.echo(f"Error: {ending.message}", err=True)
+    raise click.exceptions.Exit(ending.code)
 
 
-def launch(arguments: Sequence[str], number: int) -> int:
-    """Run `jukebox ARGUMENTS` in so many processes; returns the exit code of the first to fail.
+def run_as_process(command: Callable[[], Any]) -> Any:
+    """Run `command`, which is click's `main`, as the only process or as one that was launched.
 
-    When one fails, the others are asked to end. Ctrl-C reaches all of them, and they end by
-    themselves.
+    SIGTERM, which schedulers send, is the same as Ctrl-C. A launched process follows its launcher
+    when that is gone, leaves it to the launcher to say what went wrong, and ends without Python's
+    own end (`launching.leave`).
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {
-        **os.environ,
-        "WORLD_SIZE": str(number),
-        "LOCAL_WORLD_SIZE": str(number),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-    shared.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // number)))
-    command = [sys.executable, "-m", "jukebox_hf", *arguments]
-    earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    processes = []
+    with terminated_like_interrupted():
+        if not is_launched():
+            return command()
+        from jukebox_hf.launching import follow_launcher, leave
+
+        follow_launcher()
+        begun, code = False, 130
+        while True:
+            try:
+                if not begun:
+                    begun = True
+                    code = _exit_code(command)
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_IGN)
+                break
+            except KeyboardInterrupt:
+                continue  # it was asked to end when it was about to
+        leave(code)
+
+
+def _exit_code(command: Callable[[], Any]) -> int:
+    """How a launched process ends, after its errors were said by one of them."""
+    from jukebox_hf.launching import PeerError, is_lost_connection
+
     try:
-        for index in range(number):
-            ranks = {"RANK": str(index), "LOCAL_RANK": str(index)}
-            processes.append(subprocess.Popen(command, env={**shared, **ranks}))
-        return _wait(processes)
+        result = command()
+    except click.ClickException as error:
+        _say(error, follows=isinstance(error.__cause__, PeerError))
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except RuntimeError as error:
+        if not is_lost_connection(error) or os.environ.get("JUKEBOX_TRACEBACK"):
+            raise
+        _say(click.ClickException(PEER_ENDED), follows=True)
+        return 1
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    return result if isinstance(result, int) else 0
+
+
+def _say(error: click.ClickException, *, follows: bool) -> None:
+    """Have an error said once: by our launcher; else by the main process, or after it."""
+    from jukebox_hf.launching import is_main, report
+
+    is_usage = isinstance(error, click.UsageError)  # several lines, which the main process shows
+    message = None if is_usage else error.format_message()
+    if report(error.exit_code, message, follows=follows) and not (is_usage and is_main()):
+        return
+    if not is_main():
+        time.sleep(SECONDS_BEFORE_SPEAKING)  # and a launcher ends it meanwhile
+    error.show()
+
+
+@contextlib.contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Inside, SIGTERM raises `KeyboardInterrupt`, where signals can be had."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
     finally:
-        for process in processes:
-            process.terminate()
-        signal.signal(signal.SIGINT, earlier)
+        signal.signal(signal.SIGTERM, earlier)
 
 
-def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
-    while True:
-        codes = [process.poll() for process in processes]
-        failed = [code for code in codes if code]
-        if failed:
-            return failed[0]
-        if all(code == 0 for code in codes):
-            return 0
-        time.sleep(POLL_SECONDS)
+PEER_ENDED = "another process that shares this command has ended; what is done so far is kept"
+
+
+@contextlib.contextmanager
+def others_alive() -> Iterator[None]:
+    """Turn a broken connection to the other processes into `PeerError`."""
+    from jukebox_hf.launching import PeerError
+
+    try:
+        yield
+    except RuntimeError as error:  # torch.distributed raises subclasses of it
+        raise PeerError(PEER_ENDED) from error
 
 
 def join_crew() -> Crew:
@@ -147,3 +229,13 @@ def tell_folder(crew: Crew, folder: Path | None) -> Path | None:
     with others_alive():
         broadcast_object_list(told)
     return None if told[0] is None else Path(told[0])
+
+
+def gather(crew: Crew, value: Any) -> list[Any]:
+    """The values of all processes, in their order; every process must ask."""
+    if crew.number == 1:
+        return [value]
+    from accelerate.utils import gather_object
+
+    with others_alive():
+        return list(gather_object([value]))

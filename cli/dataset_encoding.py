@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from .dataset_options import SHARD, launched_device, launched_shard
+from .crew import crew_option, gather, join_crew, launch_if_asked, own_device
+from .dataset_options import SHARD
 from .generation_options import open_model
 from .making import working
 from .options import DURATION, note, print_result
@@ -37,10 +39,11 @@ def encoding_options(function: Function) -> Function:
         click.option(
             "--shard",
             type=SHARD,
-            show_default="all; a process of `accelerate launch` or torchrun takes its own",
+            show_default="all; of several processes each takes its own",
             help="With --dataset: encode this part of the songs only, one of several processes "
             "that write into the same folder. The last to finish completes it.",
         ),
+        crew_option,
         click.option(
             "--streaming",
             is_flag=True,
@@ -85,6 +88,7 @@ def encode_songs(
     drop_missing: bool,
     push_to_hub: str | None,
     private: bool,
+    num_processes: int | None,
     device: str,
     precision: str | None,
     as_json: bool,
@@ -101,7 +105,10 @@ def encode_songs(
         raise click.UsageError("--private says something about --push-to-hub; give it, too")
     if streaming and drop_missing:
         raise click.UsageError("--drop-missing needs all songs at once; leave --streaming out")
-    number, num_shards = shard or launched_shard()
+    if shard is not None and num_processes is not None:
+        raise click.UsageError("--shard and --num-processes exclude each other; give one")
+    if shard is None:
+        launch_if_asked(num_processes)
 
     import transformers.utils.logging as transformers_logging
 
@@ -115,7 +122,10 @@ def encode_songs(
     from jukebox_hf.generation.devices import resolve_device
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    target = resolve_device(launched_device() if device in ("auto", "cuda") else device)
+    target = resolve_device(own_device(device))
+    crew = join_crew()
+    number, num_shards = shard or (crew.index, crew.number)
+    quiet = quiet or not crew.is_main
     system = open_model(model, quiet=quiet)
     for text in system.notes:
         note(text, quiet=quiet)
@@ -149,6 +159,9 @@ def encode_songs(
         note("The songs that are done are kept; the same command goes on from there.", quiet=quiet)
         raise
     bar.close()
+    report = report_of_all(gather(crew, report))
+    if not crew.is_main:
+        return
     skipped += report.skipped
     list_skipped(skipped, quiet=quiet)
     note(f"Encoded {count(report.encoded, 'song')}; {output} holds {report.present}.", quiet=quiet)
@@ -183,6 +196,24 @@ def check_levels(levels: Sequence[int] | None, num_levels: int) -> None:
             raise ValueError(
                 f"the model's levels are 0 (finest) to {num_levels - 1}, but --levels has {level}"
             )
+
+
+def report_of_all(reports: Sequence[EncodingReport]) -> EncodingReport:
+    """What several processes did together, each with a part of the songs."""
+
+    def together(name: str) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(entry for one in reports for entry in getattr(one, name)))
+
+    return dataclasses.replace(
+        reports[0],
+        encoded=sum(one.encoded for one in reports),
+        present=max(one.present for one in reports),
+        complete=any(one.complete for one in reports),
+        skipped=together("skipped"),
+        relabelled=together("relabelled"),
+        changed=together("changed"),
+        gone=together("gone"),
+    )
 
 
 def tell_changes(report: EncodingReport, output: Path, *, dropped: bool, quiet: bool) -> None:

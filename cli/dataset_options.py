@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -74,18 +73,3 @@ class ShardType(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 
 
 SHARD = ShardType()
-
-
-def launched_shard() -> tuple[int, int]:
-    """The shard of this process among those that `accelerate launch` or torchrun started."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def launched_device() -> str:
-    """The device of this process among those that were launched on a machine with several GPUs."""
-    rank = os.environ.get("LOCAL_RANK")
-    if rank is None:
-        return "auto"
-    import torch
-
-    return f"cuda:{rank}" if torch.cuda.is_available() else "auto"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from .crew import is_launched, join_crew, launch_if_asked, own_device
+from .crew import crew_option, is_launched, join_crew, launch_if_asked, own_device
 from .dataset_encoding import count, list_skipped
 from .dataset_options import SHARD, song_options
 from .generation_options import BUILT_IN_MODEL, open_model
@@ -136,12 +136,7 @@ LISTED_NOTES = 5
     show_default="all; one of several launched processes takes its own",
     help="Embed this part of the inputs only.",
 )
-@click.option(
-    "--num-processes",
-    type=click.IntRange(min=1),
-    show_default="1, or what `accelerate launch` started",
-    help="Processes that share the inputs; the features are the same.",
-)
+@crew_option
 @device_option
 @click.option(
     "--precision",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -49,4 +48,4 @@ def finetune(
         level=level,
         lora_rank=rank,
     )
-    run(settings, options, sys.argv[1:])
+    run(settings, options)

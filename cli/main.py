@@ -6,11 +6,13 @@ What a command does stands in the module that `COMMANDS` names; shared options s
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any, NamedTuple
 
 import click
 
+from .crew import is_launched, run_as_process
 from .options import clean_errors, print_anything
 
 
@@ -69,6 +71,14 @@ class LazyGroup(click.Group):
         if COMMANDS:
             with formatter.section("Commands"):
                 formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click's; as a whole program also as one of several processes (`crew`)."""
+        if not kwargs.get("standalone_mode", True):
+            return super().main(*args, **kwargs)
+        if is_launched():
+            kwargs["standalone_mode"] = False  # errors are said by one process
+        return run_as_process(functools.partial(super().main, *args, **kwargs))
 
     def invoke(self, ctx: click.Context) -> Any:
         print_anything()

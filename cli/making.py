@@ -6,7 +6,6 @@ The library plans and makes; here it is told what to, and what it does is said.
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from .crew import CrewEndedError, own_device, tell_folder
+from .crew import own_device, tell_folder, terminated_like_interrupted
 from .options import note, print_result
 
 if TYPE_CHECKING:
@@ -161,6 +160,7 @@ def work_on(
 def help_main_process(model: str | None, output: Output) -> None:
     """Do this process's share of what the main one has begun, in silence."""
     from jukebox_hf.generation import Session
+    from jukebox_hf.launching import PeerError
 
     try:
         folder = tell_folder(output.crew, None)
@@ -173,7 +173,7 @@ def help_main_process(model: str | None, output: Output) -> None:
                 pass
     except KeyboardInterrupt:
         raise click.exceptions.Exit(130) from None
-    except CrewEndedError:
+    except PeerError:
         raise click.exceptions.Exit(1) from None  # the main process has said why
 
 
@@ -209,18 +209,8 @@ def working() -> Iterator[None]:
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        earlier = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread: nothing to be done, and nothing lost
+    with terminated_like_interrupted():
         yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
 
 
 class Bars:

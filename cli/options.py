@@ -56,7 +56,8 @@ def clean_errors(function: Function) -> Function:
         try:
             return function(*args, **kwargs)
         except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
+            if os.environ.get("RANK", "0") == "0":  # of several processes one says it
+                click.echo("Interrupted.", err=True)
             raise click.exceptions.Exit(130) from None
         except expected_errors() as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:

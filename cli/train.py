@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -29,7 +28,7 @@ def train() -> None:
 def vqvae(start_from: str | None, **options: Any) -> None:
     """Train the codec: audio to codes and back."""
     settings = settings_of("vqvae", options, None, start_from=start_from)
-    run(settings, options, sys.argv[1:])
+    run(settings, options)
 
 
 @train.command()
@@ -42,7 +41,7 @@ def vqvae(start_from: str | None, **options: Any) -> None:
 def prior(model: str | None, level: int | None, start_from: str | None, **options: Any) -> None:
     """Train the prior of one level, on codes (`jukebox encode --dataset`) or on audio."""
     settings = settings_of("prior", options, None, codec=model, level=level, start_from=start_from)
-    run(settings, options, sys.argv[1:])
+    run(settings, options)
 
 
 @train.command()

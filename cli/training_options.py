@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .crew import crew_option, launch_if_asked
 from .dataset_options import song_options
 from .options import (
     PRECISIONS,
@@ -98,12 +98,7 @@ def training_options(function: Function) -> Function:
                 show_default="float32, or the preset's",
             ),
             device_option,
-            click.option(
-                "--num-processes",
-                type=click.IntRange(min=1),
-                help="Processes to train on, one per GPU.",
-                show_default="1, or what `accelerate launch` started",
-            ),
+            crew_option,
             click.option(
                 "--report-to",
                 metavar="TRACKER[,...]",
@@ -175,29 +170,21 @@ def settings_of(
     return settings
 
 
-def run(settings: TrainingSettings, options: dict[str, Any], arguments: list[str]) -> None:
-    """Train, in this process or several, and print where the model is.
-
-    `arguments` are those of the command line, for the processes that are launched.
-    """
-    from jukebox_hf.training.launching import launch, launched, reports_result
+def run(settings: TrainingSettings, options: dict[str, Any]) -> None:
+    """Train, in this process or several, and print where the model is."""
+    from jukebox_hf.launching import is_main
     from jukebox_hf.training.run_folder import find_finished
 
     quiet, as_json = options["quiet"], options["as_json"]
     if options["resume"] and (finished := find_finished(settings)) is not None:
-        if reports_result():
+        if is_main():
             note(f"{settings.output} is complete already: {finished.steps} steps", quiet=quiet)
-            _print_result(settings, finished.steps, False, finished.skipped, options)
+            _print_result(settings, finished.steps, finished.skipped, options)
         return
-    processes = options["num_processes"] or 1
-    if processes > 1 and not launched() and not options["dry_run"]:
-        code = launch(arguments, processes, device=settings.device)
-        _finish_launched(settings, code, options)
-        return
+    launch_if_asked(options["num_processes"])
     silence_transformers()
     from jukebox_hf.training.trainer import JukeboxTrainer
 
-    is_main = int(os.environ.get("RANK", "0")) == 0
     trainer = JukeboxTrainer(
         settings,
         resume=options["resume"],
@@ -205,42 +192,33 @@ def run(settings: TrainingSettings, options: dict[str, Any], arguments: list[str
         say=lambda text: note(text, quiet=quiet),
     )
     plan = trainer.plan()
-    if is_main:
+    if is_main():
         for line in plan.lines():
             note(line, quiet=quiet)
     if options["dry_run"]:
-        print_result("\n".join(plan.lines()), plan._asdict(), as_json=as_json)
+        if is_main():
+            print_result("\n".join(plan.lines()), plan._asdict(), as_json=as_json)
         return
     result = trainer.train()
-    if reports_result():
-        skipped = [song._asdict() for song in result.skipped]
-        _print_result(settings, result.steps, result.interrupted, skipped, options)
-
-
-def _finish_launched(settings: TrainingSettings, code: int, options: dict[str, Any]) -> None:
-    """Say how a run of several processes ended."""
-    from jukebox_hf.training.reports import read_log
-
-    if code:
-        raise click.ClickException(
-            f"training failed in one of the processes (exit code {code}); what it said is above"
-        )
-    end = read_log(Path(settings.output or ""), "end")[-1]  # every run that ends writes it
-    _print_result(settings, end["step"], end["interrupted"], end["skipped"], options)
+    if result.interrupted:
+        if is_main():
+            command = click.get_current_context().command_path
+            note(
+                f"Interrupted after step {result.steps}. Go on with: {command} -o "
+                f"{settings.output} --resume"
+            )
+        raise click.exceptions.Exit(130)
+    if is_main():
+        _print_result(settings, result.steps, [s._asdict() for s in result.skipped], options)
 
 
 def _print_result(
     settings: TrainingSettings,
     steps: int,
-    interrupted: bool,
     skipped: list[dict[str, str]],
     options: dict[str, Any],
 ) -> None:
     output = Path(settings.output or "")
-    if interrupted:
-        command = click.get_current_context().command_path
-        note(f"Interrupted after step {steps}. Go on with: {command} -o {output} --resume")
-        raise click.exceptions.Exit(130)
     final = output / "final"
     record = {
         "output": output,

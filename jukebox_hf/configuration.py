@@ -13,8 +13,9 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
-from jukebox_hf.words import refuse_unknown
+from jukebox_hf.words import refuse_unknown, shorten
 
+LARGEST_NUMBER = 2**53  # of fields; nothing comes near it, and floats are exact up to here
 # What `PreTrainedConfig` itself accepts beside its fields, when it reads a saved config.
 BASE_KEYS = frozenset(
     {
@@ -84,4 +85,16 @@ class JukeboxConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
                 raise ValueError(
                     f"dtype: expected one of {', '.join(DTYPE_WORDS)}, got {word!r:.80}"
                 )
+        self._check_numbers()
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
+
+    def _check_numbers(self) -> None:
+        """Raise `ValueError` for numbers that are none or that no arithmetic can go on with."""
+        for entry in fields(self):
+            value = getattr(self, entry.name, None)
+            for number in value if isinstance(value, (list, tuple)) else (value,):
+                is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+                if is_number and not abs(number) <= LARGEST_NUMBER:
+                    raise ValueError(
+                        f"{entry.name} must be of ordinary size, got {shorten(number)}"
+                    )

@@ -28,6 +28,7 @@ CLI = ROOT / "cli"
 EVERYONES = {
     "configuration",
     "files",
+    "launching",
     "locks",
     "precision",
     "records",
@@ -57,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": set(),
 }
 # Several processes are the business of these alone; the rest gets counts as plain integers.
-MAY_DISTRIBUTE = ("training", "vqvae/codebook.py")
+MAY_DISTRIBUTE = ("training", "launching.py", "vqvae/codebook.py")
 
 
 class Import(NamedTuple):

@@ -47,8 +47,9 @@ def export_audio(
     or else from as much of the top level as there is, with the session's model.
 
     Raises `FileExistsError` for a file that is there, unless `overwrite`; `ValueError` for a take
-    without codes, or a format that cannot be written here.
+    without codes, a format that cannot be written here, or a device that is not there.
     """
+    place = resolve_device(device)
     paths = _paths(session, numbers, folder, audio_format)
     for path in paths:
         check_output_path(path, overwrite=overwrite)
@@ -60,7 +61,7 @@ def export_audio(
             audio = load_audio(session.folder / take.audio, rate, mono=False)
         else:
             if codec is None:
-                codec = session.open_system(model).load_vqvae(device=resolve_device(device))
+                codec = session.open_system(model).load_vqvae(device=place)
             codes = _codes(session, number)
             level = _best_level(codes, take.num_samples)
             chained = session.chains(number, level)

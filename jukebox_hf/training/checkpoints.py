@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,12 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from jukebox_hf.files import new_folder, sweep_leftovers
 from jukebox_hf.hub.adapters import ADAPTER_WEIGHTS, NEW_ROWS, live_names
+from jukebox_hf.records import from_json, read_json, to_json
 from jukebox_hf.training.optimization import AveragedWeights, trainable
+from jukebox_hf.words import shorten
 
 FORMAT_VERSION = 1
+MOST_STEPS, LARGEST_SCALE = 10**15, 2.0**64
 FOLDER = re.compile(r"step_(\d+)")
 STATE, AVERAGES, OPTIMIZER = "state.json", "averages.safetensors", "optimizer.safetensors"
 MODEL, MODEL_INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -53,6 +56,17 @@ class RunState:
     best_loss: float | None = None
     best_step: int | None = None
     data_fingerprint: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for numbers that no run has."""
+        for name in ("step", "average_updates", "failed_steps", "best_step"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < MOST_STEPS:
+                raise ValueError(f"{name} must be from 0 to {MOST_STEPS}, got {shorten(value)}")
+        if not 0 < self.loss_scale <= LARGEST_SCALE:
+            raise ValueError(
+                f"loss_scale must be above 0 and at most {LARGEST_SCALE:.0f}, got {self.loss_scale}"
+            )
 
 
 class SaveError(OSError):
@@ -129,7 +143,7 @@ def save_checkpoint(
         save_file(moments, folder / OPTIMIZER)
         if averages is not None:
             save_file(averaged, folder / AVERAGES)
-        content = {"format_version": FORMAT_VERSION, **asdict(state)}
+        content = to_json(state, version=FORMAT_VERSION)
         (folder / STATE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -137,20 +151,11 @@ def load_state(folder: Path) -> RunState:
     """The numbers of a checkpoint.
 
     Raises:
-        ValueError: if it is not one, or from a newer version.
+        FileNotFoundError: if there are none.
+        ValueError: if they are damaged, or from a newer version.
     """
     path = folder / STATE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content.pop("format_version")
-        if version != FORMAT_VERSION:
-            raise ValueError(f"format version {version} instead of {FORMAT_VERSION}")
-        return RunState(**content)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"{folder}: expected a checkpoint of this version's training, but its {STATE} cannot "
-            f"be read ({error})"
-        ) from error
+    return from_json(RunState, read_json(path), str(path), version=FORMAT_VERSION)
 
 
 def load_checkpoint(
@@ -299,12 +304,18 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         return {**live_names(read_tensors(folder / ADAPTER_WEIGHTS)), **grown}
     if not index.is_file():
         return read_tensors(folder / MODEL)
-    files = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not all(_is_file_name(place) for place in places.values()):
+        raise ValueError(f"{index}: expected a weight_map from tensors to files of this folder")
     return {
         name: tensor
-        for file in sorted(files)
+        for file in sorted(set(places.values()))
         for name, tensor in read_tensors(folder / file).items()
     }
+
+
+def _is_file_name(place: Any) -> bool:
+    return isinstance(place, str) and Path(place).name == place
 
 
 def _require_names(expected: Mapping[str, Any], found: Mapping[str, Any], source: str) -> None:

@@ -256,8 +256,9 @@ class Reporter:
         train_loss = means.get("loss", math.nan)
         if not self.log.holds("evaluation", step):  # repeated where a run was killed right after it
             self.write("evaluation", step, **scalars, train_loss=train_loss, warnings=warnings)
-        for warning in warnings:
-            logger.warning(warning)
+        if self._accelerator.is_main_process:
+            for warning in warnings:
+                logger.warning(warning)
         self.trackers.scalars({f"validation/{name}": v for name, v in scalars.items()}, step)
         if isinstance(evaluation, CodecEvaluation):
             for level, counts in enumerate(evaluation.code_counts):

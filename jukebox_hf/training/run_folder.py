@@ -17,6 +17,7 @@ from torch import Tensor
 
 from jukebox_hf.audio import save_audio
 from jukebox_hf.files import safe_file_name
+from jukebox_hf.launching import PeerError
 from jukebox_hf.locks import RUN_LOCK, FolderInUseError, locked
 from jukebox_hf.training.checkpoints import (
     SaveError,
@@ -34,7 +35,7 @@ SETTINGS_NAME = "settings.yaml"
 CHECKPOINTS, SAMPLES, BEST, FINAL = "checkpoints", "samples", "best", "final"
 
 
-class OtherProcessError(SaveError):
+class OtherProcessError(SaveError, PeerError):
     """Another process of this run could not go on; the message of that one says why."""
 
 

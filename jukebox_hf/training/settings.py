@@ -16,11 +16,13 @@ from typing import Any, Literal
 import yaml
 
 from jukebox_hf.configuration import checked_config
-from jukebox_hf.files import write_atomically
+from jukebox_hf.files import write_text
 from jukebox_hf.training.optimization import OptimizerName, ScheduleName
-from jukebox_hf.words import refuse_unknown
+from jukebox_hf.words import refuse_unknown, shorten
 
 PRESETS = "presets"  # folder of the package that holds the built-in ones
+MAX_YAML_BYTES, MAX_YAML_DEPTH = 1_000_000, 32
+LARGEST = 1e15  # of any number but the seed: more steps, samples or seconds than anybody has
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
 
@@ -221,7 +223,7 @@ class TrainingSettings:
             "at least 0 and below 1",
         )
         if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
+            raise ValueError(f"seed must be from 0 to 2**63 - 1, got {shorten(self.seed)}")
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
                 f"accumulation_steps must divide batch_size, got {self.accumulation_steps} and "
@@ -239,8 +241,10 @@ class TrainingSettings:
     def _check(self, names: str, holds: Any, expectation: str) -> None:
         for name in names.split():
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and holds(value)):
-                raise ValueError(f"{name} must be {expectation}, got {value}")
+            if value is None:
+                continue
+            if not (abs(value) <= LARGEST and math.isfinite(value) and holds(value)):
+                raise ValueError(f"{name} must be {expectation}, got {shorten(value)}")
 
     def _check_task(self) -> None:
         """Settings of the one task must not be given to the other."""
@@ -302,16 +306,16 @@ class TrainingSettings:
         for name in changed:
             if name not in RESUMABLE:
                 raise ValueError(
-                    f"this run was started with {name}={getattr(self, name)!r}, and going on with "
-                    f"{changed[name]!r} would make it another run; leave {name} out, or start anew "
-                    "in another folder"
+                    f"this run was started with {name}={shorten(getattr(self, name))}, and going "
+                    f"on with {shorten(changed[name])} would make it another run; leave {name} "
+                    "out, or start anew in another folder"
                 )
         return replace(self, **changed)
 
     def save(self, path: Path) -> None:
         """Write a YAML file that `load` reads back equal, without what is at its default."""
         text = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
-        write_atomically(path, lambda temporary: _write_text(temporary, text))
+        write_text(path, text)
 
     def to_dict(self) -> dict[str, Any]:
         """What differs from the defaults, as plain values."""
@@ -332,10 +336,10 @@ def _refuse_fields_of_models(unknown: Sequence[str], known: Iterable[str], sourc
         entry.name for kind in (JukeboxVQVAEConfig, JukeboxPriorConfig) for entry in fields(kind)
     }
     for name in unknown:
-        nearest = difflib.get_close_matches(name, [*known, *sorted(of_models)], n=1)
+        nearest = difflib.get_close_matches(name[:100], [*known, *sorted(of_models)], n=1)
         if nearest and nearest[0] in of_models:
             raise ValueError(
-                f"{source}: unknown setting {name!r}. Did you mean 'model.{nearest[0]}'?"
+                f"{source}: unknown setting {shorten(name)}. Did you mean 'model.{nearest[0]}'?"
             )
 
 
@@ -361,9 +365,9 @@ def preset_path(name: str) -> Path:
     """The file of a built-in preset; `ValueError` for an unknown one, naming the nearest."""
     known = preset_names()
     if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1)
+        nearest = difflib.get_close_matches(name[:100], known, n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
-        raise ValueError(f"no preset is called {name!r}; {hint}")
+        raise ValueError(f"no preset is called {shorten(name)}; {hint}")
     return Path(str(files("jukebox_hf") / PRESETS / f"{name}.yaml"))
 
 
@@ -377,13 +381,44 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(f"{source}: no such file; expected the settings of a training run")
+    if source.stat().st_size > MAX_YAML_BYTES:
+        raise ValueError(f"{source}: expected settings of at most {MAX_YAML_BYTES:,} bytes")
     try:
-        content = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{source}: expected YAML, found something else ({error})") from error
+        text = source.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{source}: expected YAML in UTF-8 ({error})") from error
+    content = parse_yaml(text, str(source))
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise ValueError(f"{source}: expected `setting: value` lines, found {content!r:.80}")
+        raise ValueError(f"{source}: expected `setting: value` lines, found {shorten(content)}")
     return content
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """The plain values of a YAML text.
+
+    Raises `ValueError`, beginning with `source`, for what is no YAML, for aliases (a few lines of
+    them stand for gigabytes) and for values nested absurdly deep.
+    """
+    try:
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError(f"{source}: aliases are not understood; write values out")
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_YAML_DEPTH:
+                raise ValueError(f"{source}: expected at most {MAX_YAML_DEPTH} nested values")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{source}: expected YAML, found something else ({said:.200})") from None
+    except (ArithmeticError, TypeError, AttributeError, LookupError) as error:
+        # a date that is none, a key that is a list: safe_load's own slips
+        raise ValueError(f"{source}: expected YAML, found something else ({error})") from None
+    except ValueError as error:
+        if str(error).startswith(source):
+            raise
+        raise ValueError(f"{source}: expected YAML, found something else ({error})") from None
 
 
 def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
@@ -396,16 +431,13 @@ def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name:
-            raise ValueError(f"expected SETTING=VALUE, got {assignment!r}")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{name}: {text!r} is not a value ({error})") from error
+            raise ValueError(f"expected SETTING=VALUE, got {shorten(assignment)}")
+        value = parse_yaml(text, shorten(name)[1:-1])
         outer, dot, inner = name.partition(".")
         if dot:
             nested = content.setdefault(outer, {})
             if outer != "model" or not isinstance(nested, dict):
-                raise ValueError(f"only `model` has fields of its own, got {name!r}")
+                raise ValueError(f"only `model` has fields of its own, got {shorten(name)}")
             nested[inner] = value
         else:
             content[name] = value
@@ -428,7 +460,3 @@ def _number(expected: Any, value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

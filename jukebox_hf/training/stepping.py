@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import math
+import os
 import signal
 import threading
 import time
@@ -12,10 +13,11 @@ from typing import Any, Self
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from jukebox_hf.generation.devices import resolve_device
 from jukebox_hf.training.batches import derived_seed
 from jukebox_hf.training.settings import TrainingSettings
 
@@ -36,19 +38,26 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     for name in settings.report_to:
         if importlib.util.find_spec(name) is None:
             raise ImportError(f"report_to {name} needs a package; `pip install {name}`")
-    missing = (settings.device == "cuda" and not torch.cuda.is_available()) or (
-        settings.device == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing:
-        raise ValueError(f"device {settings.device!r} is not available here; use auto or cpu")
-    return Accelerator(
-        cpu=settings.device == "cpu",
+    resolve_device(settings.device)  # or say that it is not there
+    # Nothing of a run may depend on variables that Accelerate reads where an argument is missing:
+    # ACCELERATE_GRADIENT_ACCUMULATION_STEPS is even stronger than the argument, but not than a
+    # plugin. Of processes that find no GPU it makes one run each, unless it is told to use CPUs.
+    together = int(os.environ.get("WORLD_SIZE", "1"))
+    accelerator = Accelerator(
+        cpu=settings.device == "cpu" or (together > 1 and not torch.cuda.is_available()),
         mixed_precision="no",
-        gradient_accumulation_steps=settings.accumulation_steps,
+        dynamo_backend="no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(settings.accumulation_steps),
         log_with=list(settings.report_to) or None,
         project_dir=settings.output,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
+    if accelerator.num_processes != together:
+        raise ValueError(
+            f"{together} processes were started for this run, but only {accelerator.num_processes} "
+            "know of each other; start them with --num-processes, torchrun or `accelerate launch`"
+        )
+    return accelerator
 
 
 def on_any_process(accelerator: Accelerator, *flags: bool) -> list[bool]:

@@ -7,11 +7,14 @@ from itertools import accumulate
 from typing import Any, Literal, Self
 
 from jukebox_hf.configuration import JukeboxConfig, checked_config
-from jukebox_hf.words import refuse_unknown
+from jukebox_hf.words import refuse_unknown, shorten
 
 # Codes are stored as 16-bit integers.
 MAX_CODEBOOK_SIZE = 2**15
 FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
+
+# Far above any codec, and low enough that one can be built, or refused, at once.
+MAX_REPEATS, MAX_DILATION, MAX_HOP_LENGTH = 1000, 2**20, 2**24
 
 # What the presets change in the defaults, which are the released codec ("vqvae").
 PRESETS: dict[str, dict[str, Any]] = {
@@ -151,6 +154,7 @@ class JukeboxVQVAEConfig(JukeboxConfig):  # type: ignore[no-untyped-call]
         """Raise `ValueError` for the first contradiction between the fields."""
         self._check_sequences(PER_LEVEL, "level")
         self._check_sequences(PER_RESOLUTION, "resolution")
+        self._check_extent()
         for stride in self.strides:
             if stride % 2:
                 raise ValueError(f"strides must be even, got {tuple(self.strides)}")
@@ -192,10 +196,32 @@ class JukeboxVQVAEConfig(JukeboxConfig):  # type: ignore[no-untyped-call]
                 f"got {fingerprint!r}"
             )
 
+    def _check_extent(self) -> None:
+        """Raise `ValueError` for repetitions that no codec has: the models are built of them."""
+        for name in ("downsamplings", "depths"):
+            if max(getattr(self, name)) > MAX_REPEATS:
+                raise ValueError(
+                    f"entries of {name} must be at most {MAX_REPEATS}, got {getattr(self, name)}"
+                )
+        powers = [s**d for s, d in zip(self.strides, self.downsamplings, strict=True) if s < 2**20]
+        if len(powers) < self.num_levels or math.prod(powers) > MAX_HOP_LENGTH:
+            raise ValueError(
+                f"strides {self.strides} and downsamplings {self.downsamplings} make codes of more "
+                f"than {MAX_HOP_LENGTH} samples"
+            )
+        repeats = max(self.depths) if self.dilation_cycle is None else self.dilation_cycle
+        if abs(self.dilation_growth) > 1 and (repeats - 1) * math.log2(
+            min(abs(self.dilation_growth), MAX_DILATION * 2)
+        ) > math.log2(MAX_DILATION):
+            raise ValueError(
+                f"dilation_growth {shorten(self.dilation_growth)} over {repeats} layers dilates by "
+                f"more than {MAX_DILATION}; lower it, or set dilation_cycle"
+            )
+
     def _check(self, name: str, holds: Any, expectation: str) -> None:
         value = getattr(self, name)
-        if not (math.isfinite(value) and holds(value)):
-            raise ValueError(f"{name} must be {expectation}, got {value}")
+        if not (abs(value) < 2**63 and math.isfinite(value) and holds(value)):
+            raise ValueError(f"{name} must be {expectation}, got {shorten(value)}")
 
     def _check_sequences(self, names: Sequence[str], entry: str) -> None:
         """Each sequence of positive numbers has as many entries as the first, and at least one."""

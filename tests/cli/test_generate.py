@@ -418,15 +418,6 @@ def test_missing_model_and_missing_files(tiny_model: Path, tmp_path: Path) -> No
     assert "none.txt: No such file or directory" in result.stderr
 
 
-def test_missing_device_is_said(tiny_model: Path) -> None:
-    import torch
-
-    if not torch.cuda.is_available():
-        result = run("generate", "--model", tiny_model, "--device", "cuda")
-        assert result.exit_code == 1
-        assert "no CUDA device" in result.stderr
-
-
 def test_folder_that_cannot_be_made_is_an_error(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     result = generate(tiny_model, *QUICK, "-o", tmp_path / "file" / "s")

@@ -598,5 +598,5 @@ def test_settings_of_the_run_are_saved(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(ValueError, match="device 'cuda' is not available here"):
+    with pytest.raises(ValueError, match="this machine has no CUDA device"):
         prior_trainer(prior_settings(tmp_path, device="cuda"))

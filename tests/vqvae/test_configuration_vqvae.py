@@ -91,7 +91,7 @@ def test_every_field_is_documented():
         ({"codebook_size": 40000}, "codebook_size must be at most 32768, got 40000"),
         ({"codebook_decay": 1.0}, "codebook_decay must be at least 0 and below 1, got 1.0"),
         ({"commitment_weight": -1}, "commitment_weight must be at least 0, got -1"),
-        ({"commitment_weight": math.nan}, "commitment_weight must be at least 0, got nan"),
+        ({"commitment_weight": math.nan}, "commitment_weight must be of ordinary size, got nan"),
         ({"bandwidth_l2": 0.0}, "bandwidth_l2 must be positive, got 0"),
         ({"dilation_cycle": 0}, "dilation_cycle must be positive, or None, got 0"),
         ({"conv_multiplier": 0.01}, "conv_multiplier 0.01 leaves no channels of width 64"),
