@@ -107,6 +107,8 @@ setup(
     extras_require={
         "formats": FORMATS,
         "exact-lyrics": EXACT_LYRICS,
+        # And without its dependencies, which are TensorFlow: pip install --no-deps basic-pitch
+        "evaluate": ["onnxruntime>=1.20"],
         "lora": ["peft>=0.17"],
         "tensorboard": ["tensorboard"],
         "browser": ["axe-playwright-python>=0.1.8", "playwright>=1.56"],  # what plays the page

@@ -20,12 +20,31 @@ from .options import (
 )
 from .training_options import silence_transformers
 
+MUSIC = "music"  # a model in a folder of that name is ./music
+
 if TYPE_CHECKING:
     from jukebox_hf.training.evaluation import CodecEvaluation, PriorEvaluation
     from jukebox_hf.training.settings import TrainingSettings
 
 
-@click.command()
+class _Evaluate(click.Command):
+    """`evaluate MODEL`, or `evaluate music FOLDER`, which is a command of its own."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if args[:1] == [MUSIC]:
+            from .evaluate_music import music
+
+            return music.make_context(f"{info_name} {MUSIC}", args[1:], parent=parent, **extra)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+
+@click.command(cls=_Evaluate)
 @click.argument("model", metavar="MODEL")
 @song_options(required=True)
 @click.option(
@@ -88,6 +107,9 @@ def evaluate(
 
     Of a codec: every loss, spectral convergence in decibels, and how much of the codebooks is used.
     Of a prior: bits per code and per second of audio, beside what frequencies alone would give.
+
+    `jukebox evaluate music FOLDER --reference SONGS` measures generated music instead: see
+    `jukebox evaluate music --help`.
     """
     from jukebox_hf.training.figures import check_recordable
     from jukebox_hf.training.scoring import evaluate_model

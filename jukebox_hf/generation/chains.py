@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool1d
 
 from jukebox_hf.generation.windows import Run
 from jukebox_hf.vqvae import JukeboxVQVAE
 
-FADE_SECONDS = 0.015
+FADE_SECONDS = 0.03
+FADE_STFT, FADE_HOP = 256, 32  # samples
+MOST_GAIN = 2.0  # of a band of a fade: two unrelated sounds need 1.4
 COMPARED_SECONDS = 0.010  # on either side of a possible cut
 CONTEXT_CODES = 64  # decoded beside an overlap, so that its ends sound as they will
 
@@ -74,18 +77,55 @@ def decode_chains(
     hop = codec.config.hop_lengths[level]
     cuts = [0, *(seam.code for seam in seams), len(codes)]
     audio = torch.zeros(len(codes) * hop)
-    for index, chain in enumerate(chains):
-        own = codes.clone()
-        own[chain.run.begin : chain.run.end] = chain.codes
-        fade_in = _fade(codec, level, chains, seams, index - 1)
-        fade_out = _fade(codec, level, chains, seams, index)
-        first = cuts[index] * hop - fade_in // 2
-        end = cuts[index + 1] * hop + fade_out // 2
-        part = decode_part(codec, level, own, first, end, chunk_seconds=chunk_seconds).clone()
-        part[:fade_in] *= _ramp(fade_in)
-        part[len(part) - fade_out :] *= 1 - _ramp(fade_out)
-        audio[first:end] += part
+
+    def decode_as(index: int, first: int, end: int) -> Tensor:
+        """These samples as one of the chains has them."""
+        own, run = codes.clone(), chains[index].run
+        own[run.begin : run.end] = chains[index].codes
+        return decode_part(codec, level, own, first, end, chunk_seconds=chunk_seconds)
+
+    for index in range(len(chains)):
+        first, end = cuts[index] * hop, cuts[index + 1] * hop
+        audio[first:end] = decode_as(index, first, end)
+    for index, seam in enumerate(seams):
+        cut, fade = seam.code * hop, _fade(codec, level, chains, seams, index)
+        # As far as spectra of the fade reach, but not to where another seam begins.
+        reach = fade // 2 + FADE_STFT
+        first = max(cut - reach, (cuts[index] * hop + cut) // 2)
+        end = min(cut + reach, (cut + cuts[index + 2] * hop) // 2)
+        left, right = (decode_as(which, first, end) for which in (index, index + 1))
+        audio[first:end] = cross_fade(left, right, cut - first, fade)
     return audio
+
+
+def cross_fade(left: Tensor, right: Tensor, middle: int, length: int) -> Tensor:
+    """From `left` to `right`, both (samples,), in `length` samples around `middle`.
+
+    The two are mixed with ramps that add up to 1, which suits what is alike in them. What is not,
+    such as noise in high bands, would dip by 3 dB in the middle and rise again: there each band of
+    the mixture is raised to the power that the ramps have between both.
+    """
+    ramp = torch.zeros(len(left))
+    first = middle - length // 2
+    ramp[first : first + length] = _ramp(length)
+    ramp[first + length :] = 1
+    mixture = left * (1 - ramp) + right * ramp
+    window = torch.hann_window(FADE_STFT)
+    if not length or len(left) <= FADE_STFT // 2:
+        return mixture
+    spectra = torch.stft(
+        torch.stack([left, right, mixture]),
+        FADE_STFT,
+        FADE_HOP,
+        window=window,
+        return_complex=True,
+    )
+    powers = spectra.abs().square().mT  # (3, frames, bins); each bin with its neighbours:
+    of_left, of_right, found = avg_pool1d(powers, 5, 1, 2).mT
+    share = ramp[(torch.arange(found.shape[1]) * FADE_HOP).clamp(max=len(ramp) - 1)]
+    wanted = of_left * (1 - share) + of_right * share
+    gain = (wanted / found.clamp_min(1e-20)).sqrt().clamp(1, MOST_GAIN)
+    return torch.istft(spectra[2] * gain, FADE_STFT, FADE_HOP, window=window, length=len(mixture))
 
 
 def decode_part(

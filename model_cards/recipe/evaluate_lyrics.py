@@ -34,12 +34,12 @@ from jukebox_hf import JukeboxVQVAE
 from jukebox_hf.audio import resample
 from jukebox_hf.data import Song, open_songs
 from jukebox_hf.hub import System
+from jukebox_hf.listening.clips import Place, read_clip
 from jukebox_hf.listening.weights import MissingEvaluatorError
 from model_cards.recipe.evaluators.whisper import SAMPLING_RATE, Whisper, split_words
 from model_cards.recipe.figures import Report, add_output_options
 from model_cards.recipe.packages import note
 from model_cards.recipe.singing import SungSong, write_song
-from model_cards.recipe.song_choice import Place, read_clip
 from model_cards.recipe.take_making import GenerationError, make_takes, read_takes
 from model_cards.recipe.word_recall import measure_recall
 

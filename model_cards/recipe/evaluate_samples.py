@@ -43,6 +43,7 @@ from jukebox_hf import JukeboxVQVAE
 from jukebox_hf.data import Song, open_codes, open_songs, split_songs
 from jukebox_hf.hub import System
 from jukebox_hf.labels import UNKNOWN
+from jukebox_hf.listening.clips import Place, read_clip, spread_clips
 from jukebox_hf.listening.sound import mel_decibels
 from jukebox_hf.listening.weights import MissingEvaluatorError
 from model_cards.recipe.code_statistics import Codes
@@ -57,13 +58,7 @@ from model_cards.recipe.genre_measures import (
 )
 from model_cards.recipe.listening import EMBEDDINGS, RANGES, Heard, Listener, remember
 from model_cards.recipe.packages import note
-from model_cards.recipe.song_choice import (
-    Place,
-    add_split_options,
-    read_clip,
-    split_of,
-    spread_clips,
-)
+from model_cards.recipe.song_choice import add_split_options, split_of
 from model_cards.recipe.sound_statistics import MATCH_STFT, nearest_mel_windows
 from model_cards.recipe.take_making import GenerationError, make_takes, read_takes
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation import memory
+from jukebox_hf.generation.chains import FADE_SECONDS, FADE_STFT
 from jukebox_hf.generation.levels import LevelSampler, Piece, Row, next_batch
 from jukebox_hf.generation.plan import LevelPlan
 from jukebox_hf.generation.run import Generation
@@ -297,15 +298,15 @@ def test_audio_of_chains_is_cross_faded_at_seams_only(tiny: System) -> None:
     audio = generation.decode(1, 0)[0]
     left, right = generation.chains[1, 0]
     hop = 8
-    halo = generation.codec.decoding_halo(0)
+    reach = generation.codec.decoding_halo(0) * hop + round(FADE_SECONDS * 8000) + FADE_STFT
     assert audio.shape == (len(generation.codes[1][0]) * hop,)
     for row, inside in ((left, slice(0, seam.code)), (right, slice(seam.code, None))):
         codes = generation.codes[1][0].clone()
         codes[row.run.begin : row.run.end] = row.codes
         own = generation.codec.decode(codes[None], 0)[0, 0]
         far = slice(
-            inside.start * hop + (halo * hop if row is right else 0),
-            (inside.stop * hop - halo * hop) if inside.stop else None,
+            inside.start * hop + (reach if row is right else 0),
+            (inside.stop * hop - reach) if inside.stop else None,
         )
         torch.testing.assert_close(audio[far], own[far], rtol=0, atol=1e-5)
 

@@ -7,7 +7,8 @@ import pytest
 from jukebox_hf import TrainingSettings
 from jukebox_hf.data import Song
 from jukebox_hf.data.sources import FileSource
-from model_cards.recipe.song_choice import Split, add_split_options, split_of, spread_clips
+from jukebox_hf.listening.clips import spread_clips
+from model_cards.recipe.song_choice import Split, add_split_options, split_of
 
 
 def options(*words: str) -> argparse.Namespace:
