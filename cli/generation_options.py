@@ -147,7 +147,7 @@ class ChainsType(click.ParamType):  # type: ignore[type-arg]  # generic since cl
         if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
             return int(value)
         if value != "auto":
-            self.fail(f"{value!r} is not a number of chains; give one, or auto", param, ctx)
+            self.fail(f"{value!r:.60} is not a number of chains; give one, or auto", param, ctx)
         return "auto"
 
 
@@ -166,7 +166,7 @@ class TakesType(click.ParamType):  # type: ignore[type-arg]  # generic since cli
             return value
         parts = [part.strip() for part in value.split(",")]
         if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-            self.fail(f"{value!r} is not a list of takes; give them as in 3 or 2,5", param, ctx)
+            self.fail(f"{value!r:.60} is not a list of takes; give them as in 3 or 2,5", param, ctx)
         return tuple(sorted({int(part) for part in parts}))
 
 

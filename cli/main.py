@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 from .crew import is_launched, run_as_process
-from .options import clean_errors, print_anything
+from .options import LONGEST_MESSAGE, clean_errors, print_anything, shown
 
 
 class CommandEntry(NamedTuple):
@@ -82,7 +82,14 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         print_anything()
-        return clean_errors(super().invoke)(ctx)  # also Ctrl-C while a command is being imported
+        try:
+            return clean_errors(super().invoke)(ctx)  # also Ctrl-C while a command is imported
+        except click.UsageError as error:  # may quote an option of any length
+            text = error.format_message()
+            short = shown(text[:LONGEST_MESSAGE])
+            if short == text:
+                raise
+            raise click.UsageError(f"{short}...", ctx=error.ctx) from None
 
 
 @click.group(

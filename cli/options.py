@@ -26,6 +26,7 @@ Value = TypeVar("Value")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("float32", "float16", "bfloat16")
 SAMPLING_PRECISIONS = (*PRECISIONS, "int8", "int4")  # as `generation.devices.PRECISIONS`
+LONGEST_MESSAGE = 2000  # characters of an error: it may quote what a stranger wrote
 MOST_TAKES = 10_000  # as `generation.session_record.MOST_TAKES`
 BACKENDS = ("eager", "compiled", "graph")  # as `generation.devices.BACKENDS`
 
@@ -82,21 +83,31 @@ def expected_errors() -> tuple[type[BaseException], ...]:
 def one_line(error: BaseException) -> str:
     """The message of an error on one line; a file's error starts with its name."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        return shown(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    text = " ".join(str(error).split()) or type(error).__name__
+    return shown(text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}...")
+
+
+def shown(text: str) -> str:
+    """Text that cannot steer a terminal, whoever wrote it; lines and tabs stay."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text
+    )
 
 
 def note(text: str, *, quiet: bool = False) -> None:
     """Say something beside the result, on stderr."""
     if not quiet:
         with unheard():
-            click.echo(text, err=True)
+            click.echo(shown(text), err=True)
 
 
 def print_result(text: object, record: Mapping[str, Any], *, as_json: bool) -> None:
     """The result of a command on stdout: `text`, or with `--json` the record on one line."""
     with unheard():
-        click.echo(json.dumps(record, ensure_ascii=False, default=str) if as_json else text)
+        click.echo(
+            json.dumps(record, ensure_ascii=False, default=str) if as_json else shown(str(text))
+        )
 
 
 @contextlib.contextmanager
@@ -139,7 +150,8 @@ class DurationType(click.ParamType):  # type: ignore[type-arg]  # generic since 
         seconds = value if isinstance(value, (int, float)) else parse_duration(value)
         if seconds is None or not 0 <= seconds < math.inf:
             self.fail(
-                f"{value!r} is not a duration; give seconds, as in 90 or 2.5, or m:ss, as in 1:30",
+                f"{value!r:.60} is not a duration; give seconds, as in 90 or 2.5, or m:ss, as in "
+                "1:30",
                 param,
                 ctx,
             )
@@ -189,7 +201,9 @@ class LevelsType(click.ParamType):  # type: ignore[type-arg]  # generic since cl
             return value
         parts = [part.strip() for part in value.split(",")]
         if not all(part.isascii() and part.isdigit() for part in parts):
-            self.fail(f"{value!r} is not a list of levels; give them as in 2 or 0,2", param, ctx)
+            self.fail(
+                f"{value!r:.60} is not a list of levels; give them as in 2 or 0,2", param, ctx
+            )
         return tuple(sorted({int(part) for part in parts}))
 
 
@@ -210,7 +224,11 @@ class PerLevelType(click.ParamType):  # type: ignore[type-arg]  # generic since 
             return cast("tuple[int | None, Any]", value)
         level, equals, text = value.rpartition("=")
         if equals and not (level.isascii() and level.isdigit()):
-            self.fail(f"{value!r}: {level!r} is not a level; give VALUE or LEVEL=VALUE", param, ctx)
+            self.fail(
+                f"{value!r:.60}: {level!r:.40} is not a level; give VALUE or LEVEL=VALUE",
+                param,
+                ctx,
+            )
         return (int(level) if equals else None, self.value_type.convert(text, param, ctx))
 
 

@@ -9,6 +9,7 @@ not belong together, so nothing is ever taken from two of them.
 
 import json
 import os
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,37 @@ def find_golden_root() -> Path:
 GOLDEN_ROOT = find_golden_root()
 
 
+# What the committed subset is too small for; whatever else it lacks has been lost.
+ONLY_IN_LARGER_SETS = (
+    "fullsize/transformers*",
+    "priors/*_train",
+    "representations/batch*",
+    "representations/chunked*",
+    "sampling/*_partial",
+    "sampling/1b_lyrics_*",
+    "small/small_*_train",
+    "text/artist_genre_ids*",
+    "text/ids*",
+    "text/labels*",
+    "transformers/*",
+)
+
+
+def _check_lost(path: str) -> None:
+    """Fail if the committed subset lacks what it should have: a skip would look like a success."""
+    larger = any(fnmatch(path, pattern) for pattern in ONLY_IN_LARGER_SETS)
+    if GOLDEN_ROOT == COMMITTED_SUBSET and not larger:
+        pytest.fail(f"the golden data that travels with the checkout has lost {path}")
+
+
 def golden(path: str) -> Path:
-    """One file or folder of the set, such as `"openai/5b/vqvae.pth.tar"`; or skips."""
+    """One file or folder of the set, such as `"openai/5b/vqvae.pth.tar"`.
+
+    What only larger sets have is skipped in others; what the committed subset has lost fails.
+    """
     found = GOLDEN_ROOT / path
     if not found.exists():
+        _check_lost(path)
         pytest.skip(f"the golden set in use has no {path}")
     return found
 
@@ -46,9 +74,12 @@ def golden(path: str) -> Path:
 def golden_stems(pattern: str) -> list[str]:
     """The stems of this set's `.json` files that match: `golden_stems("priors/*_forward")`.
 
-    Sorted, for `pytest.mark.parametrize`; empty if the set has none, then pytest skips the test.
+    Sorted, for `pytest.mark.parametrize`; empty if only larger sets have some, then pytest skips
+    the test; fails if the committed subset has lost them.
     """
-    found = GOLDEN_ROOT.glob(f"{pattern}.json")
+    found = list(GOLDEN_ROOT.glob(f"{pattern}.json"))
+    if not found:
+        _check_lost(pattern)
     return sorted(file.relative_to(GOLDEN_ROOT).with_suffix("").as_posix() for file in found)
 
 

@@ -28,6 +28,24 @@ def test_missing_files_skip_with_their_name(
     assert golden_stems("priors/*") == []
 
 
+def test_what_the_committed_subset_has_lost_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(golden_data, "GOLDEN_ROOT", tmp_path)
+    monkeypatch.setattr(golden_data, "COMMITTED_SUBSET", tmp_path)
+    for ask in (lambda: golden("vqvae/eval.json"), lambda: golden_stems("priors/*_forward")):
+        with pytest.raises(pytest.fail.Exception, match="has lost"):
+            ask()
+    with pytest.raises(pytest.skip.Exception, match="has no text/ids"):
+        golden("text/ids")
+    assert golden_stems("small/small_*_train") == []
+
+
+def test_what_only_larger_sets_have_is_not_in_the_committed_one() -> None:
+    for pattern in golden_data.ONLY_IN_LARGER_SETS:
+        assert not list(COMMITTED_SUBSET.glob(pattern)), pattern
+
+
 def test_integers_come_as_indices() -> None:
     tensors, metadata = load_golden("vqvae/eval")
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32, torch.int64}

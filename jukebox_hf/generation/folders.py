@@ -57,6 +57,8 @@ def remove_session(folder: Path) -> Path:
     """Move a session into `.trash` beside it; returns where it is now. Errors as of renaming."""
     _check_idle(folder)
     trash = folder.parent / TRASH
+    if trash.is_symlink():
+        raise OSError(f"{trash} is a link, expected a folder; remove the link")
     trash.mkdir(exist_ok=True)
     target = trash / folder.name
     number = 2

@@ -3,6 +3,7 @@
 Configs and devices go in, bytes and batch sizes come out; no weights are read.
 """
 
+import copy
 import json
 import os
 import re
@@ -13,7 +14,9 @@ import psutil
 import torch
 from torch import nn
 
+from jukebox_hf.generation import containers
 from jukebox_hf.generation.weights import QUANTIZED, loading_dtype, prepare
+from jukebox_hf.hub.architecture import hollow_model
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.words import format_bytes
@@ -67,8 +70,8 @@ def _prior_memory(config_json: str, precision: str, device_type: str) -> PriorMe
     config = JukeboxPriorConfig.from_dict(json.loads(config_json))
     dtype = loading_dtype(precision)
     cache_dtype = torch.float32 if device_type == "cpu" else dtype  # as `new_cache` chooses
-    with torch.device("meta"):
-        prior = JukeboxPrior(config)
+    prior = copy.deepcopy(hollow_model(config))
+    assert isinstance(prior, JukeboxPrior), "of a prior's config"
     nn.Module.to(prior, dtype)
     if precision in QUANTIZED:
         prepare(prior, precision, torch.device("meta"))
@@ -106,7 +109,10 @@ def _workspace(config: JukeboxPriorConfig, itemsize: int) -> int:
 
 
 def available_memory(device: torch.device | str) -> int:
-    """Free bytes on a device, or `JUKEBOX_MEMORY_LIMIT` (`6GB`, `512MiB`) if that is less."""
+    """Free bytes on a device, or `JUKEBOX_MEMORY_LIMIT` (`6GB`, `512MiB`) if that is less.
+
+    On the CPU no more than the container of this process has left.
+    """
     device = torch.device(device)
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
@@ -114,6 +120,8 @@ def available_memory(device: torch.device | str) -> int:
         free = torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
     else:
         free = psutil.virtual_memory().available
+        allowed = containers.free_memory()
+        free = free if allowed is None else min(free, allowed)
     limit = memory_limit()
     return free if limit is None else min(free, limit)
 

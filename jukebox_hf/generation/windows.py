@@ -184,7 +184,9 @@ def chain_runs(
     first = max(existing - (context - stride), 0) // unit * unit
     opening = past if existing == first else 0  # else it has a past of its own
     overlap = _round_up(overlap, unit)
-    for count in range(chains, 1, -1):
+    # More runs than these would be shorter than a context; a stranger may ask for millions.
+    most = (total - first) // max(context - overlap, 1) + 1
+    for count in range(min(chains, most), 1, -1):
         shared = first + opening  # from here on the runs are equally long
         length = _round_up(-(-(total - shared + (count - 1) * overlap) // count), unit)
         last = total - length

@@ -4,9 +4,11 @@ Tensors go by our names throughout. Shapes are known from the headers of files: 
 or allocates weights, so a config can be judged before anything is built from it.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import psutil
@@ -200,16 +202,30 @@ def _agrees(config: Config, measured: Mapping[str, Any]) -> bool:
     return all(getattr(config, name) == found for name, found in measured.items())
 
 
+def hollow_model(config: Config) -> JukeboxVQVAE | JukeboxPrior:
+    """A model of that config without memory (on the meta device). Whoever changes it copies it:
+    the next one who asks for this config gets the same.
+    """
+    kind: Any = type(config)
+    return _hollow_model(kind, config.to_json_string(use_diff=False))
+
+
+@lru_cache(maxsize=8)
+def _hollow_model(kind: type[Any], text: str) -> JukeboxVQVAE | JukeboxPrior:
+    config: Config = kind.from_dict(json.loads(text))  # as it is now: it can be changed
+    with torch.device("meta"):
+        return (
+            JukeboxVQVAE(config) if isinstance(config, JukeboxVQVAEConfig) else JukeboxPrior(config)
+        )
+
+
 def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """Names and shapes of everything that a saved model of this config holds.
 
     Builds the model without memory. Call `check_measures` first: the time that this takes grows
     with the depth that the config claims.
     """
-    with torch.device("meta"):
-        model = (
-            JukeboxVQVAE(config) if isinstance(config, JukeboxVQVAEConfig) else JukeboxPrior(config)
-        )
+    model = hollow_model(config)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name in model.all_tied_weights_keys:
         shapes.pop(name, None)  # stored once, under the other name
@@ -219,13 +235,7 @@ def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 def check_memory(config: Config, source: str) -> None:
     """Raise `ValueError` for a model whose weights alone this machine could not hold."""
     try:
-        with torch.device("meta"):
-            model = (
-                JukeboxVQVAE(config)
-                if isinstance(config, JukeboxVQVAEConfig)
-                else JukeboxPrior(config)
-            )
-        needed = sum(tensor.nbytes for tensor in model.state_dict().values())
+        needed = sum(tensor.nbytes for tensor in hollow_model(config).state_dict().values())
     except (RuntimeError, OverflowError) as error:  # sizes beyond what torch can count
         raise ValueError(f"{source}: describes a model larger than any memory") from error
     memory = psutil.virtual_memory().total

@@ -188,7 +188,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         chain_starts=given.chain_starts,
         chains={level: given.chains},
     )
-    generation = Generation(system, plan)
+    generation = Generation(plan)
     for _ in generation:
         pass
     prior = system.load_prior(level)
