@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 from jukebox_hf.training.building_codec import build_codec
 from jukebox_hf.training.building_prior import build_prior
+from jukebox_hf.training.run_parts import RunParts
 from jukebox_hf.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from jukebox_hf.training.trainer import RunParts
-
 
 def build_parts(
     settings: TrainingSettings, accelerator: "Accelerator", *, checkpoint: Path | None = None
-) -> "RunParts":
+) -> RunParts:
     """Open songs and models, and make what a run works on.
 
     Args:

@@ -12,6 +12,7 @@ from jukebox_hf.hub.architecture import check_memory
 from jukebox_hf.training.batches import derived_seed
 from jukebox_hf.training.changes import change_config
 from jukebox_hf.training.export import SystemExport
+from jukebox_hf.training.run_parts import RunParts
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.training.song_split import SongSplit, each_once, open_split, song_notes
 from jukebox_hf.training.tasks import CodecTask
@@ -21,16 +22,13 @@ from jukebox_hf.vqvae.losses import STFT
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from jukebox_hf.training.trainer import RunParts
-
 BANDWIDTHS = ("bandwidth_l1", "bandwidth_l2", "bandwidth_spectral")
 
 
 def build_codec(
     settings: TrainingSettings, accelerator: "Accelerator", checkpoint: Path | None
-) -> "RunParts":
+) -> RunParts:
     """Arguments and errors are those of `building.build_parts`."""
-    from jukebox_hf.training.trainer import RunParts
 
     base = None if settings.start_from is None else System.open(settings.start_from)
     torch.manual_seed(derived_seed(settings.seed, "weights"))

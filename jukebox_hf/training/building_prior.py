@@ -17,6 +17,7 @@ from jukebox_hf.training.batches import derived_seed
 from jukebox_hf.training.changes import change_config
 from jukebox_hf.training.export import SystemExport
 from jukebox_hf.training.finetuning import adapted_prior, add_new_labels, grown_like
+from jukebox_hf.training.run_parts import RunParts
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.training.song_split import SongSplit, each_once, open_split, song_notes
 from jukebox_hf.training.tasks import EncodeBatch, PriorTask
@@ -24,8 +25,6 @@ from jukebox_hf.vqvae import JukeboxVQVAE, JukeboxVQVAEConfig
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-    from jukebox_hf.training.trainer import RunParts
 
 
 class _Prior(NamedTuple):
@@ -38,9 +37,8 @@ class _Prior(NamedTuple):
 
 def build_prior(
     settings: TrainingSettings, accelerator: "Accelerator", checkpoint: Path | None
-) -> "RunParts":
+) -> RunParts:
     """Arguments and errors are those of `building.build_parts`."""
-    from jukebox_hf.training.trainer import RunParts
 
     source = settings.codec or settings.start_from
     if source is None:

@@ -61,6 +61,18 @@ class CodecLevelEvaluation(NamedTuple):
         return 20 * math.log10(max(self.spectral_convergence, 1e-10))
 
 
+class _Usage(NamedTuple):
+    """How a codebook is used, in the words of `CodecLevelEvaluation`."""
+
+    entropy_bits: float
+    perplexity: float
+    used_share: float
+
+
+# What of a codec's losses and metrics is averaged, by the names they have there.
+MEASURED = tuple(name for name in CodecLevelEvaluation._fields if name not in _Usage._fields)
+
+
 class CodecEvaluation(NamedTuple):
     """A codec on held-out audio; `levels` are finest first."""
 
@@ -105,7 +117,7 @@ def evaluate_codec(
     """
     config = codec.config
     levels, size = config.num_levels, config.codebook_size
-    sums = torch.zeros(8, levels, dtype=torch.float32, device=codec.device)
+    sums = torch.zeros(len(MEASURED), levels, dtype=torch.float32, device=codec.device)
     totals = torch.zeros(3, dtype=torch.float32, device=codec.device)  # loss, clips, seconds
     counts = torch.zeros(levels, size, dtype=torch.int64, device=codec.device)
     with evaluating(codec):
@@ -113,8 +125,8 @@ def evaluate_codec(
             audio = audio.to(codec.device)
             output = codec(audio, quantize=quantize)
             clips = len(audio)
-            measured = [*output.losses, *output.metrics[:4]]
-            sums += clips * torch.stack([part.float() for part in measured])
+            measured = {**output.losses._asdict(), **output.metrics._asdict()}
+            sums += clips * torch.stack([measured[name].float() for name in MEASURED])
             seconds = clips * audio.shape[-1] / config.sampling_rate
             totals += torch.tensor([clips * output.loss.item(), clips, seconds]).to(totals.device)
             for level, codes in enumerate(output.codes or ()):
@@ -126,7 +138,10 @@ def evaluate_codec(
     return CodecEvaluation(
         loss=loss / clips,
         levels=tuple(
-            CodecLevelEvaluation._make([*means[level], *_usage(counts[level])])
+            CodecLevelEvaluation(
+                **dict(zip(MEASURED, means[level], strict=True)),
+                **_usage(counts[level])._asdict(),
+            )
             for level in range(levels)
         ),
         seconds=seconds,
@@ -145,11 +160,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def _usage(counts: Tensor) -> tuple[float, float, float]:
-    """Entropy in bits, perplexity, and share of codes used."""
+def _usage(counts: Tensor) -> _Usage:
     entropy = entropy_nats(counts)
     used = float((counts > 0).double().mean())
-    return entropy / math.log(2), math.exp(entropy) if used else 0.0, used
+    return _Usage(entropy / math.log(2), math.exp(entropy) if used else 0.0, used)
 
 
 @torch.no_grad()

@@ -9,8 +9,7 @@ import contextlib
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,8 @@ from torch import Tensor
 from jukebox_hf.data import SkippedSong
 from jukebox_hf.hub.training_facts import Figure
 from jukebox_hf.precision import torch_dtype
-from jukebox_hf.training.batches import Examples, Share, load_once, load_steps
+from jukebox_hf.training.batches import Share, load_once, load_steps
+from jukebox_hf.training.building import build_parts
 from jukebox_hf.training.checkpoints import (
     RunState,
     SaveError,
@@ -31,7 +31,7 @@ from jukebox_hf.training.checkpoints import (
     whole_state,
 )
 from jukebox_hf.training.evaluation import CodecEvaluation, PriorEvaluation
-from jukebox_hf.training.facts import LearntFrom, write_training_facts
+from jukebox_hf.training.facts import write_training_facts
 from jukebox_hf.training.figures import training_figures
 from jukebox_hf.training.optimization import (
     AveragedWeights,
@@ -43,6 +43,7 @@ from jukebox_hf.training.optimization import (
 from jukebox_hf.training.plan import TrainingPlan, plan_training
 from jukebox_hf.training.reports import Reporter
 from jukebox_hf.training.run_folder import BEST, FINAL, RunFolder
+from jukebox_hf.training.run_parts import RunParts
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.training.song_split import each_once, skipped_lines
 from jukebox_hf.training.stepping import (
@@ -56,36 +57,10 @@ from jukebox_hf.training.stepping import (
     seed_step,
     uncompiled,
 )
-from jukebox_hf.training.tasks import Task
 
 
 class DivergedError(ValueError):
     """Gradients have not been finite for too long."""
-
-
-@dataclass
-class RunParts:
-    """What a run works on.
-
-    Attributes:
-        task: of the model in training.
-        train: examples to train on.
-        validation: examples held out; `None` evaluates nothing.
-        export: fills a folder with a model that `System.open` reads, from a complete state dict.
-        notes: what the user should know before it starts.
-        skipped: songs that are not used, or not as a whole; some are found out only in the end.
-        data_fingerprint: of the songs; when it has changed, a run cannot go on to the same result.
-        learnt_from: how much music there is to train on.
-    """
-
-    task: Task[Any]
-    train: Examples
-    validation: Examples | None
-    export: Callable[[Path, Mapping[str, Tensor]], None]
-    notes: tuple[str, ...] = ()
-    skipped: Callable[[], Sequence[SkippedSong]] = tuple
-    data_fingerprint: str | None = None
-    learnt_from: LearntFrom | None = None
 
 
 class TrainingResult(NamedTuple):
@@ -144,8 +119,6 @@ class JukeboxTrainer:
         self._resume = resume
         self._latest = latest = self.folder.find_latest(resume=resume)
         if parts is None:
-            from jukebox_hf.training.building import build_parts
-
             parts = build_parts(settings, self.accelerator, checkpoint=latest)
         self.parts = parts
         self.task = parts.task

@@ -24,9 +24,10 @@ from jukebox_hf.training.finetuning import (
     add_new_labels,
     save_adapter,
 )
+from jukebox_hf.training.run_parts import RunParts
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.training.tasks import PriorTask
-from jukebox_hf.training.trainer import JukeboxTrainer, RunParts
+from jukebox_hf.training.trainer import JukeboxTrainer
 from tests.prior.tiny_priors import inputs, tiny_prior
 from tests.training.tiny_runs import MadeUpWindows, assert_same_bits, prior_settings
 

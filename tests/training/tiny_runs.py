@@ -11,9 +11,10 @@ from torch import Tensor
 from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.training.run_parts import RunParts
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.training.tasks import CodecTask, PriorTask
-from jukebox_hf.training.trainer import JukeboxTrainer, RunParts
+from jukebox_hf.training.trainer import JukeboxTrainer
 from jukebox_hf.vqvae import JukeboxVQVAE
 from tests.prior.tiny_priors import ARCHITECTURES, inputs
 from tests.vqvae.codecs import tiny_config
