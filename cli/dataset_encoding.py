@@ -133,13 +133,14 @@ def encode_songs(
     bar = ProgressBar(quiet=quiet)
     songs: Iterable[Song | SkippedSong]
     skipped: list[SkippedSong] = []
+    notes: tuple[str, ...] = ()
     if streaming:
         songs = stream_songs(dataset, **selection)
     else:
         found = open_songs(dataset, **selection, progress=bar.look_into)
-        songs, skipped = found.songs, list(found.skipped)
+        songs, skipped, notes = found.songs, list(found.skipped), found.notes
         note(f"Found {describe_songs(found.songs)}.", quiet=quiet)
-        for text in group_notes(found.notes):
+        for text in group_notes(notes):
             note(f"Note: {text}", quiet=quiet)
     try:
         with working():  # SIGTERM, too, keeps the songs that are done
@@ -164,6 +165,8 @@ def encode_songs(
         return
     skipped += report.skipped
     list_skipped(skipped, quiet=quiet)
+    for text in group_notes(report.notes):
+        note(f"Note: {text}", quiet=quiet)
     note(f"Encoded {count(report.encoded, 'song')}; {output} holds {report.present}.", quiet=quiet)
     tell_changes(report, output, dropped=drop_missing, quiet=quiet)
     pushed = None
@@ -184,6 +187,7 @@ def encode_songs(
         "relabelled": report.relabelled,
         "changed": report.changed,
         "gone": report.gone,
+        "notes": [*notes, *report.notes],
         "pushed": pushed,
     }
     print_result(output, record, as_json=as_json)

@@ -223,7 +223,12 @@ class AudioReader:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is wrong with the file as far as it shows, a sentence each."""
-        return tuple(f"{self.path}: {note}" for note in self._source.notes)
+        return tuple(f"{self.path}: {note}" for note in self.remarks)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """`notes` without the name of the file."""
+        return tuple(self._source.notes)
 
     def warn_of_level(self) -> None:
         """Log that what was read so far is silent, or far too loud, if it is."""
@@ -233,14 +238,19 @@ class AudioReader:
 
     def level_note(self) -> str | None:
         """That what was read so far is silent, or far too loud, if it is."""
+        remark = self.level_remark()
+        return None if remark is None else f"{self.path}: {remark}"
+
+    def level_remark(self) -> str | None:
+        """`level_note` without the name of the file."""
         if self._peak > LOUD_PEAK:
-            return f"{self.path}: it reaches {self._peak:,.3g} times full scale"
+            return f"it reaches {self._peak:,.3g} times full scale"
         if self._peak < SILENCE_PEAK:
-            return f"{self.path}: it is silent, there is nothing to hear in what was read of it"
+            return "it is silent, there is nothing to hear in what was read of it"
         if self._mixed_peak < min(SILENCE_PEAK, self._peak / 100):
             return (
-                f"{self.path}: its channels cancel each other out, so that it is silent when mixed "
-                "down to one; give it one of its channels"
+                "its channels cancel each other out, so that it is silent when mixed down to one; "
+                "give it one of its channels"
             )
         return None
 

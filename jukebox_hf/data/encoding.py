@@ -19,7 +19,7 @@ from jukebox_hf.data.candidates import SkippedSong
 from jukebox_hf.data.code_files import CodesInfo, timed_lyrics_cells
 from jukebox_hf.data.code_folder import CodeFolder, SongContent
 from jukebox_hf.data.regions import encodable_samples, encode_sections
-from jukebox_hf.data.songs import Song
+from jukebox_hf.data.songs import Song, sound_note
 from jukebox_hf.data.sources import reason_to_skip
 from jukebox_hf.vqvae import JukeboxVQVAE
 
@@ -58,6 +58,8 @@ class EncodingReport:
         relabelled: songs that were there and have other labels or lyrics now; they have got them.
         changed: songs whose files have changed; they were encoded again.
         gone: songs that the folder holds and the dataset does not have any more.
+        notes: what is wrong with the sound of songs and showed only now, such as damage in the
+            middle; of a stream all of it.
         complete: whether every song is there or skipped, so that `open_codes` opens the folder;
             otherwise other shards have not finished.
     """
@@ -70,6 +72,7 @@ class EncodingReport:
     relabelled: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def encode_dataset(
@@ -152,6 +155,7 @@ def encode_dataset(
         tuple(relabelled),
         tuple(run.changed),
         tuple(gone),
+        tuple(run.notes),
     )
 
 
@@ -188,6 +192,7 @@ class _Run:
         self.failed_to_write = False
         self.skipped: list[SkippedSong] = []
         self.changed: list[str] = []
+        self.notes: list[str] = []
         self.labels: dict[str, dict[str, Any]] = {}
         self._contents: dict[str, SongContent] = {}
 
@@ -277,6 +282,10 @@ class _Run:
                 )
                 self._seconds_done += seconds
                 self._report(song.name)
+            told = () if self._songs is None else song.remarks  # `open_songs` has told these
+            remarks = [note for note in (*song.remarks, *reader.remarks) if note not in told]
+            if remarks:
+                self.notes.append(sound_note(song.name, remarks))
         codes = [torch.cat(level, dim=1)[0].numpy() for level in zip(*sections, strict=True)]
         return {
             "song": song.name,

@@ -46,7 +46,11 @@ class SongReader:
         be read, also past the end.
         """
         with self._songs[song].open(self._sampling_rate, mono=not self._blend_channels) as reader:
+            known = len(reader.remarks)
             audio, missing = reader.read(offset, num_samples)
+            damage = reader.remarks[known:]
+        if damage:  # silence stands in its place
+            raise ValueError(f"damaged: {damage[0]}")
         if missing:
             end = (offset + num_samples - missing) / self._sampling_rate
             raise ValueError(f"damaged: it ends after {end:.2f} seconds, before its length")

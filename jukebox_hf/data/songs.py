@@ -57,6 +57,7 @@ class Song:
         artist, genre: "unknown" where the dataset does not tell.
         lyrics: as plain text; also of timed lyrics. None if there are none.
         lyric_times: the lyrics with the times at which they are sung, where these are known.
+        remarks: what is wrong with its sound as far as that has shown: missing seconds, levels.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Song:
     genre: str = UNKNOWN
     lyrics: str | None = field(default=None, repr=False)
     lyric_times: TimedLyrics | None = field(default=None, repr=False)
+    remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def duration_seconds(self) -> float:
@@ -96,7 +98,8 @@ class Songs(NamedTuple):
     Attributes:
         songs: the usable ones, in the order of their names.
         skipped: short, silent and damaged ones and the like; also in the order of their names.
-        notes: what was not taken as given, such as lyrics that could not be read.
+        notes: what was not taken as given, such as lyrics that could not be read, and what is wrong
+            with the sound of songs, a line each.
     """
 
     songs: tuple[Song, ...]
@@ -161,9 +164,14 @@ def open_songs(
             skipped.append(result)
     if not songs:
         raise ValueError(_no_songs(os.fspath(dataset), skipped))
-    return Songs(
-        tuple(sorted(songs, key=_by_name)), tuple(sorted(skipped, key=_by_name)), tuple(found.notes)
-    )
+    songs.sort(key=_by_name)
+    notes = [*found.notes, *(sound_note(song.name, song.remarks) for song in songs if song.remarks)]
+    return Songs(tuple(songs), tuple(sorted(skipped, key=_by_name)), tuple(notes))
+
+
+def sound_note(name: str, remarks: Iterable[str]) -> str:
+    """What is wrong with the sound of a song, in one line."""
+    return f"{name}: {'; '.join(dict.fromkeys(remarks))}"
 
 
 def stream_songs(
@@ -205,13 +213,17 @@ def inspect_song(
         with source.open(rate, mono=True) as reader:
             num_samples = _measured_length(reader)
             _check_duration(num_samples / rate, min_seconds, max_seconds)
-            if not _has_sound(reader, num_samples):
-                raise UnusableSongError("silent: nothing in it is louder than -60 dB")
+            has_sound = _has_sound(reader, num_samples)
+            level = reader.level_remark()
+            remarks = (*source.remarks, *reader.remarks)
+            if not has_sound:
+                raise UnusableSongError(_silent(level, remarks))
+            remarks += (level,) if level else ()
     except UnusableSongError:
         raise
     except (OSError, ValueError) as error:
         raise UnusableSongError(reason_to_skip(error)) from None
-    return Song(candidate.name, source, num_samples, rate, *candidate.labels)
+    return Song(candidate.name, source, num_samples, rate, *candidate.labels, remarks=remarks)
 
 
 def split_songs(
@@ -289,6 +301,13 @@ def _has_sound(reader: AudioReader, num_samples: int) -> bool:
         return True
     blocks = reader.blocks(SEARCH_SECONDS * reader.sampling_rate, stop=num_samples)
     return any(_peak(block) >= SILENCE_PEAK for block in blocks)
+
+
+def _silent(level: str | None, remarks: Sequence[str]) -> str:
+    reason = "nothing in it is louder than -60 dB"
+    if level is not None and "cancel" in level:  # silent only as it is mixed down
+        reason = level
+    return f"silent: {'; '.join((reason, *remarks))}"
 
 
 def _peak(audio: Tensor) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 from jukebox_hf.audio import AudioReader
 from jukebox_hf.audio.ffmpeg import DecodedSource
 from jukebox_hf.audio.sources import Source, open_source
-from jukebox_hf.files import write_atomically
+from jukebox_hf.files import write_atomically, write_text
 
 DECODED_BLOCK_SAMPLES = 1 << 18
 
@@ -37,6 +37,11 @@ def reason_to_skip(error: Exception) -> str:
 class AudioSource(Protocol):
     """Where the sound of a song is. Its methods raise `OSError` or `ValueError`."""
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was wrong with the sound when it was decoded into a file that is read instead."""
+        ...
+
     def prepare(self) -> tuple["AudioSource", int]:
         """The source to read windows from from now on, and its own sampling rate (Hz)."""
         ...
@@ -53,10 +58,12 @@ class FileSource:
     Attributes:
         path: the file.
         decoded_path: what is read in its stead, for formats that only FFmpeg reads.
+        remarks: what was wrong with it when that was decoded.
     """
 
     path: Path
     decoded_path: Path | None = None
+    remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def prepare(self) -> tuple[AudioSource, int]:
         """See `AudioSource`. Decodes formats that only FFmpeg reads, unless that has been done."""
@@ -90,6 +97,11 @@ class RowSource:
     rows: Rows = field(compare=False)
     row: int
     suffix: str = ""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """See `AudioSource`: it is read where it is."""
+        return ()
 
     def prepare(self) -> tuple[AudioSource, int]:
         """See `AudioSource`. Decodes formats that only FFmpeg reads, unless that has been done."""
@@ -129,17 +141,28 @@ class RowSource:
 
 def _prepare(source: AudioSource, path: Path, key: str) -> tuple[AudioSource, int]:
     decoded_path = _decoded_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.flac"
+    remarks_path = decoded_path.with_suffix(".txt")
     if decoded_path.is_file():
-        return FileSource(path, decoded_path), _sampling_rate(decoded_path)
+        return FileSource(path, decoded_path, _remarks(remarks_path)), _sampling_rate(decoded_path)
     opened = open_source(path)
     try:
         if isinstance(opened, DecodedSource):
             decoded_path.parent.mkdir(parents=True, exist_ok=True)
+            remarks = tuple(" ".join(note.split()) for note in opened.notes)
+            if remarks:
+                write_text(remarks_path, "\n".join(remarks) + "\n")
             write_atomically(decoded_path, lambda temporary: _write_flac(temporary, opened))
-            source = FileSource(path, decoded_path)
+            source = FileSource(path, decoded_path, remarks)
         return source, opened.sampling_rate
     finally:
         opened.close()
+
+
+def _remarks(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError):
+        return ()
 
 
 def _decoded_folder() -> Path:

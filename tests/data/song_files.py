@@ -52,6 +52,15 @@ def write_songs(folder: Path, durations: Sequence[float], **options: Any) -> Pat
     return folder
 
 
+def damage(path: Path, share: float, num_bytes: int = 300) -> Path:
+    """Overwrite a few bytes of a file, so far into it."""
+    content = bytearray(path.read_bytes())
+    start = int(len(content) * share)
+    content[start : start + num_bytes] = b"\x55" * num_bytes
+    path.write_bytes(content)
+    return path
+
+
 def tiny_codec(seed: int = 0, **changes: Any) -> JukeboxVQVAE:
     """A codec of three levels (hops 4, 8, 16) at 4 kHz, whose codebooks have seen some sound.
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from jukebox_hf.audio import load_audio
 from jukebox_hf.data import ClipDataset, Songs, measure_bandwidth, open_songs
 from jukebox_hf.data.reading import blend_channels
-from tests.data.song_files import RATE, make_sound, write_song, write_songs
+from tests.data.song_files import RATE, damage, make_sound, write_song, write_songs
 
 
 @pytest.fixture
@@ -176,3 +176,14 @@ def test_bandwidth_reads_no_more_than_asked_for_spread_over_all_songs(tmp_path: 
     assert found.l1 == pytest.approx(0.25, rel=1e-6)
     with pytest.raises(ValueError, match="no song is as long as a clip"):
         measure_bandwidth(songs, sampling_rate=RATE, clip_samples=11 * RATE)
+
+
+def test_silence_in_place_of_damage_is_no_example(tmp_path: Path) -> None:
+    write_song(tmp_path / "whole.flac", 20.0)
+    damage(write_song(tmp_path / "torn.flac", 20.0, seed=1), 0.5)
+    songs = open_songs(tmp_path)
+    assert not songs.notes  # it does not show before the middle is read
+    dataset = clips(songs)
+    sounds = [dataset[item]["audio"] for item in range(len(dataset))]
+    assert all(audio.abs().max() > 0.01 for audio in sounds)
+    assert [song.name for song in dataset.unreadable()] == ["torn.flac"]

@@ -69,3 +69,14 @@ def test_missing_ffmpeg_skips_the_song_and_says_what_to_install(
     found = open_songs(tmp_path / "music")
     assert [song.name for song in found.songs] == ["a.wav"]
     assert "jukebox-hf[formats]" in found.skipped[0].reason
+
+
+@needs_ffmpeg
+def test_what_is_wrong_with_a_decoded_song_is_said_every_time(music: Path) -> None:
+    transcode(noisy_sweep(8 * 44100), music / "b.mka", 44100, "aac")
+    content = (music / "b.mka").read_bytes()
+    (music / "b.mka").write_bytes(content[: len(content) // 2])
+    first = [note for note in open_songs(music).notes if note.startswith("b.mka: ")]
+    assert len(first) == 1
+    assert "seconds" in first[0]
+    assert [note for note in open_songs(music).notes if note.startswith("b.mka: ")] == first

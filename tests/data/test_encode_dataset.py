@@ -25,7 +25,7 @@ from jukebox_hf.data import (
 )
 from jukebox_hf.labels import TimedLyrics
 from jukebox_hf.vqvae import JukeboxVQVAE
-from tests.data.song_files import RATE, tiny_codec, write_song, write_songs
+from tests.data.song_files import RATE, damage, make_sound, tiny_codec, write_song, write_songs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -387,6 +387,24 @@ def test_damaged_and_tiny_songs_are_skipped_and_listed(
     assert reasons["tiny.wav"] == "too short: one code takes 16 samples, it has 15"
     with pytest.raises(ValueError, match=r"no song could be encoded: tiny.wav \(too short"):
         encode_dataset([tiny], codec, tmp_path / "nothing")
+
+
+def test_damage_that_shows_while_a_song_is_encoded_is_told(
+    codec: JukeboxVQVAE, tmp_path: Path
+) -> None:
+    damage(write_song(tmp_path / "torn.flac", 20.0), 0.5)
+    write_song(tmp_path / "units.wav", sound=make_sound(2.0) * 32767, subtype="FLOAT")
+    found = open_songs(tmp_path)
+    (known,) = found.notes
+    assert known.startswith("units.wav: its samples are floats")
+    report = encode_dataset(found.songs, codec, tmp_path / "codes")
+    (note,) = report.notes
+    assert note.startswith("torn.flac: ")
+    assert "seconds" in note
+    assert str(tmp_path) not in note
+    streamed = encode_dataset(iter(found.songs), codec, tmp_path / "streamed")
+    assert sorted(streamed.notes) == sorted([known, note])
+    assert not encode_dataset(found.songs, codec, tmp_path / "codes").notes
 
 
 def test_stream_of_songs_is_encoded_too(songs: Songs, codec: JukeboxVQVAE, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from jukebox_hf.audio import AudioReader
-from jukebox_hf.data import open_songs, split_songs
+from jukebox_hf.data import group_notes, open_songs, split_songs
 from tests.data.song_files import RATE, make_sound, write_song, write_songs
 
 
@@ -116,3 +116,33 @@ def test_split_leaves_neither_side_empty() -> None:
 def test_split_refuses_fractions_that_make_no_sense(fraction: float) -> None:
     with pytest.raises(ValueError, match="validation_fraction must be at least 0 and below 1"):
         split_songs([Item("a")], fraction, 0)
+
+
+def test_what_is_wrong_with_the_sound_of_songs_is_a_line_each(tmp_path: Path) -> None:
+    write_song(tmp_path / "fine.wav", 2.0)
+    units = make_sound(2.0) * 32767
+    write_song(tmp_path / "units.wav", sound=units, subtype="FLOAT")
+    write_song(tmp_path / "loud.wav", sound=make_sound(2.0) * 10, subtype="FLOAT")
+    write_song(tmp_path / "faint.wav", sound=make_sound(2.0) * 40, subtype="FLOAT")
+    write_song(tmp_path / "opposite.wav", sound=make_sound(2.0) * [[1, -1]])
+    cut = write_song(tmp_path / "cut.wav", 4.0)
+    cut.write_bytes(cut.read_bytes()[: 3 * RATE * 2 + 44])
+    found = open_songs(tmp_path)
+    assert [song.name for song in found.songs] == ["cut.wav", "fine.wav", "loud.wav", "units.wav"]
+    by_name = dict(note.split(": ", 1) for note in found.notes)
+    assert set(by_name) == {"cut.wav", "loud.wav", "units.wav"}
+    assert "3.00 seconds" in by_name["cut.wav"]
+    assert "times full scale" in by_name["loud.wav"]
+    assert by_name["units.wav"].startswith("its samples are floats in the units of 16-bit integers")
+    reasons = dict(found.skipped)
+    assert set(reasons) == {"faint.wav", "opposite.wav"}
+    assert "-60 dB; its samples are floats in the units of 16-bit" in reasons["faint.wav"]
+    assert reasons["opposite.wav"].startswith("silent: its channels cancel each other out")
+
+
+def test_the_same_fault_of_many_songs_is_one_line(tmp_path: Path) -> None:
+    for number in range(6):
+        units = make_sound(0.5, seed=number) * 32767
+        write_song(tmp_path / f"{number}.wav", sound=units, subtype="FLOAT")
+    (line,) = group_notes(open_songs(tmp_path).notes)
+    assert line.startswith("6 songs (0.wav, 1.wav, 2.wav and 3 more): its samples are floats")
