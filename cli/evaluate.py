@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .dataset_options import song_options
+from .generation_options import say_built_in
 from .options import (
     clean_errors,
     device_option,
@@ -45,7 +46,7 @@ class _Evaluate(click.Command):
 
 
 @click.command(cls=_Evaluate)
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="[REPO|DIR]", required=False)
 @song_options(required=True)
 @click.option(
     "--component",
@@ -79,8 +80,8 @@ class _Evaluate(click.Command):
 @click.option(
     "--record",
     is_flag=True,
-    help="Write the figures into training.json of MODEL, a folder: cards and `jukebox info` show "
-    "them.",
+    help="Write the figures into training.json of the model, a folder: cards and `jukebox info` "
+    "show them.",
 )
 @click.option(
     "--num-workers", type=click.IntRange(min=0), default=0, help="Processes that read songs."
@@ -91,7 +92,7 @@ class _Evaluate(click.Command):
 @quiet_option
 @clean_errors
 def evaluate(
-    model: str,
+    model: str | None,
     components: tuple[str, ...],
     items: int,
     clip_seconds: float,
@@ -103,7 +104,7 @@ def evaluate(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Measure MODEL, a folder or a repository on the Hub, on a dataset.
+    """Measure a model, by default the one that comes with the package, on a dataset.
 
     Of a codec: every loss, spectral convergence in decibels, and how much of the codebooks is used.
     Of a prior: bits per code and per second of audio, beside what frequencies alone would give.
@@ -116,6 +117,11 @@ def evaluate(
     from jukebox_hf.training.settings import TrainingSettings
 
     silence_transformers()
+    if model is None:
+        from jukebox_hf.hub import BUILT_IN_NAME
+
+        model = BUILT_IN_NAME
+        say_built_in(model, quiet=quiet)
     given = {name: value for name, value in options.items() if value is not None}
     if held_out is not None:
         given["validation_fraction"] = held_out

@@ -1,19 +1,30 @@
-"""`jukebox finetune`: a model and your songs in, a model that knows them out."""
+"""`jukebox finetune`: a model and your songs in, a model that knows them out.
+
+The songs become codes in the folder of the run, once; then the prior learns from these.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import model_option
-from .training_options import run, settings_of, training_options
+from .crew import is_launched
+from .dataset_encoding import ProgressBar, count, list_skipped
+from .generation_options import BUILT_IN_MODEL, say_built_in
+from .options import model_option, note
+from .training_options import run, settings_of, silence_transformers, training_options
+
+if TYPE_CHECKING:
+    from jukebox_hf.training.settings import TrainingSettings
 
 DEFAULT_RANK = 16
 
 
 @click.command()
-@model_option(required=False, help="Model to teach: a folder, or a repository on the Hub.")
+@model_option(
+    default_text=BUILT_IN_MODEL, help="Model to teach: a folder, or a repository on the Hub."
+)
 @click.option(
     "--level",
     type=click.IntRange(min=0),
@@ -27,17 +38,38 @@ DEFAULT_RANK = 16
     help="Size of the adapter.",
     show_default=f"{DEFAULT_RANK} with --lora",
 )
+@click.option(
+    "--on-the-fly",
+    is_flag=True,
+    help="Encode anew at every step, mixed down and shifted in other ways each time, instead of "
+    "once into OUTPUT/codes. Much slower.",
+)
 @training_options
 def finetune(
-    model: str | None, level: int | None, lora: bool, lora_rank: int | None, **options: Any
+    model: str | None,
+    level: int | None,
+    lora: bool,
+    lora_rank: int | None,
+    on_the_fly: bool,
+    **options: Any,
 ) -> None:
     """Teach a model your songs: by default its top prior, with all weights.
+
+    The songs are encoded first, into OUTPUT/codes; the same command goes on with what is there.
 
     Artists and genres that it does not know are added to its tables. The result refers to the
     base's codec and upsamplers, so it is a whole model: `jukebox generate --model OUTPUT/final`.
     """
-    if model is None and not options["resume"]:
-        raise click.UsageError("--model says what to teach; give a folder or a repository")
+    output = options["output"]
+    if options["resume"] and output is not None:
+        from jukebox_hf.training.run_codes import own_datasets
+
+        options |= own_datasets(output)  # whatever songs these codes were made of
+    elif model is None:
+        from jukebox_hf.hub import BUILT_IN_NAME
+
+        model = BUILT_IN_NAME
+        say_built_in(model, quiet=options["quiet"])
     rank = (lora_rank or DEFAULT_RANK) if lora or lora_rank else None
     settings = settings_of(
         "prior",
@@ -48,4 +80,30 @@ def finetune(
         level=level,
         lora_rank=rank,
     )
+    if not (on_the_fly or options["resume"] or options["dry_run"]):
+        settings = encode_first(settings, quiet=options["quiet"])
     run(settings, options)
+
+
+def encode_first(settings: TrainingSettings, *, quiet: bool) -> TrainingSettings:
+    """The same run on the codes of its songs, which are made where they are missing."""
+    from jukebox_hf.training.run_codes import encode_songs, own_codes
+
+    if is_launched():  # the process that launched this one has encoded them
+        return own_codes(settings)
+    silence_transformers()
+    bar = ProgressBar(quiet=quiet)
+    try:
+        found = encode_songs(settings, look_into=bar.look_into, progress=bar.encode)
+    except KeyboardInterrupt:
+        bar.close()
+        note("The songs that are done are kept; the same command goes on from there.", quiet=quiet)
+        raise
+    bar.close()
+    list_skipped(found.skipped, quiet=quiet)
+    for report in found.reports:
+        note(
+            f"Encoded {count(report.encoded, 'song')}; {report.folder} holds {report.present}.",
+            quiet=quiet,
+        )
+    return found.settings

@@ -183,16 +183,23 @@ def open_model(model: str | None, *, revision: str | None = None, quiet: bool = 
     # Before the libraries that models need: a mistyped name is refused at once.
     location = None if model is None else open_location(model, revision=revision)
 
-    from jukebox_hf.hub import LARGER_MODEL, System
+    from jukebox_hf.hub import System
 
     system = System.open(location)
     if model is None:
-        note(
-            f"Using {system.title}, the small demo that comes with the package; choose a larger "
-            f"model with --model, such as {LARGER_MODEL}.",
-            quiet=quiet,
-        )
+        say_built_in(system.title, quiet=quiet)
     return system
+
+
+def say_built_in(name: str, *, quiet: bool, option: str = "--model") -> None:
+    """One line: no model was named, so it is the one that comes with the package."""
+    from jukebox_hf.hub import LARGER_MODEL
+
+    note(
+        f"Using {name}, the small demo that comes with the package; choose a larger model with "
+        f"{option}, such as {LARGER_MODEL}.",
+        quiet=quiet,
+    )
 
 
 def read_lyrics_option(value: str | None) -> str | TimedLyrics | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from .generation_options import BUILT_IN_MODEL, say_built_in
 from .options import model_option
 from .training_options import run, settings_of, training_options
 
@@ -32,7 +33,10 @@ def vqvae(start_from: str | None, **options: Any) -> None:
 
 
 @train.command()
-@model_option(help="Codec, or system, whose codes to learn; its other parts stay with the result.")
+@model_option(
+    default_text=f"--start-from, else {BUILT_IN_MODEL}",
+    help="Codec, or system, whose codes to learn; its other parts stay with the result.",
+)
 @click.option("--level", type=click.IntRange(min=0), help="Whose codes to learn; 0 is the finest.")
 @click.option(
     "--start-from", metavar="REPO_OR_DIR", help="Model whose prior to go on from.", default=None
@@ -41,6 +45,11 @@ def vqvae(start_from: str | None, **options: Any) -> None:
 def prior(model: str | None, level: int | None, start_from: str | None, **options: Any) -> None:
     """Train the prior of one level, on codes (`jukebox encode --dataset`) or on audio."""
     settings = settings_of("prior", options, None, codec=model, level=level, start_from=start_from)
+    if settings.codec is None and settings.start_from is None:
+        from jukebox_hf.hub import BUILT_IN_NAME
+
+        say_built_in(BUILT_IN_NAME, quiet=options["quiet"])
+        settings = settings.with_changes(codec=BUILT_IN_NAME)
     run(settings, options)
 
 

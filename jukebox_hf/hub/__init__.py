@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jukebox_hf.hub.built_in import LARGER_MODEL, built_in_model
+    from jukebox_hf.hub.built_in import BUILT_IN_NAME, LARGER_MODEL, built_in_model
     from jukebox_hf.hub.conversion import Conversion, convert
     from jukebox_hf.hub.locations import Location, open_location
     from jukebox_hf.hub.manifest import (
@@ -36,6 +36,7 @@ _PLACES = {
     "ComponentReference": "manifest",
     "Conversion": "conversion",
     "Figure": "training_facts",
+    "BUILT_IN_NAME": "built_in",
     "LARGER_MODEL": "built_in",
     "Location": "locations",
     "Manifest": "manifest",
@@ -62,6 +63,7 @@ _PLACES = {
 }
 
 __all__ = [
+    "BUILT_IN_NAME",
     "LARGER_MODEL",
     "OPENAI_LICENCE",
     "AdapterReference",

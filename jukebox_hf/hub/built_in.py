@@ -10,6 +10,7 @@ from jukebox_hf.hub.manifest import MANIFEST_NAME
 
 FOLDER = Path(__file__).resolve().parent.parent / "demo"
 BUILT_IN = "built-in"  # in the records of sessions, instead of a folder
+BUILT_IN_NAME = "demo-22k"  # what it is called: in its manifest, and wherever a model is named
 LARGER_MODEL = "openai/jukebox-1b-lyrics"
 
 

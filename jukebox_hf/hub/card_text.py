@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jukebox_hf.hub.built_in import BUILT_IN_NAME
 from jukebox_hf.hub.facts import AdapterFacts, ComponentFacts, LabelFacts, SystemFacts
 from jukebox_hf.hub.manifest import OPENAI_LICENCE, VQVAE, prior_name
 from jukebox_hf.hub.shareable import REPO_ID, without_folders
@@ -18,7 +19,6 @@ from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.words import enumerate_words, format_bytes, format_count
 
-DEMO_NAME = "demo-22k"  # in the manifest of the model that comes with the package
 NONCOMMERCIAL = (
     "These weights are, or derive from, those that OpenAI released in 2020 under its Noncommercial "
     "Use License, which also covers the music made with them: no commercial use."
@@ -74,7 +74,7 @@ def system_text(facts: SystemFacts, repo_id: str, *, in_subfolder: bool = True) 
         "sampling_rate": "the given" if facts.codec is None else f"{facts.codec.sampling_rate:,}",
         "limitations": [*map(prose, facts.model_notes.values()), *_limitations(facts.top)],
     }
-    kind = "demo" if facts.name == DEMO_NAME else "system"
+    kind = "demo" if facts.name == BUILT_IN_NAME else "system"
     if adapted and all(part.repo_id is not None for part in parts):
         kind = "adapter"
         part = adapted[-1]

@@ -12,6 +12,7 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+from jukebox_hf.hub.built_in import BUILT_IN_NAME, built_in_model
 from jukebox_hf.hub.manifest import MANIFEST_NAME
 from jukebox_hf.refusals import hub_refusals, is_reachable
 
@@ -146,6 +147,8 @@ def open_location(
 ) -> Location:
     """Find a model: an existing folder, or else a repository on the Hub.
 
+    `BUILT_IN_NAME` is the model that comes with the package, unless there is a folder of that name.
+
     Raises:
         FileNotFoundError: if it is neither, or not in the cache when the Hub cannot be asked.
         ValueError: if it cannot be the name of either, or a revision is given for a folder.
@@ -157,6 +160,8 @@ def open_location(
             raise ValueError(f"{path} is a folder; a revision is only for repositories on the Hub")
         return LocalFolder(path)
     repo_id = os.fspath(path_or_repo)
+    if repo_id == BUILT_IN_NAME and revision is None:
+        return LocalFolder(built_in_model())
     if path.exists() or repo_id.startswith((".", "/", "~")) or repo_id.count("/") > 1:
         raise FileNotFoundError(
             f"{repo_id}: expected the folder of a model, or a repository on the Hub (owner/name)"

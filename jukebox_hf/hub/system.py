@@ -94,8 +94,8 @@ class System:
         """Open a model without reading or fetching any weights.
 
         Args:
-            path_or_repo: a folder, or a repository on the Hub. It holds a whole model, one bare
-                component, or a model in the layout of the former transformers port, which is
+            path_or_repo: a folder, a repository on the Hub, or "demo-22k". It holds a whole model,
+                one bare component, or one in the layout of the former transformers port, which is
                 converted once into the local cache. Or what `open_location` found, which is there
                 without the libraries that models need. None: the model that comes with the package.
             revision: commit, tag or branch of a repository.
@@ -118,7 +118,8 @@ class System:
             location = open_location(
                 path_or_repo, revision=revision, local_files_only=local_files_only, cache_dir=cache
             )
-            source = os.fspath(path_or_repo)
+            found_by_name = isinstance(location, LocalFolder) and is_built_in(location.root)
+            source = str(location) if found_by_name else os.fspath(path_or_repo)
         notes: tuple[str, ...] = ()
         if is_port_location(location):
             location, notes = converted_port(location, cache)

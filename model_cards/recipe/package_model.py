@@ -50,7 +50,7 @@ from jukebox_hf.hub import (
     save_manifest,
     save_training_facts,
 )
-from jukebox_hf.hub.card_text import DEMO_NAME
+from jukebox_hf.hub.built_in import BUILT_IN_NAME
 from jukebox_hf.hub.folders import new_folder
 from jukebox_hf.hub.training_facts import Figure
 from jukebox_hf.labels import JukeboxProcessor
@@ -100,7 +100,7 @@ class Recipe:
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     figures: Sequence[Figure] = ()
     generation: Mapping[str, Any] = field(default_factory=dict)
-    name: str = DEMO_NAME
+    name: str = BUILT_IN_NAME
     songs_of: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -357,7 +357,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--figures", type=Path, nargs="+", default=[], metavar="FILE")
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="DIR")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
-    parser.add_argument("--name", default=DEMO_NAME)
+    parser.add_argument("--name", default=BUILT_IN_NAME)
     for name in ("seconds", "total-seconds"):
         parser.add_argument(f"--{name}", type=float, help="sampling default")
     for name in PER_LEVEL:

@@ -215,7 +215,7 @@ def test_two_processes_are_launched_and_agree_with_one(
         (["train", "vqvae", "-o", "x", "--steps", "0"], "0 is not in the range x>=1"),
         (["train", "prior", "--dataset", "x", "-o", "y", "--preset", "toy_vqvae"],
          "these settings train a vqvae, not a prior"),
-        (["finetune", "--dataset", "x", "-o", "y"], "--model says what to teach"),
+        (["finetune", "-o", "y"], "--dataset says what to learn from"),
         (["evaluate", "x"], "Missing option '--dataset'"),
     ],
 )  # fmt: skip
@@ -279,6 +279,131 @@ def test_finetuning_prints_its_memory_and_makes_a_whole_model(
     )
     assert measured.exit_code == 0, measured.output
     assert json.loads(measured.stdout)["prior_2"]["bits_per_code"] > 0
+
+
+def finetuning(songs: Path, output: Path, *more: object) -> list[object]:
+    return [
+        *("finetune", "--dataset", songs, "-o", output, "--steps", 2, "--batch-size", 2),
+        *("--device", "cpu", "--set", "evaluation_items=2", "--set", "save_every=1", *more),
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(codes: Path, codec: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A codec with a top prior, to be taught."""
+    output = tmp_path_factory.mktemp("whole") / "top"
+    return Path(jukebox(*prior_arguments(codes, codec, output)).stdout.strip())
+
+
+@pytest.fixture
+def built_in(whole: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That model in the place of the one that comes with the package."""
+    monkeypatch.setattr("jukebox_hf.hub.built_in.FOLDER", whole)
+    return whole
+
+
+def test_finetuning_without_a_model_teaches_the_built_in_one_by_its_name(
+    built_in: Path, songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # no folder of that name
+    result = jukebox(*finetuning(songs, "mine"))
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("Using demo-22k, the small demo") == 1
+    saved = yaml.safe_load(Path("mine/settings.yaml").read_text())
+    assert saved["start_from"] == saved["codec"] == "demo-22k"
+    assert str(built_in) not in Path("mine/settings.yaml").read_text()
+    system = System.open("mine/final")
+    assert {system.place(name)[0].revision for name in system.manifest.components} == {None}
+    assert (Path("mine/final/vqvae")).is_dir()  # a whole model, where the package is another one
+    assert "the small demo" not in jukebox(*finetuning(songs, "x", "--model", built_in)).stderr
+
+
+def test_songs_are_encoded_once_into_the_run_and_kept_over_interruptions(
+    whole: Path, songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = finetuning(songs, tmp_path / "mine", "--model", whole)
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jukebox_hf.training.trainer.JukeboxTrainer.train", interrupt)
+        stopped = jukebox(*arguments)
+    assert stopped.exit_code == 130
+    assert f"Encoded 6 songs; {tmp_path / 'mine' / 'codes'} holds 6." in stopped.stderr
+    result = jukebox(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "Encoded 0 songs" in result.stderr
+    assert yaml.safe_load((tmp_path / "mine/settings.yaml").read_text())["dataset"] == str(
+        tmp_path / "mine/codes"
+    )
+    by_hand = jukebox(*finetuning(tmp_path / "mine/codes", tmp_path / "other", "--model", whole))
+    assert "Encoded" not in by_hand.stderr
+    ours = (tmp_path / "mine/final/prior_2/model.safetensors").read_bytes()
+    assert ours == (tmp_path / "other/final/prior_2/model.safetensors").read_bytes()
+
+
+def test_a_run_on_its_own_codes_is_resumed_with_its_songs_without_them_or_elsewhere(
+    whole: Path, songs: Path, tmp_path: Path
+) -> None:
+    arguments = finetuning(songs, tmp_path / "mine", "--model", whole)
+    assert jukebox(*arguments).exit_code == 0
+    again = jukebox(*arguments)
+    assert again.exit_code == 1
+    assert "holds a run with checkpoints up to step_00000002" in again.stderr
+    more = jukebox(*arguments, "--steps", 3, "--resume")
+    assert more.exit_code == 0, more.output
+    shutil.move(tmp_path / "mine", tmp_path / "moved")
+    moved = jukebox("finetune", "-o", tmp_path / "moved", "--resume", "--steps", 4)
+    assert moved.exit_code == 0, moved.output
+
+
+def test_on_the_fly_and_a_dry_run_encode_nothing_first(
+    whole: Path, songs: Path, tmp_path: Path
+) -> None:
+    planned = jukebox(*finetuning(songs, tmp_path / "mine", "--model", whole, "--dry-run"))
+    assert planned.exit_code == 0, planned.output
+    assert not (tmp_path / "mine").exists()
+    result = jukebox(*finetuning(songs, tmp_path / "mine", "--model", whole, "--on-the-fly"))
+    assert result.exit_code == 0, result.output
+    assert not (tmp_path / "mine/codes").exists()
+
+
+def test_a_level_that_the_model_lacks_is_refused_before_anything_is_encoded(
+    whole: Path, songs: Path, tmp_path: Path
+) -> None:
+    result = jukebox(*finetuning(songs, tmp_path / "mine", "--model", whole, "--level", 1))
+    assert result.exit_code == 1
+    assert "has no prior_1" in result.stderr
+    assert not (tmp_path / "mine").exists()
+
+
+def test_evaluating_and_priors_without_a_model_take_the_built_in_one(
+    built_in: Path, songs: Path, codes: Path, tmp_path: Path
+) -> None:
+    measured = jukebox("evaluate", "--dataset", codes, "--items", 2, "--json")
+    assert measured.exit_code == 0, measured.output
+    assert "prior_2" in json.loads(measured.stdout)
+    assert measured.stderr.count("Using demo-22k") == 1
+    arguments = [a for a in prior_arguments(codes, built_in, tmp_path / "p") if a != "--model"]
+    arguments.remove(built_in)
+    trained = jukebox(*arguments, "--dry-run")
+    assert trained.exit_code == 0, trained.output
+    assert trained.stderr.count("Using demo-22k") == 1
+
+
+def test_a_preset_goes_on_with_a_model_of_its_own_sizes(
+    codec: Path, codec_preset: Path, songs: Path, tmp_path: Path
+) -> None:
+    arguments = ["train", "vqvae", "--config", codec_preset, "--dataset", songs, "--dry-run"]
+    same = jukebox(*arguments, "--start-from", codec, "-o", tmp_path / "same")
+    assert same.exit_code == 0, same.output
+    other = jukebox(
+        *(*arguments, "--start-from", codec, "-o", tmp_path / "other", "--set"),
+        "model.widths=[6, 4, 8]",
+    )
+    assert other.exit_code == 1
+    assert "it is [6, 4, 4], not [6, 4, 8]" in other.stderr
 
 
 def test_a_codec_is_evaluated_in_words_and_numbers(songs: Path, codec: Path) -> None:
