@@ -81,9 +81,10 @@ class JukeboxConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         )
         for word in (self.dtype, kwargs.get("torch_dtype"), kwargs.get("dtype")):
             # transformers takes the word for any attribute of torch
-            if isinstance(word, str) and word.removeprefix("torch.") not in DTYPE_WORDS:
+            known = word is None or str(word).removeprefix("torch.") in DTYPE_WORDS
+            if not known:
                 raise ValueError(
-                    f"dtype: expected one of {', '.join(DTYPE_WORDS)}, got {word!r:.80}"
+                    f"dtype: expected one of {', '.join(DTYPE_WORDS)}, got {shorten(word)}"
                 )
         self._check_numbers()
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]

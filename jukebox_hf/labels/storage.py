@@ -15,6 +15,7 @@ from typing import Any
 from transformers.utils.hub import cached_file, extract_commit_hash
 
 from jukebox_hf.files import write_atomically
+from jukebox_hf.records import check_version
 from jukebox_hf.words import refuse_unknown
 
 CONFIG_FILE = "processor_config.json"
@@ -71,12 +72,8 @@ def read_processor_files(
     vocabulary_path = _find_file(source, VOCABULARY_FILE, hub)
 
     settings = _read_json_object(config_path)
-    version = settings.pop("format_version", None)
-    if version != FORMAT_VERSION:
-        raise ValueError(
-            f"{config_path}: expected format_version {FORMAT_VERSION}, got {version!r:.40}; either "
-            "this is no Jukebox processor, or it needs a newer jukebox_hf"
-        )
+    check_version(settings, FORMAT_VERSION, str(config_path))
+    del settings["format_version"]
     settings.pop("processor_class", None)
     _require_keys(settings, setting_names, config_path)
     vocabulary = _read_json_object(vocabulary_path)

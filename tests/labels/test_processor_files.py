@@ -107,8 +107,8 @@ def test_a_folder_without_a_processor_is_named(folder: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "expected format_version 1, got 2; .*newer jukebox_hf"),
-        ({"format_version": None}, "expected format_version 1, got None"),
+        ({"format_version": 2}, "has format version 2, .*upgrade with"),
+        ({"format_version": None}, "expected format_version 1, found None"),
         ({"lyric_lenght": 8}, "unknown setting 'lyric_lenght'. Did you mean 'lyric_length'?"),
         ({"dialect": ["v2"]}, r"the processor in .*prior_0: dialect must be one of v2, v3"),
         ({"genre_slots": "5"}, "genre_slots must be a whole number, got '5'"),

@@ -1,0 +1,277 @@
+"""Every file of ours that is read again: minus any key, with a wrong type, or of a newer version.
+
+Whatever is wrong with one is a `ValueError` of one sentence that names the file. The record of a
+session, which has the most keys, has a test of its own in `generation/test_earlier_sessions.py`.
+"""
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from jukebox_hf.codes import Codes, load_codes, save_codes
+from jukebox_hf.data.code_files import CodesInfo
+from jukebox_hf.generation.session import Session
+from jukebox_hf.generation.session_record import PartRecord
+from jukebox_hf.hub import load_manifest, load_training_facts
+from jukebox_hf.hub.loading import read_config
+from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.training.checkpoints import RunState, load_state
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+
+SESSIONS = Path(__file__).parent / "generation" / "sessions"
+NEWER = 10**6
+WRONG: tuple[Any, ...] = (
+    ...,
+    None,
+    [],
+    {},
+    "x",
+    -1,
+    1.5,
+    True,
+    [None],
+    {"x": 1},
+    10**400,
+    [[[[]]]],
+)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of JSON file.
+
+    Attributes:
+        name: of the file, below the folder that is made.
+        make: puts a good one into a folder.
+        load: reads it from that folder.
+        version: key of its version; None if the version stands elsewhere.
+    """
+
+    name: str
+    make: Callable[[Path], object]
+    load: Callable[[Path], object]
+    version: str | None = "format_version"
+
+
+def write(name: str, content: Any) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_text(json.dumps(content), encoding="utf-8")
+
+
+def copy_model(folder: Path) -> None:
+    shutil.copytree(SESSIONS / "model", folder, dirs_exist_ok=True)
+
+
+TRAINING = {
+    "format_version": 1,
+    "command": "jukebox train",
+    "data": [{"name": "songs", "songs": 3, "hours": 1.5}],
+    "steps": 10,
+    "settings": {"seed": 1},
+    "figures": [{"name": "bits per code", "value": 3.5, "command": "jukebox evaluate"}],
+}
+CODES = {
+    "sampling_rate": 8000,
+    "hop_lengths": [8, 32, 128],
+    "levels": [0, 1, 2],
+    "codebook_size": 16,
+    "fingerprint": "sha256:0",
+    "model": "tiny",
+    "format_version": 1,
+}
+STATE = {"format_version": 1, **vars(RunState(step=3, best_loss=1.5, best_step=2))}
+FORMATS = [
+    Format("jukebox.json", copy_model, load_manifest),
+    Format("training.json", write("training.json", TRAINING), load_training_facts),
+    Format(
+        "jukebox_codes.json",
+        write("jukebox_codes.json", CODES),
+        lambda folder: CodesInfo.load(folder / "jukebox_codes.json"),
+    ),
+    Format("state.json", write("state.json", STATE), load_state),
+    Format(
+        "prior_2/processor_config.json",
+        copy_model,
+        lambda folder: JukeboxProcessor.from_pretrained(folder / "prior_2"),
+    ),
+    Format(
+        "prior_2/vocabulary.json",
+        copy_model,
+        lambda folder: JukeboxProcessor.from_pretrained(folder / "prior_2"),
+        version=None,
+    ),
+    Format(
+        "prior_2/config.json",
+        copy_model,
+        lambda folder: read_config(folder / "prior_2", JukeboxPriorConfig),
+        version=None,
+    ),
+    Format(
+        "vqvae/config.json",
+        copy_model,
+        lambda folder: read_config(folder / "vqvae", JukeboxVQVAEConfig),
+        version=None,
+    ),
+]
+
+
+def places(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a JSON value; of lists and of long objects the first and the last entry."""
+    if path:
+        yield path
+    keys: list[Any] = []
+    if isinstance(content, dict):
+        keys = list(content)
+    elif isinstance(content, list):
+        keys = list(range(len(content)))
+    for key in keys if len(keys) < 50 else (keys[0], keys[-1]):
+        yield from places(content[key], (*path, key))
+
+
+def changed(content: Any, path: tuple[Any, ...], change: Any) -> Any:
+    """A copy with another value at a place, or without it (`...`)."""
+    copy = json.loads(json.dumps(content))
+    inner = copy
+    for step in path[:-1]:
+        inner = inner[step]
+    if change is ...:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = change
+    return copy
+
+
+def check(load: Callable[[], object], path: Path) -> bool:
+    """Whether a file is refused, which must be by one sentence that names it."""
+    try:
+        load()
+    except ValueError as error:
+        text = " ".join(str(error).split())
+    else:
+        return False
+    assert str(path.parent) in text, text
+    assert len(text) < 2500, text
+    return True
+
+
+@pytest.mark.parametrize("kind", FORMATS, ids=lambda kind: kind.name)
+def test_whatever_is_wrong_with_a_file_is_one_sentence(kind: Format, tmp_path: Path) -> None:
+    kind.make(tmp_path)
+    path = tmp_path / kind.name
+    assert not check(lambda: kind.load(tmp_path), path), "a good file is read"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    found = list(places(content))
+    assert found
+    refused = 0
+    for place in found:
+        for wrong in WRONG:
+            path.write_text(json.dumps(changed(content, place, wrong)), encoding="utf-8")
+            refused += check(lambda: kind.load(tmp_path), path)
+    assert refused > len(found), "most of what is wrong is noticed"
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in FORMATS if kind.version], ids=lambda kind: kind.name
+)
+def test_a_newer_version_is_said(kind: Format, tmp_path: Path) -> None:
+    assert kind.version is not None
+    kind.make(tmp_path)
+    path = tmp_path / kind.name
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for version in (NEWER, None, "new", True, 0):
+        path.write_text(json.dumps({**content, kind.version: version}), encoding="utf-8")
+        with pytest.raises(ValueError, match=kind.version.replace("_", "[_ ]")):
+            kind.load(tmp_path)
+
+
+# --- bytes: seeded, few here and many behind the marker -------------------------------------------
+
+
+def spoilt(data: bytes, chance: random.Random) -> bytes:
+    """The same bytes cut off, flipped, doubled or with others in them."""
+    place = chance.randrange(len(data))
+    end = min(place + chance.randrange(1, 40), len(data))
+    other = bytes(chance.randrange(256) for _ in range(end - place))
+    way = chance.choice(["cut", "flip", "drop", "double", "deep", "digits", "word"])
+    return {
+        "cut": data[:place],
+        "flip": data[:place] + other + data[end:],
+        "drop": data[:place] + data[end:],
+        "double": data[:end] + data[place:],
+        "deep": data[:place] + b"[" * 5000 + data[place:],
+        "digits": data[:place] + b"9" * chance.choice([5, 400, 5000]) + data[place:],
+        "word": data[:place]
+        + chance.choice([b"null", b"NaN", b"-", b"1e999", b'"x"'])
+        + data[end:],
+    }[way]
+
+
+def fuzz_bytes(path: Path, load: Callable[[], object], tries: int, seed: int) -> int:
+    """Load a file that is spoilt again and again; returns how often that was refused."""
+    data, chance = path.read_bytes(), random.Random(seed)
+    refused = 0
+    for _ in range(tries):
+        path.write_bytes(spoilt(data, chance))
+        refused += check(load, path)
+    path.write_bytes(data)
+    return refused
+
+
+TRIES = [pytest.param(40, id="few"), pytest.param(4000, id="many", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("tries", TRIES)
+@pytest.mark.parametrize("kind", FORMATS, ids=lambda kind: kind.name)
+def test_spoilt_bytes_are_one_sentence(kind: Format, tries: int, tmp_path: Path) -> None:
+    kind.make(tmp_path)
+    refused = fuzz_bytes(tmp_path / kind.name, lambda: kind.load(tmp_path), tries, seed=tries)
+    assert refused > tries / 10
+
+
+@pytest.mark.parametrize("tries", TRIES)
+@pytest.mark.parametrize("name", ["chains", "shared", "complete"])
+def test_spoilt_sessions_are_one_sentence(name: str, tries: int, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    shutil.copytree(SESSIONS / name, folder)
+
+    def load() -> None:
+        session = Session.open(folder)
+        for part in (folder / "parts").glob("*.json"):
+            session.record.merge(PartRecord.load(part), str(part))
+        for take in session.takes:
+            session.codes(take.number)
+            for level in range(len(session.hop_lengths)):
+                session.chains(take.number, level)
+
+    paths = [folder / "session.json", *folder.glob("parts/*"), *folder.glob("codes/*.safetensors")]
+    assert len(paths) > 1
+    refused = [
+        fuzz_bytes(path, load, max(tries // 4, 10), seed=number)
+        for number, path in enumerate(paths[:4])
+    ]
+    assert sum(refused) > tries / 10
+
+
+@pytest.mark.parametrize("tries", TRIES)
+def test_spoilt_codes_files_are_one_sentence(tries: int, tmp_path: Path) -> None:
+    path = tmp_path / "codes.safetensors"
+    codes = {2: torch.arange(8)[None], 1: torch.arange(32)[None]}
+    save_codes(path, Codes(codes, (8, 32, 128), 8000, "sha256:0", {"seed": "1"}))
+    assert fuzz_bytes(path, lambda: load_codes(path), tries, seed=1) > tries / 10
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name in ("format_version", "hop_lengths", "sampling_rate"):
+        less = {key: value for key, value in metadata.items() if key != name}
+        for given in (less, {**less, name: "x"}, {**less, name: "9" * 400}, {**less, name: "[[]]"}):
+            save_file(tensors, path, metadata=given)
+            assert check(lambda: load_codes(path), path)
