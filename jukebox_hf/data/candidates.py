@@ -4,8 +4,10 @@ Cells of a table go in; `Labels` in plain words come out. `folders` and `tables`
 of them, `songs` looks into these.
 """
 
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from jukebox_hf.data.sources import AudioSource
@@ -140,6 +142,31 @@ def parse_lyrics(value: Any) -> FoundLyrics | None:
         timed = timed_segments(value)
         return FoundLyrics(timed, timed.notes)
     return None
+
+
+def public_song_name(given: str, folder: Path | None, file: Path | None = None) -> str:
+    """A song's name as its table has it, which may be published: without folders elsewhere.
+
+    Args:
+        given: a path as the table has it.
+        folder: the dataset's, if it is on this machine. Of a path that is absolute or leads out of
+            the folder, the part below it is the name, else the last part alone.
+        file: what the path turned out to mean.
+
+    >>> public_song_name("rock/a.wav", None), public_song_name("C:\\\\Users\\\\me\\\\a.wav", None)
+    ('rock/a.wav', 'a.wav')
+    """
+    slashed = re.sub("(?i)^file:/+", "/", given.replace("\\", "/"))
+    parts = PurePosixPath(slashed).parts
+    if not re.match("[/~]|[A-Za-z]:/", slashed) and ".." not in parts:
+        return given
+    if folder is not None:
+        for place in filter(None, (file, Path(slashed))):
+            for way in (os.path.abspath, os.path.realpath):
+                inside = Path(way(folder / place))
+                if place.is_absolute() and inside.is_relative_to(way(folder)):
+                    return inside.relative_to(way(folder)).as_posix()
+    return next((part for part in reversed(parts) if part not in ("..", "/")), "a song")
 
 
 def distinct_names(names: Iterable[str]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from jukebox_hf.audio.ffmpeg import SUFFIXES as FFMPEG_SUFFIXES
-from jukebox_hf.data.candidates import Found, SkippedSong, distinct_names
+from jukebox_hf.data.candidates import Found, SkippedSong, distinct_names, public_song_name
 from jukebox_hf.data.columns import LABEL_COLUMNS, WORDS, ColumnNames, find_column, no_column
 from jukebox_hf.data.song_tables import (
     SPREADSHEET_SUFFIXES,
@@ -26,7 +26,7 @@ from jukebox_hf.data.song_tables import (
 from jukebox_hf.data.sources import FileSource
 from jukebox_hf.labels import LYRICS_SUFFIXES, TIMED_SUFFIXES
 from jukebox_hf.texts import composed
-from jukebox_hf.words import enumerate_words
+from jukebox_hf.words import enumerate_words, shorten
 
 AUDIO_SUFFIXES = FFMPEG_SUFFIXES | {
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc"),
@@ -109,6 +109,8 @@ def find_in_folder(folder: Path, *, split: str | None, columns: ColumnNames, sou
 def find_in_metadata_file(path: Path, *, columns: ColumnNames) -> Found:
     """The songs that a table lists, wherever they are, named as the table names them.
 
+    Of paths that lead out of the table's folder the last part is the name.
+
     Raises `ValueError` for a column that does not exist, or a file that cannot be read.
     """
     table = read_table(path)
@@ -119,10 +121,15 @@ def find_in_metadata_file(path: Path, *, columns: ColumnNames) -> Found:
     found.notes.extend(columns.describe(present, table.columns, path.name))
     given = [cell_text(row.get(audio)) for row in table.rows]
     lyrics: dict[Path, _LyricsFiles] = {}
-    for name, cell, row in zip(distinct_names(given), given, table.rows, strict=True):
-        file = finder.find(path.parent, cell)
+    files = [finder.find(path.parent, cell) for cell in given]
+    names = distinct_names(
+        public_song_name(cell, path.parent, file) for cell, file in zip(given, files, strict=True)
+    )
+    for name, cell, file, row in zip(names, given, files, table.rows, strict=True):
         if file is None:
-            found.skipped.append(SkippedSong(name, f"listed in {path}, but there is no such file"))
+            called = "" if name == cell else f" as {shorten(cell)}"
+            reason = f"listed in {path}{called}, but there is no such file"
+            found.skipped.append(SkippedSong(name, reason))
             continue
         if file.parent not in lyrics:
             lyrics[file.parent] = _LyricsFiles(file.parent.glob("*"))

@@ -56,7 +56,7 @@ class FileSource:
     """A song in a file of its own.
 
     Attributes:
-        path: the file.
+        path: the file; made absolute.
         decoded_path: what is read in its stead, for formats that only FFmpeg reads.
         remarks: what was wrong with it when that was decoded.
     """
@@ -64,6 +64,10 @@ class FileSource:
     path: Path
     decoded_path: Path | None = None
     remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Decoders take some relative names for options or addresses, and folders may change.
+        object.__setattr__(self, "path", Path(os.path.abspath(self.path)))
 
     def prepare(self) -> tuple[AudioSource, int]:
         """See `AudioSource`. Decodes formats that only FFmpeg reads, unless that has been done."""

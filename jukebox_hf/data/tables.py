@@ -12,7 +12,7 @@ from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from jukebox_hf.data.candidates import Found, SkippedSong, distinct_names
+from jukebox_hf.data.candidates import Found, SkippedSong, distinct_names, public_song_name
 from jukebox_hf.data.columns import ColumnNames, no_column
 from jukebox_hf.data.sources import AudioSource, FileSource, RowSource
 
@@ -82,7 +82,10 @@ def find_in_table(table: Any, *, columns: ColumnNames, source: str, folder: Path
     present = columns.present(list(table.features), source)
     audio = AudioColumn(table, columns.audio)
     cells = list(audio.paths())
-    names = distinct_names(_row_name(path, row) for row, (path, _) in enumerate(cells))
+    files = [None if has_content else _file(path, folder) for path, has_content in cells]
+    names = distinct_names(
+        _row_name(path, row, folder, files[row]) for row, (path, _) in enumerate(cells)
+    )
     labels = _label_rows(table, present, len(cells))
     found = Found([], [], [])
     others = [name for name in table.features if name != columns.audio]
@@ -90,7 +93,8 @@ def find_in_table(table: Any, *, columns: ColumnNames, source: str, folder: Path
     for row, (name, (path, has_content), label) in enumerate(
         zip(names, cells, labels, strict=True)
     ):
-        song: AudioSource | None = _file_source(path, folder)
+        file = files[row]
+        song: AudioSource | None = None if file is None else FileSource(file)
         if has_content:
             song = RowSource(audio, row, _suffix(path))
         _add(found, name, song, path, label, present)
@@ -105,7 +109,7 @@ def find_in_stream(stream: Any, *, columns: ColumnNames, source: str) -> Iterato
     seen: set[str] = set()
     for row, cells in enumerate(stream):
         content, path = _stream_cell(cells[columns.audio])
-        name = _row_name(path, row)
+        name = _row_name(path, row, None)
         name = f"{name}#{row}" if name in seen else name
         seen.add(name)
         found = Found([], [], [])
@@ -169,21 +173,23 @@ def _stream_cell(cell: Any) -> tuple[bytes | None, str | None]:
     return (cell, None) if isinstance(cell, bytes) else (None, cell)
 
 
-def _row_name(path: str | None, row: int) -> str:
+def _row_name(path: str | None, row: int, folder: Path | None, file: Path | None = None) -> str:
     """The name of a song: its file's if that is known, else its place."""
-    return PurePosixPath(path).as_posix() if path else f"row {row:07d}"
+    if not path:
+        return f"row {row:07d}"
+    return PurePosixPath(public_song_name(path, folder, file)).as_posix()
 
 
 def _suffix(path: str | None) -> str:
     return PurePosixPath(path or "").suffix
 
 
-def _file_source(path: str | None, folder: Path | None) -> FileSource | None:
+def _file(path: str | None, folder: Path | None) -> Path | None:
     if not path:
         return None
     for file in (*([folder / path] if folder is not None else []), Path(path)):
         if file.is_file():
-            return FileSource(file)
+            return file
     return None
 
 

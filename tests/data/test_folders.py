@@ -7,7 +7,7 @@ import pytest
 
 from jukebox_hf.data import Song, open_songs
 from jukebox_hf.labels import TimedLyrics
-from tests.data.song_files import write_song, write_songs
+from tests.data.song_files import RATE, write_song, write_songs
 
 METADATA = """file_name,artist,genre,lyrics
 song_0.wav,"Crosby, Stills & Nash","folk, rock","la, la
@@ -190,10 +190,36 @@ def test_metadata_file_may_list_songs_anywhere(tmp_path: Path) -> None:
     manifest.write_text(f"file_name,artist\n{song},A\n../elsewhere/a.wav,B\ngone.wav,C\n", "utf-8")
     found = open_songs(manifest)
     assert {song.name: song.artist for song in found.songs} == {
-        str(song): "A",
-        "../elsewhere/a.wav": "B",
+        "a.wav": "A",
+        "a.wav#1": "B",
     }
     assert found.skipped[0].name == "gone.wav"
+
+
+def test_names_of_songs_tell_no_folders_outside_of_the_dataset(tmp_path: Path) -> None:
+    outside = write_song(tmp_path / "someone" / "private" / "a.wav", 0.5)
+    inside = write_song(tmp_path / "music" / "sub" / "b.wav", 0.5)
+    manifest = tmp_path / "music" / "list.csv"
+    gone = ["C:\\Users\\me\\c.wav", "/home/me/d.wav", "../../me/e.wav", "~/f.wav", "sub/g.wav"]
+    cells = [outside, inside, inside.as_uri(), *gone]
+    manifest.write_text("\n".join(["file_name", *map(str, cells)]), encoding="utf-8")
+    found = open_songs(manifest)
+    assert [song.name for song in found.songs] == ["a.wav", "sub/b.wav", "sub/b.wav#2"]
+    names = [song.name for song in found.skipped]
+    assert names == ["c.wav", "d.wav", "e.wav", "f.wav", "sub/g.wav"]
+    assert "as '/home/me/d.wav', but there is no such file" in found.skipped[1].reason
+
+
+def test_songs_of_a_relative_folder_have_absolute_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_song(tmp_path / "-i.wav", 0.5)
+    monkeypatch.chdir(tmp_path)
+    (song,) = open_songs(".").songs
+    assert (song.name, song.path) == ("-i.wav", tmp_path / "-i.wav")
+    monkeypatch.chdir(tmp_path.parent)
+    with song.open(RATE) as reader:
+        assert reader.read(0, 100).missing_samples == 0
 
 
 def test_parquet_metadata_is_read(folder: Path) -> None:

@@ -173,3 +173,15 @@ def test_damaged_table_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(ValueError, match=r"Parquet|parquet"):
         open_songs(tmp_path)
+
+
+def test_a_table_that_names_songs_by_absolute_paths_keeps_folders_to_itself(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    inside = write_song(tmp_path / "table" / "music" / "a.wav", 0.5)
+    outside = write_song(tmp_path / "someone" / "b.wav", 0.5)
+    content = {"bytes": song_bytes(0), "path": str(tmp_path / "someone" / "c.flac")}
+    rows = [{"bytes": None, "path": str(path)} for path in (inside, outside)]
+    Dataset.from_dict({"audio": [*rows, content]}).save_to_disk(tmp_path / "table")
+    names = [song.name for song in open_songs(tmp_path / "table").songs]
+    assert names == ["b.wav", "c.flac", "music/a.wav"]
