@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from jukebox_hf.generation.session_work import Crew
+    from jukebox_hf.generation import Crew
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -192,7 +192,7 @@ def others_alive() -> Iterator[None]:
 
 def join_crew() -> Crew:
     """Which of the launched processes this is; the only one, if none were."""
-    from jukebox_hf.generation.session_work import Crew
+    from jukebox_hf.generation import Crew
 
     if not is_launched():
         return Crew()

@@ -119,7 +119,7 @@ def encode_songs(
         open_songs,
         stream_songs,
     )
-    from jukebox_hf.generation.devices import resolve_device
+    from jukebox_hf.generation import resolve_device
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     target = resolve_device(own_device(device))
@@ -173,7 +173,7 @@ def encode_songs(
     if not report.complete:
         note(f"This was part {number + 1} of {num_shards}; others have not finished.", quiet=quiet)
     elif push_to_hub is not None:
-        from jukebox_hf.hub.sharing import push
+        from jukebox_hf.hub import push
 
         pushed = push(output, push_to_hub, private=private or None).url
         note(f"Pushed to {pushed}.", quiet=quiet)

@@ -72,7 +72,7 @@ def decode(
 
     from jukebox_hf.audio import check_output_path, save_audio
     from jukebox_hf.codes import load_codes
-    from jukebox_hf.generation.devices import resolve_device
+    from jukebox_hf.generation import resolve_device
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     codes = load_codes(codes_file)

@@ -26,7 +26,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from jukebox_hf.hub.system import System
+    from jukebox_hf.hub import System
     from jukebox_hf.representations import EmbeddingSettings
     from jukebox_hf.representations.run import Found, Progress, Report
 
@@ -208,7 +208,7 @@ def embed(
 
     import transformers.utils.logging as transformers_logging
 
-    from jukebox_hf.generation.devices import resolve_device
+    from jukebox_hf.generation import resolve_device
     from jukebox_hf.representations.embedder import choose_level
     from jukebox_hf.representations.estimate import fitting_batch_size
     from jukebox_hf.representations.run import embed_into, feature_record, open_folder
@@ -280,7 +280,7 @@ def embed(
     elif file_format == "dataset" and present:
         folder.complete_dataset(present)
         if push_to_hub is not None:
-            from jukebox_hf.hub.sharing import push
+            from jukebox_hf.hub import push
 
             pushed = push(output, push_to_hub, private=private or None).url
             note(f"Pushed to {pushed}.", quiet=quiet)

@@ -23,9 +23,7 @@ def info(model: str | None, revision: str | None, as_json: bool, quiet: bool) ->
     """
     system = open_model(model, revision=revision, quiet=quiet)
 
-    from jukebox_hf.generation.devices import resolve_device
-    from jukebox_hf.generation.fitting import memory_needs
-    from jukebox_hf.generation.memory import available_memory
+    from jukebox_hf.generation import available_memory, memory_needs, resolve_device
     from jukebox_hf.hub.facts import describe
     from jukebox_hf.hub.info import info_lines, info_record
     from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
