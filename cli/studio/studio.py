@@ -204,6 +204,7 @@ class Studio:
                 on_number=on_number,
             )
             self.queue.jobs.remove(job)
+            self._forget_upload(job)
         except StoppedWorkError:
             self.queue.jobs.remove(job)
         except WorkError as error:
@@ -214,6 +215,13 @@ class Studio:
         finally:
             self.progress = None
         self.queue.save()
+
+    def _forget_upload(self, job: Job) -> None:
+        """Delete what a piece began with; its codes are in the piece now."""
+        name = (job.request.get("primer") or {}).get("file")
+        others = {(one.request.get("primer") or {}).get("file") for one in self.queue.jobs}
+        if name is not None and name not in others:
+            (self.work_folder("uploads") / name).unlink(missing_ok=True)
 
     def _for_worker(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """A request with names and paths in the place of numbers and names of the page."""

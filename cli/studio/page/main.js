@@ -53,10 +53,19 @@ const side = new Side({
 function open(name, { listen = false } = {}) {
   screen = "piece";
   view.open(name, { listen });
-  if (decodeURIComponent(location.hash.slice(1)) !== name) location.hash = encodeURIComponent(name);
+  if (addressed() !== name) location.hash = encodeURIComponent(name);
   closeSide();
   fill(byId("main"), el("p", {}, "…"));
   ask(true).then(() => byId("piece-title")?.focus({ preventScroll: true }));
+}
+
+/** The piece that the address names; empty for none, and for what is no name. */
+function addressed() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
 }
 
 function showForm(show) {
@@ -71,7 +80,7 @@ function showNew(given = {}) {
 }
 
 function leaveForm() {
-  const name = decodeURIComponent(location.hash.slice(1));
+  const name = addressed();
   if (name) open(name);
   else showWelcome();
 }
@@ -361,7 +370,7 @@ byId("new-piece").addEventListener("click", () => showNew());
 byId("show-keys").addEventListener("click", () => showKeys());
 document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
 window.addEventListener("hashchange", () => {
-  const name = decodeURIComponent(location.hash.slice(1));
+  const name = addressed();
   if (name && name !== view.name) open(name);
 });
 
@@ -378,7 +387,7 @@ if ("mediaSession" in navigator) {
 
 globalThis.studio = { player, view, get state() { return state; } }; // for tests and the curious
 
-const wanted = decodeURIComponent(location.hash.slice(1));
+const wanted = addressed();
 if (wanted) open(wanted);
 else {
   showWelcome();

@@ -242,6 +242,7 @@ def test_a_piece_begins_with_an_uploaded_file(calm: StudioProcess, tmp_path: Pat
     studio.wait_for(name, "done")
     record = json.loads((studio.folder / name / "session.json").read_text(encoding="utf-8"))
     assert record["takes"][0]["existing"]["2"] == 18  # 0.3 s
+    assert not list(studio.folder.glob(".studio/uploads/*")), "it is not needed any more"
     status, found = studio.ask(
         "POST", "/api/plan", {"verb": "make", "primer": {"file": "0" * 32 + ".wav"}}
     )
