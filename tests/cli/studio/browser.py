@@ -93,7 +93,11 @@ class Visit:
         """Open the form for a new piece, and fill it in."""
         self.button("New piece").click()
         for name, value in fields.items():
-            self.page.locator(f"#f-{name}").fill(value)
+            field = self.page.locator(f"#f-{name}")
+            field.wait_for(state="attached")
+            if not field.is_visible():
+                self.page.get_by_text("More settings").click()
+            field.fill(value)
 
     def make(self, name: str, **fields: str) -> None:
         """Make a new piece and see it."""

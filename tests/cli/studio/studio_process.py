@@ -120,14 +120,14 @@ class StudioProcess:
         for worker in workers:
             worker.kill()
         psutil.wait_procs(workers, timeout=10)
-        self.process.wait(10)
+        self.process.wait(60)
         self._close()
 
     def stop(self) -> int:
         """Ctrl-C; returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         self._close()
         return code
 

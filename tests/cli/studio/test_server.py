@@ -17,7 +17,7 @@ from jukebox_cli.main import main
 from tests.cli.studio.conftest import Start
 from tests.cli.studio.studio_process import StudioProcess, checksums
 
-SECONDS = 1.2
+SECONDS = 2.0
 
 
 def generate(model: Path, folder: Path, *arguments: str) -> None:
