@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-PATIENCE = 120.0  # seconds; machines that test are busy
+PATIENCE = 300.0  # seconds; machines that test are busy
 
 
 class StudioProcess:
