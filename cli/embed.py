@@ -27,8 +27,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from jukebox_hf.hub import System
-    from jukebox_hf.representations import EmbeddingSettings
-    from jukebox_hf.representations.run import Found, Progress, Report
+    from jukebox_hf.representations import EmbeddingSettings, Found, Progress, Report
 
 TOOLS = ("jukemirlib", "edge", "jukemir", "sheetsage")
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
@@ -209,9 +208,13 @@ def embed(
     import transformers.utils.logging as transformers_logging
 
     from jukebox_hf.generation import resolve_device
-    from jukebox_hf.representations.embedder import choose_level
-    from jukebox_hf.representations.estimate import fitting_batch_size
-    from jukebox_hf.representations.run import embed_into, feature_record, open_folder
+    from jukebox_hf.representations import (
+        choose_level,
+        embed_into,
+        feature_record,
+        fitting_batch_size,
+        open_folder,
+    )
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     crew = join_crew()
@@ -325,7 +328,7 @@ def _find(
     bar: _Bar,
 ) -> Found:
     """The inputs that are named."""
-    from jukebox_hf.representations.run import dataset_items, find_items
+    from jukebox_hf.representations import dataset_items, find_items
 
     if dataset is not None:
         config = system.prior_config(level)
@@ -386,7 +389,7 @@ def _show_cost(
     layer_by_layer: bool,
     as_json: bool,
 ) -> None:
-    from jukebox_hf.representations.estimate import describe, estimate
+    from jukebox_hf.representations import describe, estimate
 
     cost = estimate(
         system.prior_config(level),

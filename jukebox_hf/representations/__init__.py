@@ -1,11 +1,40 @@
 """What a prior knows of music, as features: states of its layers, for audio of any length.
 
-Audio or codes go in, arrays come out. `JukeboxEmbedder` is the way in from Python; `run` embeds
-folders and datasets, resumable and in shares.
+Audio or codes go in, arrays come out. `JukeboxEmbedder` is the way in from Python; `embed_into`
+embeds files, folders and datasets into a folder, resumable and in shares.
 """
 
-from jukebox_hf.representations.embedder import JukeboxEmbedder
+from jukebox_hf.representations.embedder import JukeboxEmbedder, choose_level
+from jukebox_hf.representations.estimate import describe, estimate, fitting_batch_size
 from jukebox_hf.representations.results import Embedding, Embeddings
+from jukebox_hf.representations.run import (
+    Found,
+    Progress,
+    Report,
+    dataset_items,
+    embed_into,
+    feature_record,
+    find_items,
+    open_folder,
+)
 from jukebox_hf.representations.settings import EmbeddingSettings, parse_layers
 
-__all__ = ["Embedding", "EmbeddingSettings", "Embeddings", "JukeboxEmbedder", "parse_layers"]
+__all__ = [
+    "Embedding",
+    "EmbeddingSettings",
+    "Embeddings",
+    "Found",
+    "JukeboxEmbedder",
+    "Progress",
+    "Report",
+    "choose_level",
+    "dataset_items",
+    "describe",
+    "embed_into",
+    "estimate",
+    "feature_record",
+    "find_items",
+    "fitting_batch_size",
+    "open_folder",
+    "parse_layers",
+]

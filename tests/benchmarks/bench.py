@@ -29,6 +29,7 @@ SECTIONS: dict[str, Callable[[sections.Scope], Iterator[Row]]] = {
     "chains": sections.chains,
     "codec": sections.codec,
     "train": sections.train,
+    "embed": sections.embed,
     "load": sections.load,  # with memory: one process per precision, its peak and the formula's
 }
 SUBSET = ("machine", "decode", "codec", "sample", "load")

@@ -20,6 +20,7 @@ from jukebox_hf.generation.devices import PRECISIONS
 from jukebox_hf.generation.memory import prior_memory
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+from tests.benchmarks import embedding
 from tests.benchmarks.measuring import ROOT, alternate, ratio, seconds_of, summary
 from tests.benchmarks.models import config_of, random_prior, step_bytes, steps_at
 
@@ -352,6 +353,45 @@ def load(scope: Scope) -> Iterator[Row]:
                 "peak_less_formula": found["peak_bytes"] - formula.total(1),
                 "peak_over_weights": round(found["load_peak_bytes"] / formula.weights, 2),
             }
+
+
+def embed(scope: Scope) -> Iterator[Row]:
+    """Embedding: sweeps, uneven clips, bfloat16, memory of few layers; and predictions."""
+    if scope.on_gpu:
+        return
+    yield from embedding.times("4x256" if scope.tiny else "12x512", scope.rounds)
+    folder, every = scope.folder / "deep", list(range(1, 73))
+
+    def memory(task: str, layers: Sequence[int], codes: int) -> dict[str, int]:
+        options = {"task": task, "layers": [*layers], "codes": codes}
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.embedding", str(folder)],
+            input=json.dumps(options),
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=True,
+        )
+        found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    memory("write", [], 0)
+    half, whole = memory("read", [36], 64), memory("read", [72], 64)
+    for name in ("load_bytes", "peak_bytes"):
+        yield {
+            "what": f"layers 1 to 36 of 72 / all of them, {name}",
+            "36": half[name],
+            "72": whole[name],
+            "ratio": round(half[name] / whole[name], 3),
+        }
+    one, sweep = memory("read", [72], 4096), memory("read", every, 4096)
+    yield {
+        "what": "sweep of all layers / one pass to the deepest, peak_bytes",
+        "deepest": one["peak_bytes"],
+        "sweep": sweep["peak_bytes"],
+        "ratio": round(sweep["peak_bytes"] / one["peak_bytes"], 3),
+    }
+    yield from embedding.predictions()
 
 
 def _in_process(task: str, options: dict[str, Any], scope: Scope) -> dict[str, Any]:
