@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import groupby
+from typing import TYPE_CHECKING
+
 import click
 
 from .generation_options import open_model
 from .options import clean_errors, json_option, note, print_result, quiet_option
 
+if TYPE_CHECKING:
+    from jukebox_hf.generation.fitting import Need
+
 
 @click.command()
 @click.argument("model", metavar="[REPO|DIR]", required=False)
 @click.option("--revision", metavar="REVISION", show_default="main", help="Of a repository.")
+@click.option("--all", "everything", is_flag=True, help="Also data and figures of training.")
 @json_option
 @quiet_option
 @clean_errors
-def info(model: str | None, revision: str | None, as_json: bool, quiet: bool) -> None:
+def info(
+    model: str | None, revision: str | None, everything: bool, as_json: bool, quiet: bool
+) -> None:
     """Tell what a model is: its parts, what it can be asked for, its licence, the memory it needs.
 
     Without a name, of the one that comes with the package. Reads configs and the headers of
@@ -25,9 +35,9 @@ def info(model: str | None, revision: str | None, as_json: bool, quiet: bool) ->
 
     from jukebox_hf.generation import available_memory, memory_needs, resolve_device
     from jukebox_hf.hub.facts import describe
-    from jukebox_hf.hub.info import info_lines, info_record
+    from jukebox_hf.hub.info import info_lines, info_record, short_lines
     from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-    from jukebox_hf.words import format_bytes, printable
+    from jukebox_hf.words import printable
 
     facts = describe(system)
     for text in facts.notes:
@@ -42,10 +52,34 @@ def info(model: str | None, revision: str | None, as_json: bool, quiet: bool) ->
         "device": str(device),
         "available_bytes": available,
     }
-    lines = info_lines(facts)
+    if everything:
+        lines = info_lines(facts, memory=memory_lines(needs, available, str(device)))
+    else:
+        lines = short_lines(facts, memory=[memory_line(needs)])
+    shown = "\n".join(printable(line) for line in lines)
+    print_result(shown, record, as_json=as_json)
+
+
+def memory_lines(needs: Iterable[Need], available: int, device: str) -> list[str]:
+    """What each precision needs and where that fits, a line for each."""
+    from jukebox_hf.words import format_bytes
+
+    lines = []
     for need in needs:
         gpu = f"a GPU with {need.gpu_gibibytes} GB" if need.gpu_gibibytes else "no single GPU"
         here = "" if need.num_bytes <= available else f"; more than is free here ({device})"
         lines.append(f"  {need.precision:<10} {format_bytes(need.num_bytes)}: fits {gpu}{here}")
-    shown = "\n".join(printable(line) for line in lines)
-    print_result(shown, record, as_json=as_json)
+    return lines
+
+
+def memory_line(needs: Iterable[Need]) -> str:
+    """The same on one line; precisions that need the same stand together."""
+    from jukebox_hf.words import format_bytes
+
+    words = []
+    for num_bytes, same in groupby(needs, lambda need: need.num_bytes):
+        alike = list(same)
+        size = alike[0].gpu_gibibytes
+        names = "/".join(need.precision for need in alike)
+        words.append(f"{names} {format_bytes(num_bytes)} ({f'{size} GB' if size else 'no'} GPU)")
+    return f"  memory     {', '.join(words)}"

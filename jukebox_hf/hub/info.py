@@ -10,6 +10,8 @@ from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.words import enumerate_words, format_bytes, format_count
 
+SCREEN_LINES = 15
+
 
 def info_record(facts: SystemFacts) -> dict[str, Any]:
     """Everything that is known, as plain values; what is not known is `None`."""
@@ -73,8 +75,27 @@ def _component(part: ComponentFacts) -> dict[str, Any]:
     }
 
 
-def info_lines(facts: SystemFacts) -> list[str]:
-    """The same for reading; text of files in it is not cleaned."""
+def info_lines(facts: SystemFacts, *, memory: Sequence[str] = ()) -> list[str]:
+    """The same for reading, `memory` at the end; text of files in it is not cleaned."""
+    return [*_about(facts), *_training_lines(facts.components), *memory]
+
+
+def short_lines(facts: SystemFacts, *, memory: Sequence[str] = ()) -> list[str]:
+    """What most people ask for, in no more than `SCREEN_LINES`: training is counted, not listed."""
+    told = [part.training for part in facts.components.values() if part.training is not None]
+    data = sum(len(training.data) for training in told)
+    figures = sum(len(training.figures) for training in told)
+    lines = _about(facts)
+    if data or figures:
+        lines.append(f"  training   {data} data sets, {figures} figures: --all lists them")
+    room = SCREEN_LINES - len(memory)
+    if len(lines) > room:
+        left_out = len(lines) - room + 1
+        lines[room - 1 :] = [f"  ...        {left_out} more lines: --all lists them"]
+    return [*lines, *memory]
+
+
+def _about(facts: SystemFacts) -> list[str]:
     lines = [facts.name or facts.source]
     if facts.commit is not None:
         lines.append(f"  commit     {facts.commit}")
@@ -89,7 +110,6 @@ def info_lines(facts: SystemFacts) -> list[str]:
         if part.adapter is not None:
             rank = "" if part.adapter.rank is None else f" of rank {part.adapter.rank}"
             lines.append(f"  {'':<10} with a LoRA adapter{rank}")
-    lines += _training_lines(facts.components)
     return lines
 
 

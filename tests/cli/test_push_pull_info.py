@@ -1,12 +1,14 @@
 """`jukebox push`, `pull` and `info` where no Hub is needed: help, folders, and clear refusals."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from jukebox_cli.main import main
+from jukebox_hf.hub import Figure, TrainingData, TrainingFacts, save_training_facts
 from tests.tiny import tiny_system
 
 
@@ -26,13 +28,37 @@ def test_info_of_a_folder(tmp_path: Path) -> None:
     result = run("info", model)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("tiny\n")
-    assert "float16    " in result.stdout
+    assert re.search(r"\n  memory     .*float16.* \(4 GB GPU\)\n", result.stdout)
     record = json.loads(run("info", model, "--json").stdout)
     assert record["licence"] == "CC0-1.0"
     assert record["memory"][0]["gpu_gibibytes"] == 4
     assert record["available_bytes"] > 0
     bare = run("info", model / "prior_1")
     assert "upsampler of level 1" in bare.stdout
+
+
+def test_info_fits_a_screen_and_all_tells_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_system(tmp_path / "model", "encoder", licence="CC0-1.0", name="tiny")
+    figures = tuple(Figure(f"measure {n}", float(n), command="by hand") for n in range(40))
+    facts = TrainingFacts(steps=3, data=(TrainingData("songs"),) * 9, figures=figures)
+    save_training_facts(model / "prior_2", facts)
+    short = run("info", model).stdout.splitlines()
+    assert len(short) <= 15
+    assert "  training   9 data sets, 40 figures: --all lists them" in short
+    everything = run("info", model, "--all").stdout.splitlines()
+    assert sum(line.startswith("  measured ") for line in everything) == 40
+    assert any(line.startswith("  float16 ") for line in everything)
+    monkeypatch.setattr("jukebox_hf.hub.info.SCREEN_LINES", 6)
+    crowded = run("info", model).stdout.splitlines()
+    assert crowded[:5] == [
+        *short[:4],
+        f"  ...        {len(short) - 5} more lines: --all lists them",
+    ]
+    assert crowded[5:] == short[-1:]
+    monkeypatch.undo()
+    assert len(run("info").stdout.splitlines()) <= 15  # the built-in one
 
 
 def test_pull_of_a_folder_makes_a_copy(tmp_path: Path) -> None:
