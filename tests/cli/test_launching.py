@@ -27,7 +27,10 @@ from jukebox_hf.training.reports import read_log
 from tests.training.song_runs import PRIOR_MODEL, TIMING, encoded, labelled_songs, song_settings
 from tests.training.tiny_runs import assert_same_bits
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are those of POSIX")
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="signals are those of POSIX"),
+    pytest.mark.timeout(1500),
+]
 ROOT = Path(__file__).parents[2]
 JUKEBOX = (sys.executable, "-m", "jukebox_hf")
 TORCHRUN = (
@@ -39,7 +42,7 @@ ACCELERATE = (
     *("--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"),
     *("--mixed_precision", "no", "--dynamo_backend", "no", "-m", "jukebox_hf"),
 )
-SECONDS = 240  # of patience: the machine may be busy
+SECONDS = 600  # of patience: the machine may be busy
 
 
 def start(
