@@ -156,10 +156,10 @@ def chain_runs(
     """Cut a level into up to `chains` runs of equal length that can be sampled side by side.
 
     Neighbours share at least `overlap` codes, in which one is spliced to the next. Runs begin at
-    multiples of `unit` (codes per upper code), and each is at least one context long: a short
-    level gets fewer chains than asked for. With `existing` codes the first run begins far enough
-    before their end to see them, and the runs divide what is missing. With a `past` all runs but
-    the first have one, and the first begins with as long an opening.
+    multiples of `unit` (codes per upper code), and each is, with its past, at least one context
+    long: a short level gets fewer chains than asked for. With `existing` codes the first run begins
+    far enough before their end to see them, and the runs divide what is missing. With a `past` all
+    runs but the first have one, and the first begins with as long an opening.
 
     >>> [(run.begin, run.end) for run in chain_runs(100, 3, context=16, stride=8, overlap=4)]
     [(0, 36), (32, 68), (64, 100)]
@@ -196,7 +196,7 @@ def chain_runs(
             for left, after_next in zip(begins, begins[2:], strict=False)
         )
         if (
-            length >= context
+            length + past >= context
             and begins[1] > shared
             and begins[1] >= max(existing, past)
             and meets_only_neighbours

@@ -148,13 +148,13 @@ class MusicEvaluation:
         return record
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
     """A clip of either side."""
 
     name: str
     audio: Tensor  # (samples,)
-    seams: tuple[int, ...]  # samples
-    codes: Tensor | None  # (time,) of the model's level, where they are known
+    seams: tuple[int, ...] = ()  # samples
+    codes: Tensor | None = None  # (time,) of the model's level, where they are known
 
 
 def evaluate_music(
@@ -195,14 +195,14 @@ def evaluate_music(
                 "needed; give another folder, or fewer --seconds"
             )
     places = spread_clips(songs, clips or max(len(samples), 30), seconds)
-    real = [_Piece(place.song.name, read_clip(place, rate, seconds), (), None) for place in places]
+    real = [Piece(place.song.name, read_clip(place, rate, seconds)) for place in places]
     try:
         listener = notes.NoteListener()
     except MissingEvaluatorError as error:
         listener = None
         remarks.append(f"notes are left out: {error}")
     heard = [
-        _listen(pieces, rate, listener, partial(progress, who))
+        listen(pieces, rate, listener, partial(progress, who))
         for who, pieces in (("samples", samples), ("reference", real))
     ]
     around = [
@@ -233,7 +233,7 @@ def evaluate_music(
 
 def _read_samples(
     folder: Path, embedder: JukeboxEmbedder, seconds: float, remarks: list[str]
-) -> list[_Piece]:
+) -> list[Piece]:
     """The first seconds of every piece of a folder; of a session also seams and codes."""
     rate, level = embedder.config.sampling_rate, embedder.config.level
     length = round(seconds * rate)
@@ -266,12 +266,12 @@ def _read_samples(
             continue
         audio = read_clip(Place(song, 0.0), rate, seconds)
         own = tuple(seam for seam in seams.get(song.name, ()) if seam < length)
-        pieces.append(_Piece(song.name, audio, own, codes.get(song.name)))
+        pieces.append(Piece(song.name, audio, own, codes.get(song.name)))
     return pieces
 
 
-def _listen(
-    pieces: Sequence[_Piece],
+def listen(
+    pieces: Sequence[Piece],
     rate: int,
     listener: notes.NoteListener | None,
     progress: Callable[[int, int], None],
@@ -295,9 +295,9 @@ def _listen(
 
 def _distance(
     embedder: JukeboxEmbedder,
-    samples: Sequence[_Piece],
+    samples: Sequence[Piece],
     places: Sequence[Place],
-    real: Sequence[_Piece],
+    real: Sequence[Piece],
     remarks: list[str],
     progress: Progress,
 ) -> Distance | None:
@@ -339,7 +339,7 @@ def _states(embedder: JukeboxEmbedder, audio: Tensor) -> Rows:
 
 def _copies(
     embedder: JukeboxEmbedder,
-    samples: Sequence[_Piece],
+    samples: Sequence[Piece],
     songs: Sequence[Song],
     remarks: list[str],
     progress: Progress,

@@ -210,7 +210,7 @@ def check_runs(
         assert right.begin >= existing
         assert right.existing == right.opening == 0
         assert right.past == past <= right.begin
-        assert right.length >= context
+        assert right.length + past >= context
     if len(runs) == 1:
         assert runs[0].begin == 0
 
