@@ -4,12 +4,16 @@ Nothing is written to disk unless asked. For runs of hours, that must survive an
 makes a `Session`; the command line and the studio do the same.
 """
 
+import base64
+import html
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import soundfile
 import torch
 from torch import Tensor
 
@@ -85,6 +89,30 @@ class Music:
     seed: int
     notes: tuple[str, ...]
     licence: str | None
+
+    def __repr__(self) -> str:
+        lengths = ", ".join(
+            "nothing yet" if each is None else f"{each.shape[1] / self.sampling_rate:.4g} s"
+            for each in (take.audio for take in self.takes)
+        )
+        return f"Music({lengths}; {self.sampling_rate} Hz, seed {self.seed})"
+
+    def _repr_html_(self) -> str:
+        """A player for each take, with the sound in the page: what notebooks show."""
+        rows = []
+        for take in self.takes:
+            names = [name for name in (take.prompt.artist, take.prompt.genre) if name]
+            label = html.escape(", ".join([f"take {take.number}", *names]))
+            if take.audio is None:
+                rows.append(f"<div>{label}: nothing yet</div>")
+                continue
+            buffer = io.BytesIO()
+            samples = take.audio.detach().cpu().float().clamp(-1, 1).numpy().T
+            soundfile.write(buffer, samples, self.sampling_rate, "PCM_16", format="FLAC")
+            sound = base64.b64encode(buffer.getvalue()).decode("ascii")
+            source = f"data:audio/flac;base64,{sound}"
+            rows.append(f'<div>{label}<br><audio controls src="{source}"></audio></div>')
+        return "\n".join(rows)
 
     @property
     def audio(self) -> list[Tensor]:
