@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-PATIENCE = 90_000  # milliseconds; machines that test are busy
+PATIENCE = 240_000  # milliseconds; machines that test are busy
 
 
 def find_browser() -> str:
