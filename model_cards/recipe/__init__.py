@@ -14,6 +14,7 @@ Each is `python -m model_cards.recipe.NAME`, from a checkout, and answers `--hel
 - `evaluate_samples`: what generated music sounds like to independent listeners beside real music:
   genre, notes, loudness, distances, likeness to the training set.
 - `evaluate_lyrics`: how many of the words that were asked for can be heard.
+- `ladder`: where a model loses music: the same excerpts after every stage of codec and priors.
 - `package_model`, `package_examples`, `package_card`: trained components as the built-in model.
 
 `genre_aliases.json` holds common names of genres and the model's genre that is meant or nearest.
