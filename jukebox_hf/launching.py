@@ -35,6 +35,7 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
 SECONDS_TO_END = 300
 SECONDS_TO_MEET = 900  # that machines wait for each other
 POLL_SECONDS = 0.5
+SECONDS_TO_HEAR = 3  # that a signal may take to be handled
 # What gloo and NCCL say, as plain RuntimeErrors, when another process is gone.
 CONNECTION_LOST = re.compile(
     r"gloo|nccl|connection (closed|reset|refused)|broken pipe|socket|store|timed? ?out", re.I
@@ -88,6 +89,7 @@ def launch(arguments: Sequence[str], processes: int, place: Place | None = None)
         tempfile.TemporaryDirectory(prefix="jukebox_") as reports,
         _environment(_shared_environment(processes, place, reports)),
         _handlers_kept(),
+        _interruptible(),
         _silent("torch.distributed"),
     ):
         known = {entry.name for entry in fields(LaunchConfig)}
@@ -219,6 +221,35 @@ def _handlers_kept() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Inside, a signal ends this process also while it waits for other machines.
+
+    It does that inside of torch, where no handler of Python's runs.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    left = threading.Event()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def watch() -> None:
+        heard = os.read(reader, 1)
+        os.close(reader)
+        if heard and not left.wait(SECONDS_TO_HEAR) and not psutil.Process().children():
+            os._exit(INTERRUPTED)
+
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=watch, name="signal watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        left.set()
+        signal.set_wakeup_fd(before)
+        os.close(writer)
 
 
 @contextlib.contextmanager

@@ -365,6 +365,24 @@ def test_training_on_two_machines_of_which_one_dies_resumes_to_the_same_bits(
     assert_same_runs(run, whole)
 
 
+def test_a_machine_that_waits_for_another_can_be_interrupted(preset: Path, tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    machine = start(
+        *("train", "vqvae", "--config", preset, "-o", tmp_path / "run"),
+        *("--machine", f"0/2@{address}"),
+    )
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(address.rpartition(":")[2]))) == 0
+
+    wait_until(listens, "the first machine")
+    machine.terminate()
+    code, out, err = end(machine)
+    assert (code, out) == (130, ""), err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_a_prior_on_two_machines_equals_one_on_two_processes(
     songs: Path, whole: Path, tmp_path: Path
