@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +18,7 @@ from .making import working
 from .options import DURATION, note, print_result
 
 if TYPE_CHECKING:
-    from jukebox_hf.data import EncodingProgress, EncodingReport, SkippedSong, Song
+    from jukebox_hf.data import EncodingProgress, EncodingReport, SkippedSong, Song, SongLabels
 
 LISTED_SONGS = 5
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -115,7 +115,6 @@ def encode_songs(
     from jukebox_hf.data import (
         describe_songs,
         encode_dataset,
-        group_notes,
         open_songs,
         stream_songs,
     )
@@ -134,14 +133,13 @@ def encode_songs(
     songs: Iterable[Song | SkippedSong]
     skipped: list[SkippedSong] = []
     notes: tuple[str, ...] = ()
+    streamed: list[SongLabels] = []
     if streaming:
-        songs = stream_songs(dataset, **selection)
+        songs = _labels_kept(stream_songs(dataset, **selection), streamed)
     else:
         found = open_songs(dataset, **selection, progress=bar.look_into)
         songs, skipped, notes = found.songs, list(found.skipped), found.notes
-        note(f"Found {describe_songs(found.songs)}.", quiet=quiet)
-        for text in group_notes(notes):
-            note(f"Note: {text}", quiet=quiet)
+        tell_found([describe_songs(found.songs)], notes, quiet=quiet)
     try:
         with working():  # SIGTERM, too, keeps the songs that are done
             report = encode_dataset(
@@ -165,8 +163,7 @@ def encode_songs(
         return
     skipped += report.skipped
     list_skipped(skipped, quiet=quiet)
-    for text in group_notes(report.notes):
-        note(f"Note: {text}", quiet=quiet)
+    tell_found([describe_songs(streamed)] if streaming else [], report.notes, quiet=quiet)
     note(f"Encoded {count(report.encoded, 'song')}; {output} holds {report.present}.", quiet=quiet)
     tell_changes(report, output, dropped=drop_missing, quiet=quiet)
     pushed = None
@@ -193,6 +190,28 @@ def encode_songs(
     print_result(output, record, as_json=as_json)
 
 
+def _labels_kept(
+    songs: Iterable[Song | SkippedSong], kept: list[SongLabels]
+) -> Iterator[Song | SkippedSong]:
+    """The same songs; what is known of those that have passed, without their sound, is kept."""
+    from jukebox_hf.data import Song, SongLabels
+
+    for song in songs:
+        if isinstance(song, Song):
+            kept.append(SongLabels.of(song))
+        yield song
+
+
+def tell_found(found: Sequence[str], notes: Sequence[str], *, quiet: bool) -> None:
+    """Say what datasets hold, and what of it was not taken as given."""
+    from jukebox_hf.data import group_notes
+
+    for songs in found:
+        note(f"Found {songs}.", quiet=quiet)
+    for text in group_notes(notes):
+        note(f"Note: {text}", quiet=quiet)
+
+
 def check_levels(levels: Sequence[int] | None, num_levels: int) -> None:
     """Raise `ValueError` for levels that the codec lacks, before anything is loaded."""
     for level in levels or ():
@@ -217,6 +236,7 @@ def report_of_all(reports: Sequence[EncodingReport]) -> EncodingReport:
         relabelled=together("relabelled"),
         changed=together("changed"),
         gone=together("gone"),
+        notes=together("notes"),
     )
 
 

@@ -136,6 +136,7 @@ def evaluate(
         held_out_only=held_out is not None,
         compare_labels=compare_labels,
         precision=precision or "float32",
+        say=lambda text: note(text, quiet=quiet),
     )
     if record:
         for path in _record(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .crew import is_launched
-from .dataset_encoding import ProgressBar, count, list_skipped
+from .dataset_encoding import ProgressBar, count, list_skipped, tell_found
 from .generation_options import BUILT_IN_MODEL, say_built_in
 from .options import model_option, note
 from .training_options import run, settings_of, silence_transformers, training_options
@@ -100,6 +100,7 @@ def encode_first(settings: TrainingSettings, *, quiet: bool) -> TrainingSettings
         note("The songs that are done are kept; the same command goes on from there.", quiet=quiet)
         raise
     bar.close()
+    tell_found(found.found, found.notes, quiet=quiet)
     list_skipped(found.skipped, quiet=quiet)
     for report in found.reports:
         note(

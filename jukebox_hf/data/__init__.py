@@ -12,7 +12,7 @@ from jukebox_hf.data.code_files import CodesInfo
 from jukebox_hf.data.codes import CodeSong, CodeSongs, holds_codes, open_codes
 from jukebox_hf.data.encoding import EncodingProgress, EncodingReport, encode_dataset
 from jukebox_hf.data.prior_items import AudioExample, AudioPriorDataset, CodeDataset, PriorExample
-from jukebox_hf.data.reporting import describe_skipped, describe_songs, group_notes
+from jukebox_hf.data.reporting import SongLabels, describe_skipped, describe_songs, group_notes
 from jukebox_hf.data.songs import Song, Songs, open_songs, split_songs, stream_songs
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "PriorExample",
     "SkippedSong",
     "Song",
+    "SongLabels",
     "Songs",
     "describe_skipped",
     "describe_songs",

@@ -5,7 +5,7 @@ Songs with labels go in, sentences for people come out.
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol, Self
 
 from jukebox_hf.data.candidates import SkippedSong
 from jukebox_hf.labels import UNKNOWN, TimedLyrics
@@ -27,6 +27,21 @@ class LabelledSong(Protocol):
     def lyrics(self) -> str | None: ...
     @property
     def lyric_times(self) -> TimedLyrics | None: ...
+
+
+class SongLabels(NamedTuple):
+    """What is known of a song, without its sound."""
+
+    name: str
+    artist: str
+    genre: str
+    lyrics: str | None
+    lyric_times: TimedLyrics | None
+
+    @classmethod
+    def of(cls, song: LabelledSong) -> Self:
+        """The labels of a song."""
+        return cls(song.name, song.artist, song.genre, song.lyrics, song.lyric_times)
 
 
 def describe_songs(songs: Sequence[LabelledSong]) -> str:

@@ -14,6 +14,7 @@ from jukebox_hf.data import (
     EncodingProgress,
     EncodingReport,
     SkippedSong,
+    describe_songs,
     encode_dataset,
     holds_codes,
     open_codes,
@@ -30,11 +31,16 @@ FOLDERS = {"dataset": "codes", "validation_dataset": "validation_codes"}  # by t
 
 
 class Encoded(NamedTuple):
-    """What `encode_songs` did: settings that name the codes, and songs that there are none of."""
+    """What `encode_songs` did: settings that name the codes, and songs that there are none of.
+
+    `found` says in a line what each dataset holds; `notes` what of it was not taken as given.
+    """
 
     settings: TrainingSettings
     reports: tuple[EncodingReport, ...] = ()
     skipped: tuple[SkippedSong, ...] = ()
+    found: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def own_codes(settings: TrainingSettings) -> TrainingSettings:
@@ -126,7 +132,16 @@ def encode_songs(
     skipped = [song for songs in found.values() for song in songs.skipped]
     skipped += [song for report in reports for song in report.skipped]
     changes = {name: str(output / FOLDERS[name]) for name in datasets}
-    return Encoded(settings.with_changes(**changes), tuple(reports), tuple(skipped))
+    notes = [note for songs in found.values() for note in songs.notes]
+    notes += [note for report in reports for note in report.notes]
+    described = [describe_songs(songs.songs) for songs in found.values()]
+    return Encoded(
+        settings.with_changes(**changes),
+        tuple(reports),
+        tuple(skipped),
+        tuple(described),
+        tuple(notes),
+    )
 
 
 def _is_codes(dataset: str, settings: TrainingSettings) -> bool:

@@ -3,12 +3,18 @@
 The components of a model and a dataset go in; what `evaluation` measures comes out, by component.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
-from jukebox_hf.data import ClipDataset, CodeSongs
+from jukebox_hf.data import (
+    ClipDataset,
+    CodeSongs,
+    describe_skipped,
+    describe_songs,
+    group_notes,
+)
 from jukebox_hf.generation.devices import resolve_device
 from jukebox_hf.hub import System
 from jukebox_hf.precision import torch_dtype
@@ -38,6 +44,7 @@ def evaluate_model(
     held_out_only: bool = False,
     compare_labels: bool = False,
     precision: str = "float32",
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, CodecEvaluation | PriorEvaluation]:
     """Evaluate components of a model.
 
@@ -51,6 +58,7 @@ def evaluate_model(
         held_out_only: only songs that training with these settings holds out.
         compare_labels: also score priors with the labels of other songs.
         precision: of the priors.
+        say: takes lines on which songs there are; see `describe_songs`.
 
     Raises:
         ValueError: for a component that the model lacks or the dataset does not suit, and for songs
@@ -63,7 +71,13 @@ def evaluate_model(
     if held_out_only:
         if split.validation is None:
             raise ValueError("no songs are held out; raise validation_fraction")
-        split = SongSplit(split.validation, None, split.skipped)
+        split = SongSplit(split.validation, None, split.skipped, split.notes)
+    if say is not None:
+        say(f"Found {describe_songs(split.everyone())}.")
+        for line in describe_skipped(split.skipped):
+            say(f"Skipped: {line}")
+        for line in group_notes(split.notes):
+            say(f"Note: {line}")
     chosen = _choose(system, split, components)
     codec = None
     if "vqvae" in system.manifest.components and not split.codes:

@@ -93,6 +93,7 @@ def test_tables_can_be_streamed(tiny_model: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert open_codes(output).songs[0].artist == "A"
+    assert "Found 1 song; 1 artist; no genres known; none with lyrics." in result.stderr
 
 
 def test_interruption_says_how_to_go_on(

@@ -331,6 +331,7 @@ def test_songs_are_encoded_once_into_the_run_and_kept_over_interruptions(
         stopped = jukebox(*arguments)
     assert stopped.exit_code == 130
     assert f"Encoded 6 songs; {tmp_path / 'mine' / 'codes'} holds 6." in stopped.stderr
+    assert "Found 6 songs; " in stopped.stderr
     result = jukebox(*arguments)
     assert result.exit_code == 0, result.output
     assert "Encoded 0 songs" in result.stderr
