@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from .crew import crew_option, gather, join_crew, launch_if_asked, own_device
-from .dataset_options import SHARD
+from .dataset_options import SHARD, refuse_without_effect
 from .generation_options import open_model
 from .making import working
 from .options import DURATION, note, print_result
@@ -107,6 +107,7 @@ def encode_songs(
         raise click.UsageError("--drop-missing needs all songs at once; leave --streaming out")
     if shard is not None and num_processes is not None:
         raise click.UsageError("--shard and --num-processes exclude each other; give one")
+    refuse_without_effect(dataset)
     if shard is None:
         launch_if_asked(num_processes)
 

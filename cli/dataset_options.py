@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+COLUMNS = ("audio_column", "artist_column", "genre_column", "lyrics_column")
 
 
 def song_options(*, required: bool = False) -> Callable[[Function], Function]:
@@ -50,6 +53,41 @@ def song_options(*, required: bool = False) -> Callable[[Function], Function]:
         return function
 
     return decorate
+
+
+def refuse_without_effect(*datasets: str | None) -> None:
+    """Raise a usage error for an option on the command line that none of the datasets heeds."""
+    places = [place for place in datasets if place is not None]
+    ctx = click.get_current_context()
+    given = [
+        name
+        for name in ("revision", "subset", "split", *COLUMNS)
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if not given or not all(Path(place).exists() for place in places):
+        return
+    for name in given:
+        reasons = [_without_effect(name, place) for place in places]
+        if reasons and all(reasons):
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} has no effect on {places[0]}, {reasons[0]}; leave it "
+                "out"
+            )
+
+
+def _without_effect(option: str, place: str) -> str | None:
+    """Why a dataset on this machine does not heed an option; None if it does."""
+    from jukebox_hf.data import holds_codes, holds_tables
+
+    if holds_codes(place):
+        return "which holds codes"
+    if option == "revision":
+        return "which is not on the Hub"
+    if option == "subset" and not holds_tables(place):
+        return "which has no configurations"
+    if option == "split" and Path(place).is_file():
+        return "which is one file"
+    return None
 
 
 class ShardType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4

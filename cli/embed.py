@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from .crew import crew_option, is_launched, join_crew, launch_if_asked, own_device
 from .dataset_encoding import count, list_skipped
-from .dataset_options import SHARD, song_options
+from .dataset_options import SHARD, refuse_without_effect, song_options
 from .generation_options import BUILT_IN_MODEL, open_model
 from .options import (
     DURATION,
@@ -202,6 +202,7 @@ def embed(
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
     selection = {name: value for name, value in options.items() if name not in SETTINGS}
+    refuse_without_effect(dataset)
     if not dry_run:
         launch_if_asked(num_processes)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .dataset_options import song_options
+from .dataset_options import refuse_without_effect, song_options
 from .generation_options import say_built_in
 from .options import (
     clean_errors,
@@ -125,6 +125,7 @@ def evaluate(
     given = {name: value for name, value in options.items() if value is not None}
     if held_out is not None:
         given["validation_fraction"] = held_out
+    refuse_without_effect(options["dataset"])
     settings = TrainingSettings(task="prior", evaluation_items=items, **given)
     if record:
         check_recordable(model)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .crew import crew_option, launch_if_asked
-from .dataset_options import song_options
+from .dataset_options import refuse_without_effect, song_options
 from .options import (
     PRECISIONS,
     clean_errors,
@@ -167,6 +167,7 @@ def settings_of(
         raise click.UsageError(f"these settings train a {settings.task}, not a {task}")
     if settings.dataset is None:
         raise click.UsageError("--dataset says what to learn from; give a folder or a dataset")
+    refuse_without_effect(settings.dataset, settings.validation_dataset)
     return settings
 
 

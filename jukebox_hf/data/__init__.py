@@ -11,6 +11,7 @@ from jukebox_hf.data.clips import Clip, ClipDataset
 from jukebox_hf.data.code_files import CodesInfo
 from jukebox_hf.data.codes import CodeSong, CodeSongs, holds_codes, open_codes
 from jukebox_hf.data.encoding import EncodingProgress, EncodingReport, encode_dataset
+from jukebox_hf.data.finding import holds_tables
 from jukebox_hf.data.prior_items import AudioExample, AudioPriorDataset, CodeDataset, PriorExample
 from jukebox_hf.data.reporting import SongLabels, describe_skipped, describe_songs, group_notes
 from jukebox_hf.data.songs import Song, Songs, open_songs, split_songs, stream_songs
@@ -37,6 +38,7 @@ __all__ = [
     "encode_dataset",
     "group_notes",
     "holds_codes",
+    "holds_tables",
     "measure_bandwidth",
     "open_codes",
     "open_songs",

@@ -77,6 +77,13 @@ def stream_songs(
     return find_in_stream(table, columns=columns, source=name)
 
 
+def holds_tables(dataset: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds tables of songs, such as parquet files, rather than audio files."""
+    folder = Path(dataset)
+    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    return folder.is_dir() and not saved and _has_tables(folder)
+
+
 def _check_repository_name(name: str) -> None:
     if name.count("/") > 1 or name.startswith((".", "/", "~")) or "\\" in name or not name:
         raise FileNotFoundError(

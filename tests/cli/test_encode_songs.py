@@ -153,3 +153,40 @@ def test_mistakes_are_one_clear_line(
     assert message in text
     assert "Traceback" not in text
     assert not (tmp_path / "out").exists()
+
+
+def test_options_that_have_no_effect_are_refused(
+    music: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    arguments = ["--dataset", music, "--model", tiny_model, "-o", tmp_path / "codes"]
+    expected = {
+        ("--revision", "main"): f"--revision has no effect on {music}, which is not on the Hub",
+        ("--subset", "x"): f"--subset has no effect on {music}, which has no configurations",
+    }
+    for option, message in expected.items():
+        result = run(*arguments, *option)
+        assert result.exit_code == 2
+        assert message in " ".join(result.stderr.split())
+    assert not (tmp_path / "codes").exists()
+    assert run(*arguments).exit_code == 0
+    for command in (["evaluate", tiny_model], ["train", "prior", "-o", tmp_path / "run"]):
+        codes = tmp_path / "codes"
+        names = [*command, "--dataset", codes, "--artist-column", "who"]
+        result = CliRunner().invoke(main, [*map(str, names)], prog_name="jukebox")
+        assert result.exit_code == 2
+        assert f"--artist-column has no effect on {codes}, which holds codes" in " ".join(
+            result.stderr.split()
+        )
+
+
+def test_a_configuration_of_tables_in_a_folder_has_an_effect(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    from jukebox_hf.data import holds_tables
+
+    table = Dataset.from_dict({"audio": [b""]})
+    (tmp_path / "parquet").mkdir()
+    table.to_parquet(tmp_path / "parquet" / "train.parquet")
+    table.save_to_disk(tmp_path / "saved")
+    assert holds_tables(tmp_path / "parquet")
+    assert not holds_tables(tmp_path / "saved")
