@@ -12,6 +12,7 @@ import json
 import math
 import types
 import typing
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -30,11 +31,11 @@ _origin = typing.get_origin
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+def read_json(path: Path, *, max_bytes: int = MAX_BYTES, unique: bool = False) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises `FileNotFoundError` if there is no such plain file, `ValueError` if it is too long, no
-    JSON in UTF-8, not an object, or nested absurdly deep.
+    JSON in UTF-8, not an object, nested absurdly deep, or, with `unique`, if a key is repeated.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -42,18 +43,29 @@ def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise ValueError(f"{path}: expected a JSON file of at most {max_bytes:,} bytes")
-    return parse_json(data, str(path))
+    return parse_json(data, str(path), unique=unique)
 
 
-def parse_json(data: bytes | str, source: str) -> dict[str, Any]:
+def parse_json(data: bytes | str, source: str, *, unique: bool = False) -> dict[str, Any]:
     """The JSON object in a text; errors as of `read_json`, beginning with `source`."""
+    hook = _no_repetition if unique else None
     try:
-        content = json.loads(data.decode("utf-8") if isinstance(data, bytes) else data)
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        content = json.loads(text, object_pairs_hook=hook)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{source}: expected JSON, found something else ({error})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{source}: expected a JSON object, found {type(content).__name__}")
     _check_depth(content, source)
+    return content
+
+
+def _no_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        repeated = next(name for name, count in counts.items() if count > 1)
+        raise ValueError(f"{shorten(repeated)} stands in it twice")
     return content
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from transformers.utils.hub import cached_file, extract_commit_hash
 
 from jukebox_hf.files import write_atomically
-from jukebox_hf.records import check_version
+from jukebox_hf.records import OMIT, check_version, from_json, read_json, to_json
 from jukebox_hf.words import refuse_unknown
 
 CONFIG_FILE = "processor_config.json"
@@ -23,6 +24,15 @@ VOCABULARY_FILE = "vocabulary.json"
 ALIASES = "genre_aliases"  # in it, if there are any
 FORMAT_VERSION = 1
 LARGEST_FILE_BYTES = 64 * 2**20  # the released names take 0.3 MB
+
+
+@dataclass(frozen=True)
+class _Vocabulary:
+    """What `vocabulary.json` holds; the processor looks at ids and aliases."""
+
+    artists: dict[str, Any]
+    genres: dict[str, Any]
+    genre_aliases: dict[str, Any] = field(default_factory=dict, metadata=OMIT)
 
 
 def write_processor_files(
@@ -71,17 +81,13 @@ def read_processor_files(
         hub = {**hub, "revision": commit}  # both files from one state of the repository
     vocabulary_path = _find_file(source, VOCABULARY_FILE, hub)
 
-    settings = _read_json_object(config_path)
+    settings = read_json(config_path, max_bytes=LARGEST_FILE_BYTES, unique=True)
     check_version(settings, FORMAT_VERSION, str(config_path))
     del settings["format_version"]
     settings.pop("processor_class", None)
     _require_keys(settings, setting_names, config_path)
-    vocabulary = _read_json_object(vocabulary_path)
-    _require_keys({ALIASES: {}, **vocabulary}, ("artists", "genres", ALIASES), vocabulary_path)
-    for kind in ("artists", "genres"):
-        ids = vocabulary[kind]
-        if not isinstance(ids, dict):
-            raise ValueError(f"{vocabulary_path}: {kind} must map names to ids, got {ids!r:.80}")
+    content = read_json(vocabulary_path, max_bytes=LARGEST_FILE_BYTES, unique=True)
+    vocabulary = to_json(from_json(_Vocabulary, content, str(vocabulary_path)))
     return settings, vocabulary
 
 
@@ -99,30 +105,6 @@ def _find_file(source: str | os.PathLike[str], name: str, hub: Mapping[str, Any]
         raise OSError(f"{source}: cannot get {name} of its processor: {error}") from error
     assert found is not None  # it raises instead
     return Path(found)
-
-
-def _read_json_object(path: Path) -> dict[str, Any]:
-    size = path.stat().st_size
-    if size > LARGEST_FILE_BYTES:
-        raise ValueError(f"{path}: expected at most {LARGEST_FILE_BYTES} bytes, got {size}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_repetition)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected valid JSON, got an error: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
-
-
-def _no_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise ValueError(f"{name[:80]!r} stands in it twice")
-            seen.add(name)
-    return content
 
 
 def _require_keys(content: Mapping[str, Any], names: Iterable[str], path: Path) -> None:

@@ -133,14 +133,14 @@ def test_missing_settings_are_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"artists": ["abba"]}, r"artists must map names to ids, got \['abba'\]"),
+        ({"artists": ["abba"]}, r"artists: expected an object, found \['abba'\]"),
         ({"artists": {"abba": -1}}, "artist 'abba': expected an id from 0 to"),
         ({"artists": {"abba": 2**60}}, "artist 'abba': expected an id from 0 to"),
         ({"artists": {"abba": "1"}}, "artist 'abba': expected an id from 0 to"),
         ({"artists": {"abba": {"deep": []}}}, "artist 'abba': expected an id from 0 to"),
         ({"genres": {"rock": True}}, "genre 'rock': expected an id from 0 to"),
         ({"genres": {"\ud83d": 1}}, "genre names must be valid text"),
-        ({"genres": None}, "genres must map names to ids, got None"),
+        ({"genres": None}, "genres: expected an object, found None"),
         ({"albums": {}}, "unknown setting 'albums'"),
     ],
     ids=str,
@@ -154,16 +154,16 @@ def test_vocabularies_of_strangers_are_checked(folder: Path, changes: Any, messa
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "expected valid JSON, got an error: "),
-        (b"\x80\x04K\x01.", "expected valid JSON, got an error: "),
-        (b"[1]", "expected a JSON object, got list"),
+        (b"", r"expected JSON, found something else \("),
+        (b"\x80\x04K\x01.", r"expected JSON, found something else \("),
+        (b"[1]", "expected a JSON object, found list"),
         (
             b'{"artists": {"a": 1, "b": 2, "a": 3}, "genres": {}}',
-            "expected valid JSON, .*'a' stands in it twice",
+            "expected JSON, .*'a' stands in it twice",
         ),
-        (b'{"artists":' * 100_000, "expected valid JSON, got an error: "),
-        (b'{"artists": ' + b"9" * 10_000 + b"}", "expected valid JSON, got an error: "),
-        (b'{"artists": {}}', "genres should stand in it"),
+        (b'{"artists":' * 100_000, r"expected JSON, found something else \("),
+        (b'{"artists": ' + b"9" * 10_000 + b"}", r"expected JSON, found something else \("),
+        (b'{"artists": {}}', "genres is missing"),
     ],
     ids=range(7),
 )
@@ -176,5 +176,5 @@ def test_files_that_are_something_else_are_refused(folder: Path, data: bytes, me
 def test_absurdly_large_files_are_not_read(folder: Path) -> None:
     with (folder / "vocabulary.json").open("wb") as file:
         file.truncate(2**36)  # takes no space
-    with pytest.raises(ValueError, match=r"expected at most \d+ bytes, got 68719476736"):
+    with pytest.raises(ValueError, match=r"expected a JSON file of at most [\d,]+ bytes"):
         JukeboxProcessor.from_pretrained(folder)
