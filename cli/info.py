@@ -12,7 +12,7 @@ from .generation_options import open_model
 from .options import clean_errors, json_option, note, print_result, quiet_option
 
 if TYPE_CHECKING:
-    from jukebox_hf.generation.fitting import Need
+    from jukebox_hf.generation import Need
 
 
 @click.command()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jukebox_hf.generation.devices import resolve_device
     from jukebox_hf.generation.estimate import describe_plan, estimate_costs
     from jukebox_hf.generation.exporting import export_audio, export_codes
-    from jukebox_hf.generation.fitting import memory_needs
+    from jukebox_hf.generation.fitting import Need, memory_needs
     from jukebox_hf.generation.folders import (
         default_folder,
         empty_trash,
@@ -63,6 +63,7 @@ _PLACES = {
     "estimate_gpus": "gpus",
     "export_audio": "exporting",
     "export_codes": "exporting",
+    "Need": "fitting",
     "memory_needs": "fitting",
     "preview_paths": "session_files",
     "remove_session": "folders",
@@ -79,6 +80,7 @@ __all__ = [
     "LevelSettings",
     "Music",
     "MusicRun",
+    "Need",
     "ParentRecord",
     "Plan",
     "PriorShelf",
