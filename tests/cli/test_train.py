@@ -411,6 +411,7 @@ def test_a_codec_is_evaluated_in_words_and_numbers(songs: Path, codec: Path) -> 
     arguments = ["evaluate", codec, "--dataset", songs, "--items", 4, "--clip-seconds", 0.5]
     words = jukebox(*arguments)
     assert words.exit_code == 0, words.output
+    assert "Found 6 songs; " in words.stderr
     assert re.search(r"level 2: spectral convergence -?\d+\.\d\d dB", words.stdout)
     numbers = json.loads(jukebox(*arguments, "--json").stdout)
     assert "level_0/spectral_convergence_db" in numbers["vqvae"]
