@@ -338,7 +338,9 @@ class Session:
             check_plain(self.folder)
             self.record = SessionRecord.load(self.folder)  # as the last one left it
             place = resolve_device(device)
-            plan = self.plan or self.restore_plan(model or self.open_system())
+            plan = self.plan
+            if plan is None or (model is not None and model is not plan.system):
+                plan = self.restore_plan(model or self.open_system())
             yield from SessionWork(
                 folder=self.folder,
                 record=self.record,

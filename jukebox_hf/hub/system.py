@@ -282,6 +282,12 @@ class System:
         return self._prior_configs[level]
 
     def _read_prior_config(self, level: int) -> JukeboxPriorConfig:
+        config = self._unweighed_config(level)
+        self._check_sizes(prior_name(level), self.base_config(level))
+        return config
+
+    def _unweighed_config(self, level: int) -> JukeboxPriorConfig:
+        """As `prior_config`, without a look at the weights: enough to read names with."""
         name = prior_name(level)
         base = self.base_config(level)
         adapter = self._adapter_folder(name, SETTINGS_FILES)
@@ -294,7 +300,6 @@ class System:
             )
         if VQVAE in self.manifest.components:
             check_levels(config, self.vqvae_config(), f"{self.source}, {name}")
-        self._check_sizes(name, base)
         return config
 
     def _check_sizes(self, name: str, config: JukeboxVQVAEConfig | JukeboxPriorConfig) -> None:
@@ -326,7 +331,7 @@ class System:
         return self._processors[level]
 
     def _read_processor(self, level: int) -> JukeboxProcessor:
-        config = self.prior_config(level)
+        config = self._unweighed_config(level)
         name = prior_name(level)
         folder = self._adapter_folder(name, SETTINGS_FILES) or self.settings_path(name)
         if not (folder / "processor_config.json").is_file():

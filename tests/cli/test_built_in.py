@@ -46,8 +46,8 @@ def test_words_for_genres_lead_to_its_genres_and_that_is_said(
 ) -> None:
     result = run("generate", *QUICK, "--genre", given, "-o", tmp_path / "song")
     assert result.stderr.count(note) == 1, result.stderr
-    labels = Session.open(tmp_path / "song").take(1)["labels"]
-    assert {level["genre_name"] for level in labels.values()} == {genre}
+    labels = Session.open(tmp_path / "song").take(1).labels
+    assert {level.genre_name for level in labels.values()} == {genre}
 
 
 def test_what_it_makes_of_lyrics_is_said_to_who_gives_some(built_in: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_files_become_a_model(tmp_path: Path) -> None:
     result = run(*paths_of("small"), "-o", tmp_path / "model")
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{tmp_path / 'model'}\n"
-    assert re.search(r"^vqvae: [\d,]+ parameters, [\d.]+ MB, float32, from ", result.stderr)
+    assert re.search(r"^vqvae: [\d,]+ parameters, [\d.]+ [kM]B, float32, from ", result.stderr)
     assert System.open(tmp_path / "model").prior_levels == (0, 1)
 
 

@@ -84,7 +84,7 @@ def test_training_says_what_it_does_on_stderr_only(
     record = json.loads(result.stdout)
     assert record["steps"] == 2
     assert record["final"] == str(tmp_path / "run" / "final")
-    for text in ("parameters", "memory about", "6 songs:", "step 2: loss"):
+    for text in ("parameters", "memory about", "6 songs; ", "step 2: loss"):
         assert text in result.stderr
     quiet = jukebox(
         *("train", "vqvae", "--config", codec_preset, "--dataset", songs, "-o", tmp_path / "q"),
@@ -480,7 +480,7 @@ def test_an_evaluation_is_recorded_once_where_it_is_asked_for(
     assert facts.figures[-1].dataset == songs.name
     assert "--held-out" not in facts.figures[-1].command
     assert facts.figures[-1].command.endswith("--items 256 --clip-seconds 0.5")
-    assert f"by {facts.figures[-1].command}" in jukebox("info", model).stdout
+    assert f"by {facts.figures[-1].command}" in jukebox("info", model, "--all").stdout
 
 
 def test_what_is_not_in_a_folder_cannot_be_recorded(songs: Path) -> None:

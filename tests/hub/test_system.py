@@ -285,7 +285,7 @@ def test_absurd_dilations_are_refused(tmp_path: Path) -> None:
             folder / name / "config.json", lambda content, f=field: content.update({f: 10**9})
         )
         system = System.open(folder)
-        with pytest.raises(ValueError, match=f"{field} 1000000000 makes dilations of up to"):
+        with pytest.raises(ValueError, match=f"{field} 1000000000 .*dilat"):
             system.load_vqvae() if name == "vqvae" else system.load_prior(0)
 
 

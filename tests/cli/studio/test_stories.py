@@ -274,9 +274,9 @@ def test_continuing_from_a_dragged_point(library: StudioProcess, visit: Open) ->
     after = Session.open(library.folder / name).codes(1)
     assert before is not None
     assert after is not None
-    cut = Session.open(library.folder / name).record["takes"][0]["existing"]
+    cut = Session.open(library.folder / name).take(1).existing
     for level in range(3):
-        count = cut[str(level)]
+        count = cut[level]
         assert count > 0
         assert before.levels[level][0, :count].tolist() == after.levels[level][0, :count].tolist()
 
