@@ -26,7 +26,7 @@ from .sounds import (
 
 WAYS = [
     pytest.param("library", marks=needs_library),
-    pytest.param("programs", marks=needs_programs),
+    pytest.param("programs", marks=[needs_programs, pytest.mark.ffmpeg]),
 ]
 KINDS = [
     ("x.m4a", "aac", None),
