@@ -37,10 +37,13 @@ class Seam:
     Attributes:
         code: the first code that is the later chain's.
         likeness: of both chains' audio around the cut: 1 is equal, 0 unrelated, below 0 opposed.
+        fade: length of the cross-fade in samples, where it is not `FADE_SECONDS` or as much of
+            that as both chains have.
     """
 
     code: int
     likeness: float
+    fade: int | None = None
 
 
 def find_seams(codec: JukeboxVQVAE, level: int, chains: Sequence[Chain]) -> list[Seam]:
@@ -88,7 +91,9 @@ def decode_chains(
         first, end = cuts[index] * hop, cuts[index + 1] * hop
         audio[first:end] = decode_as(index, first, end)
     for index, seam in enumerate(seams):
-        cut, fade = seam.code * hop, _fade(codec, level, chains, seams, index)
+        cut = seam.code * hop
+        fade = fade_samples(chains, seams, index, hop, codec.config.sampling_rate)
+        fade = min(fade, cut - cuts[index] * hop, cuts[index + 2] * hop - cut) // 2 * 2
         # As far as spectra of the fade reach, but not to where another seam begins.
         reach = fade // 2 + FADE_STFT
         first = max(cut - reach, (cuts[index] * hop + cut) // 2)
@@ -173,16 +178,19 @@ def _likeness(left: Tensor, right: Tensor, sample: int, reach: int) -> float:
     return 2 * float((left[part] * right[part]).sum()) / power if power > 1e-12 else 1.0
 
 
-def _fade(
-    codec: JukeboxVQVAE, level: int, chains: Sequence[Chain], seams: Sequence[Seam], index: int
+def fade_samples(
+    chains: Sequence[Chain],
+    seams: Sequence[Seam],
+    index: int,
+    hop_length: int,
+    sampling_rate: int,
 ) -> int:
-    """Length in samples of the fade at a seam, an even number; 0 where there is no such seam."""
-    if not 0 <= index < len(seams):
-        return 0
-    hop = codec.config.hop_lengths[level]
-    code = seams[index].code
-    room = min(code - chains[index + 1].run.begin, chains[index].run.end - code) * hop
-    return min(round(FADE_SECONDS * codec.config.sampling_rate) // 2, room) * 2
+    """Length in samples of the fade at a seam, an even number."""
+    seam = seams[index]
+    if seam.fade is not None:
+        return seam.fade
+    room = min(seam.code - chains[index + 1].run.begin, chains[index].run.end - seam.code)
+    return min(round(FADE_SECONDS * sampling_rate) // 2, room * hop_length) * 2
 
 
 def _ramp(length: int) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jukebox_hf.codes import Codes, load_codes
+from jukebox_hf.generation.joined import JoinedCodes
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.settings import Prompt
 
@@ -24,7 +25,7 @@ class Start:
     """
 
     number: int
-    codes: Codes
+    codes: JoinedCodes
     prompt: Prompt
     total_samples: int | None
 
@@ -64,7 +65,7 @@ class Source:
         """One take of it; `ValueError` if there is none of that number, or no codes of it."""
         if self.session is not None:
             entry = self.session.take(number)
-            codes = self.session.codes(number)
+            codes = self.session.joined_codes(number)
             if codes is None:
                 raise ValueError(f"take {number} of {self.path} has no codes yet; resume it first")
             return Start(number, codes, Prompt.restore(entry.prompt), entry.total_samples)
@@ -74,7 +75,8 @@ class Source:
                 f"{self.path} has takes 1 to {self._codes.takes}, and no take {number}"
             )
         levels = {level: codes[number - 1 : number] for level, codes in self._codes.levels.items()}
-        return Start(number, replace(self._codes, levels=levels), Prompt(), None)
+        chosen = JoinedCodes(**{**vars(self._codes), "levels": levels})
+        return Start(number, chosen, Prompt(), None)
 
 
 def continue_prompt(
@@ -104,14 +106,11 @@ def continue_prompt(
     kept = kept // hop * hop
     if kept < hop:
         raise ValueError(f"nothing is left before {from_seconds:g} seconds; begin a new piece")
-    levels = {
-        level: tensor[:, : kept // codes.hop_lengths[level]]
-        for level, tensor in codes.levels.items()
-    }
+    cut = codes.cut({level: kept // codes.hop_lengths[level] for level in codes.levels})
     prompt = replace(
         start.prompt,
         seconds=kept / rate + seconds,
-        primer=replace(codes, levels=levels),
+        primer=cut,
         primer_start_seconds=0.0,
         primer_end_seconds=None,
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from jukebox_hf.audio import AudioTags, check_output_path, load_audio, save_audio
 from jukebox_hf.codes import Codes, save_codes
-from jukebox_hf.generation.chains import decode_chains
 from jukebox_hf.generation.devices import resolve_device
+from jukebox_hf.generation.joined import JoinedCodes
 from jukebox_hf.generation.naming import name_tags, take_file_name
-from jukebox_hf.generation.run import DECODED_SECONDS
+from jukebox_hf.generation.run import decode_joined
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.settings import Prompt
 
@@ -64,19 +64,7 @@ def export_audio(
                 codec = session.open_system(model).load_vqvae(device=place)
             codes = _codes(session, number)
             level = _best_level(codes, take.num_samples)
-            chained = session.chains(number, level)
-            if chained is not None:
-                chains, seams = chained
-                audio = decode_chains(
-                    codec,
-                    level,
-                    codes.levels[level][0],
-                    chains,
-                    seams,
-                    chunk_seconds=DECODED_SECONDS,
-                )[None]
-            else:
-                audio = codec.decode(codes.levels[level], level, chunk_seconds=DECODED_SECONDS)[0]
+            audio = decode_joined(codec, level, codes.level(level))
         tags = AudioTags(
             title=f"Take {number}",
             **name_tags(take.prompt, take.labels),
@@ -100,8 +88,8 @@ def _paths(
     return [Path(folder) / f"{name}.{suffix}" for name in names]
 
 
-def _codes(session: Session, number: int) -> Codes:
-    codes = session.codes(number)
+def _codes(session: Session, number: int) -> JoinedCodes:
+    codes = session.joined_codes(number)
     if codes is None:
         raise ValueError(f"take {number} of {session.folder} has no codes yet; resume it first")
     return codes

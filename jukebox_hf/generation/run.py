@@ -18,6 +18,7 @@ from jukebox_hf.generation import memory
 from jukebox_hf.generation.alignment import LyricAlignment, align_lyrics
 from jukebox_hf.generation.chains import Chain, Seam, decode_chains, find_seams, splice
 from jukebox_hf.generation.devices import check_backend, sampling_threads
+from jukebox_hf.generation.joined import Joined, JoinedCodes, combine
 from jukebox_hf.generation.levels import LevelSampler, Piece, Row, RowWindow, next_batch
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
 from jukebox_hf.generation.shelf import PriorShelf
@@ -92,6 +93,7 @@ class Generation:
             level that is cut into chains, what was there before until its chains are joined.
         chains: by take and level, the rows of a level that is cut into chains.
         seams: by take and level, where chains were joined.
+        given: by take and level, the chains of codes that a take begins with.
         batch_sizes: windows sampled at once, by level, once that is decided.
         alignments: by take, when its words are sung; as soon as a level that can tell is complete.
         on_codes: called during a batch with level, codes of it so far, and all it will have.
@@ -105,6 +107,7 @@ class Generation:
         codes: Mapping[int, Mapping[int, Tensor]] | None = None,
         chains: Mapping[tuple[int, int], Sequence[Tensor | None]] | None = None,
         seams: Mapping[tuple[int, int], Sequence[Seam]] | None = None,
+        given: Mapping[tuple[int, int], Joined] | None = None,
         batch_sizes: Mapping[int, int] | None = None,
         alignments: bool = True,
         share: tuple[int, int] = (0, 1),
@@ -116,8 +119,8 @@ class Generation:
         Args:
             plan: what to make, and with which model.
             device: where to compute.
-            codes, chains, seams, batch_sizes: of an earlier run; of chains the codes of each so
-                far, None for one that has not begun.
+            codes, chains, seams, given, batch_sizes: of an earlier run; of chains the codes of
+                each so far, None for one that has not begun.
             alignments: whether to align lyrics where the model can.
             share: (index, number): make only this part of every level's rows, and join and align
                 nothing; several processes divide a level so (`make_level`, `finish_level`).
@@ -139,6 +142,7 @@ class Generation:
         }
         self.chains: dict[tuple[int, int], list[Row]] = {}
         self.seams = {key: list(joined) for key, joined in (seams or {}).items()}
+        self.given = dict(given or {})
         self._earlier_chains = dict(chains or {})
         self._codec: JukeboxVQVAE | None = None
         self._under_way: _UnderWay | None = None
@@ -164,6 +168,8 @@ class Generation:
         primer = take.prompt.primer
         levels = range(self.plan.num_levels)
         given = {level: torch.zeros(0, dtype=torch.int64) for level in levels}
+        if isinstance(primer, JoinedCodes):
+            self.given |= {(take.number, level): own for level, own in primer.joined.items()}
         if isinstance(primer, Codes):
             given |= {level: codes[0].cpu() for level, codes in primer.levels.items()}
         elif take.primer_audio is not None:
@@ -464,19 +470,13 @@ class Generation:
 
     def decode(self, number: int, level: int) -> Tensor:
         """Audio (1, samples) float32 of a take's codes at a level, cross-faded at its seams."""
-        codes = self.codes[number][level]
+        return decode_joined(self.codec, level, self.joined(number, level))
+
+    def joined(self, number: int, level: int) -> Joined:
+        """A take's codes of a level with the chains that they are made of."""
         key = (number, level)
-        if key in self.seams:
-            audio = decode_chains(
-                self.codec,
-                level,
-                codes,
-                self._chains_of(key),
-                self.seams[key],
-                chunk_seconds=DECODED_SECONDS,
-            )
-            return audio[None]
-        return self.codec.decode(codes[None], level, chunk_seconds=DECODED_SECONDS)[0].cpu()
+        own = (self._chains_of(key), self.seams[key]) if key in self.seams else None
+        return combine(self.codes[number][level], self.given.get(key), own)
 
     def take_codes(self, number: int) -> Codes:
         """A take's codes, of every level that has some, as a codes file holds them."""
@@ -493,6 +493,14 @@ class Generation:
                 "take": str(number),
             },
         )
+
+
+def decode_joined(codec: JukeboxVQVAE, level: int, joined: Joined) -> Tensor:
+    """Audio (1, samples) float32 of a level's codes, cross-faded at their seams."""
+    if not joined.seams:
+        return codec.decode(joined.codes[None], level, chunk_seconds=DECODED_SECONDS)[0].cpu()
+    parts = (joined.codes, joined.chains, joined.seams)
+    return decode_chains(codec, level, *parts, chunk_seconds=DECODED_SECONDS)[None]
 
 
 def _record(

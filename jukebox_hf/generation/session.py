@@ -17,8 +17,9 @@ from torch import Tensor
 
 from jukebox_hf.codes import Codes
 from jukebox_hf.files import PARTIAL_SUFFIX, write_atomically
-from jukebox_hf.generation.chains import Chain, Seam
+from jukebox_hf.generation.chains import Chain
 from jukebox_hf.generation.devices import check_backend, resolve_device
+from jukebox_hf.generation.joined import Joined, JoinedCodes, combine
 from jukebox_hf.generation.naming import run_notes
 from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
 from jukebox_hf.generation.preview import INTERVAL_SECONDS
@@ -38,10 +39,13 @@ from jukebox_hf.generation.session_files import (
     PRIMER_FOLDER,
     check_plain,
     load_chains,
+    load_given,
     load_take,
     primer_path,
     remove_partial_files,
+    save_given,
     save_take,
+    seams_of,
 )
 from jukebox_hf.generation.session_record import (
     RECORD_NAME,
@@ -206,17 +210,36 @@ class Session:
             },
         )
 
-    def chains(self, number: int, level: int) -> tuple[list[Chain], list[Seam]] | None:
-        """The joined chains of a take at a level, and their seams; None if it has none."""
+    def joined_codes(self, number: int) -> JoinedCodes | None:
+        """A take's codes as in `codes`, with the chains that its levels are made of."""
+        codes = self.codes(number)
+        if codes is None:
+            return None
+        try:
+            joined = {level: self._joined(number, level, codes) for level in codes.levels}
+        except ValueError as error:
+            raise ValueError(f"{self.folder}, take {number}: {error}") from None
+        return JoinedCodes(
+            **vars(codes), joined={level: own for level, own in joined.items() if own.seams}
+        )
+
+    def _joined(self, number: int, level: int, codes: Codes) -> Joined:
+        own, given = None, None
+        all_codes = codes.levels[level][0]
         for entry in self.record.chains:
             if (entry.take, entry.level) == (number, level) and entry.seams is not None:
-                codes = load_chains(self.folder, number, level, entry.codes)
-                runs = [Run(begin, end) for begin, end in entry.runs]
+                loaded = load_chains(self.folder, number, level, entry.codes)
                 chains = [
-                    Chain(run, own) for run, own in zip(runs, codes, strict=True) if own is not None
+                    Chain(Run(*run), found)
+                    for run, found in zip(entry.runs, loaded, strict=True)
+                    if found is not None
                 ]
-                return chains, [Seam(seam.code, seam.likeness) for seam in entry.seams]
-        return None
+                own = (chains, seams_of(entry))
+        for entry in self.record.given:
+            if (entry.take, entry.level) == (number, level):
+                existing = all_codes[: self.take(number).existing[level]]
+                given = load_given(self.folder, entry, existing)
+        return combine(all_codes, given, own)
 
     @property
     def hop_lengths(self) -> tuple[int, ...]:
@@ -360,6 +383,8 @@ class Session:
         primer = take.prompt.primer
         if isinstance(primer, Codes):
             entry.codes = save_take(self.folder, take.number, primer)
+            if isinstance(primer, JoinedCodes):
+                self.record.given += save_given(self.folder, take.number, primer)
         elif take.primer_audio is not None:
             path = primer_path(self.folder, take.number)
             path.parent.mkdir(exist_ok=True)

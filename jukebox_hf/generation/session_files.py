@@ -15,7 +15,15 @@ from torch import Tensor
 
 from jukebox_hf.codes import Codes, load_codes, save_codes
 from jukebox_hf.files import PARTIAL_SUFFIX
-from jukebox_hf.generation.session_record import RECORD_NAME, StoredCodes
+from jukebox_hf.generation.chains import Chain, Seam
+from jukebox_hf.generation.joined import Joined, JoinedCodes
+from jukebox_hf.generation.session_record import (
+    RECORD_NAME,
+    ChainRecord,
+    SeamRecord,
+    StoredCodes,
+)
+from jukebox_hf.generation.windows import Run
 
 CODES_FOLDER = "codes"
 PARTS_FOLDER = "parts"
@@ -74,6 +82,11 @@ def chain_path(folder: Path, number: int, level: int, chain: int) -> Path:
     """Where one chain of a level of a take is; each has its own file, so that several processes
     can write them."""
     return folder / CODES_FOLDER / f"take_{number:02d}_level_{level}_chain_{chain:02d}.safetensors"
+
+
+def given_path(folder: Path, number: int, level: int, chain: int) -> Path:
+    """Where one chain of the codes is that a level of a take begins with."""
+    return folder / CODES_FOLDER / f"take_{number:02d}_level_{level}_given_{chain:02d}.safetensors"
 
 
 def part_path(folder: Path, process: int) -> Path:
@@ -165,16 +178,13 @@ def load_take(
 
 
 def save_chain(
-    folder: Path,
-    number: int,
+    path: Path,
     level: int,
-    chain: int,
     codes: Tensor,
     hop_lengths: tuple[int, ...],
     sampling_rate: int,
 ) -> StoredCodes:
     """Write the codes (time,) of one chain; returns what the record says about it."""
-    path = chain_path(folder, number, level, chain)
     path.parent.mkdir(exist_ok=True)
     save_codes(path, Codes({level: codes[None]}, hop_lengths, sampling_rate))
     return StoredCodes(len(codes), checksum(codes))
@@ -184,16 +194,66 @@ def load_chains(
     folder: Path, number: int, level: int, entries: Sequence[StoredCodes | None]
 ) -> list[Tensor | None]:
     """The codes of each chain, as many as the record knows of; errors as in `load_take`."""
-    chains: list[Tensor | None] = []
-    for index, entry in enumerate(entries):
-        if entry is None:
-            chains.append(None)
-            continue
-        path = chain_path(folder, number, level, index)
-        stored = _load(path).levels.get(level)
-        found = None if stored is None else stored[0]
-        chains.append(_checked(path, f"chain {index}", found, entry))
-    return chains
+    return [
+        None
+        if entry is None
+        else _load_chain(chain_path(folder, number, level, index), level, index, entry)
+        for index, entry in enumerate(entries)
+    ]
+
+
+def _load_chain(path: Path, level: int, index: int, entry: StoredCodes) -> Tensor:
+    stored = _load(path).levels.get(level)
+    return _checked(path, f"chain {index}", None if stored is None else stored[0], entry)
+
+
+def save_given(folder: Path, number: int, codes: JoinedCodes) -> list[ChainRecord]:
+    """Write the chains of the codes that a take begins with; returns what the record says."""
+    records = []
+    for level, joined in codes.joined.items():
+        record = ChainRecord(
+            number,
+            level,
+            runs=[(chain.run.begin, chain.run.end) for chain in joined.chains],
+            codes=[
+                save_chain(
+                    given_path(folder, number, level, index),
+                    level,
+                    chain.codes,
+                    codes.hop_lengths,
+                    codes.sampling_rate,
+                )
+                for index, chain in enumerate(joined.chains)
+            ],
+            seams=seam_records(joined.seams, codes.hop_lengths[level] / codes.sampling_rate),
+        )
+        records.append(record)
+    return records
+
+
+def load_given(folder: Path, record: ChainRecord, codes: Tensor) -> Joined:
+    """The chains of codes (time,) that a level of a take begins with; errors as in `load_take`."""
+    chains = []
+    for index, (run, entry) in enumerate(zip(record.runs, record.codes, strict=True)):
+        if entry is not None:
+            path = given_path(folder, record.take, record.level, index)
+            chains.append(Chain(Run(*run), _load_chain(path, record.level, index, entry)))
+    return Joined(codes, tuple(chains), tuple(seams_of(record)))
+
+
+def seam_records(seams: Sequence[Seam], code_seconds: float) -> list[SeamRecord]:
+    """What a record says about seams."""
+    return [
+        SeamRecord(
+            seam.code, round(seam.code * code_seconds, 4), round(seam.likeness, 4), seam.fade
+        )
+        for seam in seams
+    ]
+
+
+def seams_of(record: ChainRecord) -> list[Seam]:
+    """The seams that a record says; none before chains are joined."""
+    return [Seam(seam.code, seam.likeness, seam.fade) for seam in record.seams or []]
 
 
 def _load(path: Path) -> Codes:

@@ -138,6 +138,7 @@ class SeamRecord:
     code: int
     seconds: float
     likeness: float
+    fade: int | None = field(default=None, metadata=OMIT)  # see `Seam`
 
 
 @dataclass
@@ -222,6 +223,7 @@ class SessionRecord:
         notes: what was adapted, or not taken as given.
         parent: what it goes on from.
         takes, chains, windows: what is asked for, and what was made.
+        given: chains of the codes that takes begin with.
         batch_sizes: windows at once, by level.
     """
 
@@ -239,6 +241,7 @@ class SessionRecord:
     takes: list[TakeRecord]
     batch_sizes: dict[int, int]
     chains: list[ChainRecord]
+    given: list[ChainRecord] = field(default_factory=list, metadata=OMIT)
     updated: str | None = field(default=None, metadata=OMIT)
     windows: list[BatchRecord]
 
@@ -256,7 +259,7 @@ class SessionRecord:
             _require(set(take.existing) == set(levels), "existing must name every level", "less")
             for found in (take.labels, take.codes or {}):
                 _require(set(found) <= set(levels), "there is no such level", list(found))
-        for chain in self.chains:
+        for chain in (*self.chains, *self.given):
             known = chain.take in numbers and chain.level in levels
             _require(known, "chains must be of takes and levels", (chain.take, chain.level))
         for level, size in self.batch_sizes.items():

@@ -14,7 +14,6 @@ import torch
 from jukebox_hf.audio import WriteReport, save_audio
 from jukebox_hf.generation.alignment import load_alignment, save_alignment
 from jukebox_hf.generation.alignment_files import save_alignment_files, save_words
-from jukebox_hf.generation.chains import Seam
 from jukebox_hf.generation.levels import Row
 from jukebox_hf.generation.naming import take_file_name, take_tags
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
@@ -23,7 +22,9 @@ from jukebox_hf.generation.recording import batch_record, now
 from jukebox_hf.generation.run import Generation, WindowReport
 from jukebox_hf.generation.session_files import (
     alignment_path,
+    chain_path,
     load_chains,
+    load_given,
     load_take,
     part_path,
     part_paths,
@@ -34,12 +35,13 @@ from jukebox_hf.generation.session_files import (
     remove_primers,
     save_chain,
     save_take,
+    seam_records,
+    seams_of,
 )
 from jukebox_hf.generation.session_record import (
     BatchRecord,
     ChainPart,
     PartRecord,
-    SeamRecord,
     SessionRecord,
     StoredCodes,
     TakeRecord,
@@ -162,17 +164,27 @@ class SessionWork:
             key = (entry.take, entry.level)
             chains[key] = load_chains(self.folder, *key, entry.codes)
             if entry.seams is not None:
-                seams[key] = [Seam(seam.code, seam.likeness) for seam in entry.seams]
+                seams[key] = seams_of(entry)
+        codes = {
+            take.number: load_take(self.folder, take.number, take.codes, self.plan.num_levels)
+            for take in self.record.takes
+            if take.codes is not None
+        }
+        given = {
+            (entry.take, entry.level): load_given(
+                self.folder,
+                entry,
+                codes[entry.take][entry.level][: self._take(entry.take).existing[entry.level]],
+            )
+            for entry in self.record.given
+        }
         generation = Generation(
             self.plan,
             device=self.device,
-            codes={
-                take.number: load_take(self.folder, take.number, take.codes, self.plan.num_levels)
-                for take in self.record.takes
-                if take.codes is not None
-            },
+            codes=codes,
             chains=chains,
             seams=seams,
+            given=given,
             batch_sizes=self.record.batch_sizes,
             share=share,
             on_codes=self._tell,
@@ -229,10 +241,8 @@ class SessionWork:
         runs = [(row.run.begin, row.run.end) for row in rows]
         for chain in sorted(made):
             entry = save_chain(
-                self.folder,
-                number,
+                chain_path(self.folder, number, level, chain),
                 level,
-                chain,
                 rows[chain].codes[: rows[chain].done],
                 self.plan.hop_lengths,
                 self.plan.sampling_rate,
@@ -247,10 +257,7 @@ class SessionWork:
         if seams is None:
             return
         code_seconds = self.plan.hop_lengths[level] / self.plan.sampling_rate
-        self.record.chains_of(number, level).seams = [
-            SeamRecord(seam.code, round(seam.code * code_seconds, 4), round(seam.likeness, 4))
-            for seam in seams
-        ]
+        self.record.chains_of(number, level).seams = seam_records(seams, code_seconds)
 
     # --- the record, or this process's part of it ---
 
