@@ -106,8 +106,11 @@ class Visit:
         self.heading(name).wait_for()
 
     def wait_for(self, state: str) -> None:
-        """Wait until the open piece is in a state."""
-        self.wait_until(f"studio.state?.piece?.state === {state!r}")
+        """Wait until the open piece, and not the one seen before it, is in a state."""
+        self.wait_until(
+            f"studio.state?.piece?.name === studio.view.name"
+            f" && studio.state.piece.state === {state!r}"
+        )
 
     def close(self) -> None:
         self.context.close()

@@ -269,7 +269,7 @@ def test_continuing_from_a_dragged_point(library: StudioProcess, visit: Open) ->
     seen.wait_until("studio.view.name && studio.view.name !== 'tune'")
     seen.wait_for("done")
     name = seen.evaluate("studio.view.name")
-    assert seen.page.locator(f"#piece-tune + ul #piece-{name}").count() == 1
+    seen.page.locator(f"#piece-tune + ul #piece-{name}").wait_for()
     before = Session.open(library.folder / "tune").codes(1)
     after = Session.open(library.folder / name).codes(1)
     assert before is not None
