@@ -292,11 +292,24 @@ class Session:
 
         Raises `ValueError` if the model reads the same words differently now.
         """
+        plan = self._plan_again(system)
+        other = self._take_of_other_labels(plan)
+        if other is not None:  # plain lyrics with times in them, which earlier versions sang
+            plan = self._plan_again(system, verbatim=True)
+            if self._take_of_other_labels(plan) is not None:
+                raise ValueError(
+                    f"{self.folder}: the model reads the labels of take {other} otherwise than "
+                    "when the session began; its vocabularies have changed"
+                )
+        self.plan = replace(plan, takes=tuple(self._with_primer(take) for take in plan.takes))
+        return self.plan
+
+    def _plan_again(self, system: System, *, verbatim: bool = False) -> Plan:
         settings = self.settings
         given: dict[str, Any] = dict(settings.by_name())
-        plan = make_plan(
+        return make_plan(
             system,
-            {take.number: Prompt.restore(take.prompt) for take in self.takes},
+            {take.number: Prompt.restore(take.prompt, verbatim=verbatim) for take in self.takes},
             seed=settings.seed,
             precision=settings.precision,
             backend=settings.backend,
@@ -305,15 +318,14 @@ class Session:
             measured={take.number: restore_measures(take) for take in self.takes},
             **given,
         )
+
+    def _take_of_other_labels(self, plan: Plan) -> int | None:
+        """The first take whose labels a plan reads otherwise than the record has them."""
         for take in plan.takes:
             recorded = self.take(take.number).labels
             if not same_labels(recorded, take_record(take, plan).labels):
-                raise ValueError(
-                    f"{self.folder}: the model reads the labels of take {take.number} otherwise "
-                    "than when the session began; its vocabularies have changed"
-                )
-        self.plan = replace(plan, takes=tuple(self._with_primer(take) for take in plan.takes))
-        return self.plan
+                return take.number
+        return None
 
     def check_same(self, plan: Plan) -> None:
         """Raise `ValueError` that names what differs if it was begun with another plan or model."""

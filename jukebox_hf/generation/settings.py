@@ -18,7 +18,13 @@ from jukebox_hf.codes import Codes
 from jukebox_hf.generation.devices import BACKENDS, PRECISIONS
 from jukebox_hf.generation.noise import MAX_SEED
 from jukebox_hf.generation.sampling import SamplingSettings
-from jukebox_hf.labels import TimedLyrics, TimedSegment, find_lyrics, read_lyrics
+from jukebox_hf.labels import (
+    TimedLyrics,
+    TimedSegment,
+    VerbatimLyrics,
+    find_lyrics,
+    read_lyrics,
+)
 from jukebox_hf.records import OMIT
 from jukebox_hf.words import refuse_unknown, shorten
 
@@ -93,7 +99,8 @@ class Prompt:
     def from_record(cls, record: Any, *, source: str, folder: Path) -> "Prompt":
         """One line of a prompts file: the fields above by name; `lyrics_file` names a file instead.
 
-        File names are relative to `folder`. Raises `ValueError` that begins with `source`.
+        Files must lie below `folder`, to which their names are relative: the line may be a
+        stranger's. Raises `ValueError` that begins with `source`.
         """
         if not isinstance(record, dict):
             raise ValueError(f"{source}: expected an object such as {{'genre': 'rock'}}")
@@ -108,9 +115,10 @@ class Prompt:
         if "lyrics_file" in values:
             if "lyrics" in values:
                 raise ValueError(f"{source}: give lyrics or lyrics_file, not both")
-            values["lyrics"] = _read_lyrics_below(folder, values.pop("lyrics_file"), source)
+            path = _below(folder, values.pop("lyrics_file"), f"{source}: lyrics_file")
+            values["lyrics"] = read_lyrics(path)
         if "primer" in values:
-            values["primer"] = folder / values["primer"]
+            values["primer"] = _below(folder, values["primer"], f"{source}: primer")
         try:
             return cls(**values)
         except ValueError as error:
@@ -128,8 +136,11 @@ class Prompt:
         return PromptRecord(**{**values, "primer": primer_record(self.primer)})
 
     @classmethod
-    def restore(cls, record: "PromptRecord") -> "Prompt":
-        """What `to_record` described, without the primer: a session keeps its codes."""
+    def restore(cls, record: "PromptRecord", *, verbatim: bool = False) -> "Prompt":
+        """What `to_record` described, without the primer: a session keeps its codes.
+
+        With `verbatim` text stays text though there are times in it (`VerbatimLyrics`).
+        """
         values = {field.name: getattr(record, field.name) for field in fields(record)}
         if isinstance(record.lyrics, LyricsRecord):
             values["lyrics"] = TimedLyrics(
@@ -137,6 +148,8 @@ class Prompt:
                 end_seconds=record.lyrics.end_seconds,
                 tags=record.lyrics.tags,
             )
+        elif verbatim and record.lyrics is not None:
+            values["lyrics"] = VerbatimLyrics(record.lyrics)
         return cls(**{**values, "primer": None})
 
 
@@ -194,18 +207,18 @@ def _require_unicode(name: str, value: object) -> None:
             ) from None
 
 
-def _read_lyrics_below(folder: Path, name: str, source: str) -> str | TimedLyrics:
-    """The lyrics in a file below a folder: a stranger's prompts file may not name any other."""
+def _below(folder: Path, name: str, source: str) -> Path:
+    """A file below the folder of a prompts file, which may not name any other."""
     try:
         is_inside = (folder / name).resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError) as error:  # a circle of links, a zero byte
-        raise ValueError(f"{source}: lyrics_file {name!r:.80}: {error}") from None
+        raise ValueError(f"{source} {name!r:.80}: {error}") from None
     if not is_inside:
         raise ValueError(
-            f"{source}: lyrics_file must be below the folder of the prompts file, got "
-            f"{name!r:.80}; copy the lyrics there"
+            f"{source} must be below the folder of the prompts file, got {name!r:.80}; copy it "
+            "there"
         )
-    return read_lyrics(folder / name)
+    return folder / name
 
 
 _NUMBERS = {

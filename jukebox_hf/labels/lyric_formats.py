@@ -70,12 +70,19 @@ class FoundLyrics(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class VerbatimLyrics(str):
+    """Lyrics that are words as they stand, whatever looks like a time in them."""
+
+
 def find_lyrics(text: str) -> FoundLyrics:
     """What a text is: timed lyrics if it has times, else the text itself, unchanged.
 
     Where only a few lines of many have a time, it holds for all lines up to the next one. A text
-    with times here and there, in no order, is plain; the times are left out.
+    with times here and there, in no order, is plain; the times are left out. `VerbatimLyrics` are
+    what they are.
     """
+    if isinstance(text, VerbatimLyrics):
+        return FoundLyrics(text)
     stripped = text.lstrip("\ufeff \t\r\n")
     if stripped[:1] in ("{", "["):
         segments = _json_segments(stripped)

@@ -2,18 +2,17 @@
 
     python -m model_cards.recipe.combine music singing --output songs --minutes-per-genre 100
 
-OUTPUT has a folder for each, with its songs (hard links where the file system has them, else
-copies) and `.lrc` files, and one `metadata.csv` with the columns that any of them has.
-`--minutes-per-genre` takes whole songs of a genre in random order (always the same for the same
-songs) until there is so much, so that no genre drowns the others. `--speed 1.06` makes every song
-so much faster and higher (by a semitone) under the same name, as a second set to learn from: a song
-that is held out of one is held out of the other. An output that exists is refused. The exit code is
-2 for wrong usage, such as a folder without `metadata.csv`.
+OUTPUT has a folder for each, with copies of its songs and `.lrc` files, and one `metadata.csv` with
+the columns that any of them has. `--minutes-per-genre` takes whole songs of a genre in random order
+(always the same for the same songs) until there is so much, so that no genre drowns the others.
+`--speed 1.06` makes every song so much faster and higher (by a semitone) under the same name, as a
+second set to learn from: a song that is held out of one is held out of the other. An
+output that exists is refused. The exit code is 2 for wrong usage, such as a folder without
+`metadata.csv`.
 """
 
 import argparse
 import csv
-import os
 import random
 import re
 import shutil
@@ -90,7 +89,7 @@ def _read_metadata(folder: Path) -> list[dict[str, str]]:
 def _put(source: Path, target: Path, speed: float) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if speed == 1:
-        _link(source, target)
+        shutil.copyfile(source, target)
     elif source.suffix == ".lrc":
         lines = source.read_text(encoding="utf-8")
         target.write_text(faster_lrc(lines, speed), encoding="utf-8")
@@ -108,13 +107,6 @@ def faster_lrc(text: str, speed: float) -> str:
         return f"{time[1]}{minutes:02}:{rest / 100:05.2f}{time[4]}"
 
     return re.sub(r"([\[<])(\d+):(\d+(?:\.\d+)?)([\]>])", divided, text)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source.resolve(), target)
-    except OSError:  # another disk, or no hard links there
-        shutil.copyfile(source, target)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

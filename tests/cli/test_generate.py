@@ -288,6 +288,9 @@ def test_prompts_hold_every_sign_that_json_allows(tiny_model: Path, tmp_path: Pa
         ("", "holds no prompts"),
         ('{"lyrics_file": "../secret.txt"}', "must be below the folder of the prompts file"),
         ('{"lyrics_file": "/dev/zero"}', "must be below the folder of the prompts file"),
+        ('{"primer": "../a.wav"}', "primer must be below the folder of the prompts file"),
+        ('{"primer": "/etc/passwd"}', "primer must be below the folder of the prompts file"),
+        ('{"primer": "a.wav"}', "a.wav"),
         ('{"a":' * 20_000, "expected one JSON object per line"),
     ],
 )

@@ -31,7 +31,7 @@ from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.session_files import PREVIEW_FOLDER, remove_previews
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.hub import System
-from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.labels import JukeboxProcessor, VerbatimLyrics
 from jukebox_hf.locks import FolderInUseError, locked
 from tests.generation.making import assert_same_codes, plan_of
 from tests.tiny import tiny_system
@@ -601,6 +601,29 @@ def test_sessions_of_a_folder_are_found(whole: Session) -> None:
 def lyric_plan(system: System) -> Plan:
     words = {1: Prompt(lyrics="La la la\nla la la", seconds=0.6), 2: Prompt(seconds=0.6)}
     return plan_of(system, words, to_level=2)
+
+
+@pytest.mark.parametrize(
+    "lyrics", ["[00:00.10]La la\n[00:00.40]la", "la [1:02.00] la\nla la [0:30.00] oh"]
+)
+def test_sessions_that_sing_the_times_in_their_lyrics_go_on_as_they_were_begun(
+    lyrical: System, tmp_path: Path, lyrics: str
+) -> None:
+    """As those of versions that took no text for timed lyrics; others read them as ever."""
+    codes = []
+    for name in ("verbatim", "read"):
+        words = VerbatimLyrics(lyrics) if name == "verbatim" else lyrics
+        plan = plan_of(lyrical, {1: Prompt(lyrics=words, seconds=0.6)}, to_level=2)
+        Session.create(tmp_path / name, plan, device="cpu")
+        session = Session.open(tmp_path / name)
+        work(session, lyrical, 1)
+        session = Session.open(tmp_path / name)
+        assert session.restore_plan(lyrical).takes[0].labels == plan.takes[0].labels
+        work(session, lyrical)
+        codes.append(codes_bytes(tmp_path / name))
+    sung = Session.open(tmp_path / "verbatim").take(1)
+    assert sung.prompt.lyrics == lyrics
+    assert codes[0] != codes[1]
 
 
 def test_words_are_aligned_and_lie_beside_the_audio(lyrical: System, tmp_path: Path) -> None:
