@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jukebox_hf import auto_registration
 
 if TYPE_CHECKING:
-    from jukebox_hf.audio import AudioTags, load_audio, save_audio
+    from jukebox_hf.audio import AudioTags, audio_info, load_audio, save_audio
     from jukebox_hf.codes import Codes, load_codes, save_codes
     from jukebox_hf.data import encode_dataset, open_codes, open_songs
     from jukebox_hf.generation.pipeline import JukeboxPipeline, Music
@@ -46,6 +46,7 @@ _PLACES = {
     "Prompt": "jukebox_hf.generation.settings",
     "Session": "jukebox_hf.generation.session",
     "TrainingSettings": "jukebox_hf.training.settings",
+    "audio_info": "jukebox_hf.audio",
     "encode_dataset": "jukebox_hf.data",
     "load_audio": "jukebox_hf.audio",
     "load_codes": "jukebox_hf.codes",
@@ -74,6 +75,7 @@ __all__ = [
     "Prompt",
     "Session",
     "TrainingSettings",
+    "audio_info",
     "encode_dataset",
     "load_audio",
     "load_codes",

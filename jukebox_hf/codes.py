@@ -14,7 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -48,8 +50,8 @@ class Codes:
     levels, or none. They all start at the same moment. Checked when made; raises `ValueError`.
 
     Args:
-        levels: per level, (takes, time) of any integer type; kept as int64 on the CPU or wherever
-            the tensor is. Level 0 is the finest.
+        levels: per level, (takes, time) of any integer type, of torch or numpy; kept as int64
+            tensors on the CPU or wherever the tensor is. Level 0 is the finest.
         hop_lengths: audio samples per code, of *all* levels of the codec, finest first.
         sampling_rate: samples per second.
         fingerprint: hash of the codebooks that give the codes their meaning; None when unknown.
@@ -102,6 +104,10 @@ class Codes:
                     f"level {level} holds code {int(codes.max())}, but this model's codebooks have "
                     f"{config.codebook_size} codes"
                 )
+
+    def numpy(self) -> dict[int, NDArray[np.int64]]:
+        """The codes by level, (takes, time), as arrays."""
+        return {level: codes.cpu().numpy() for level, codes in self.levels.items()}
 
     @property
     def takes(self) -> int:
@@ -229,6 +235,8 @@ def _codes_from_file(
 def _checked_level(level: Any, codes: Any, num_levels: int) -> Tensor:
     if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level < num_levels:
         raise ValueError(f"levels must be 0..{num_levels - 1} as in hop_lengths, got {level!r}")
+    if isinstance(codes, np.ndarray) and codes.dtype.kind in "iu":
+        codes = torch.from_numpy(codes.astype(np.int64))
     if not isinstance(codes, Tensor):
         raise ValueError(f"codes of level {level} must be a tensor, got {type(codes).__name__}")
     if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:

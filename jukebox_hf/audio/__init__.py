@@ -7,6 +7,7 @@ brings as a package. How long a file is is found out, not believed; what is miss
 said. `to_segment` and `from_segment` go to pydub and back.
 """
 
+from jukebox_hf.audio.arrays import AudioArray, as_audio, as_mono
 from jukebox_hf.audio.reading import (
     AudioInfo,
     AudioReader,
@@ -29,11 +30,14 @@ from jukebox_hf.audio.writing import (
 
 __all__ = [
     "WRITABLE_FORMATS",
+    "AudioArray",
     "AudioInfo",
     "AudioReader",
     "AudioTags",
     "AudioWindow",
     "WriteReport",
+    "as_audio",
+    "as_mono",
     "audio_info",
     "check_output_path",
     "from_segment",

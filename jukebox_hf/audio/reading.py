@@ -1,6 +1,7 @@
 """Reading audio files: whole, from here to there, or as exact windows for training.
 
-Paths go in; tensors (channels, samples) come out, float32 and at the sampling rate asked for.
+Paths go in; tensors (channels, samples) come out, float32 and at the sampling rate asked for, or
+the file's own.
 Positions are always counted at that rate, from the beginning of the file, and a window equals the
 same samples of the whole file: only as much of the file is decoded and resampled as it needs.
 """
@@ -78,7 +79,7 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
 
 def load_audio(
     path: str | os.PathLike[str],
-    sampling_rate: int,
+    sampling_rate: int | None = None,
     *,
     start_seconds: float = 0.0,
     end_seconds: float | None = None,
@@ -97,7 +98,8 @@ def load_audio(
 
     Args:
         path: a file in any format; see the package's docstring.
-        sampling_rate: what to resample to, samples per second.
+        sampling_rate: what to resample to, samples per second; None: nothing is resampled, and
+            `audio_info(path).sampling_rate` says what the file has.
         start_seconds, end_seconds: the part to read; None reads to the end. A file that ends before
             `end_seconds` gives what it has.
         mono: mix all channels down to their mean, giving (1, samples).
@@ -120,6 +122,7 @@ def load_audio(
     if round_up and cut != "file":
         raise ValueError("round_up goes with cut='file': otherwise the file's length decides")
     with AudioReader(path, sampling_rate, mono=mono) as reader:
+        sampling_rate = reader.sampling_rate
         if cut == "file":
             first, last = reader.native_part(start_seconds, end_seconds)
             native = reader.read_native(first, last - first)
@@ -177,6 +180,7 @@ class AudioReader:
     Args:
         path: a file in any format.
         sampling_rate: what windows are resampled to; offsets and lengths are counted at this rate.
+            None: the file's own.
         mono: mix all channels down to their mean.
         open_content: opens the file, for one that is somewhere else than on disk, such as in a
             table; `path` then only names it. Formats that need FFmpeg are not read so.
@@ -194,15 +198,15 @@ class AudioReader:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        sampling_rate: int,
+        sampling_rate: int | None,
         *,
         mono: bool = True,
         open_content: OpenContent | None = None,
         warns: bool = True,
     ) -> None:
-        check_sampling_rate(sampling_rate)
+        if sampling_rate is not None:
+            check_sampling_rate(sampling_rate)
         self.path = Path(path)
-        self.sampling_rate = sampling_rate
         self._mono = mono
         self._warns = warns
         self._num_said = 0
@@ -212,8 +216,9 @@ class AudioReader:
         self.channels = 1 if mono else self._source.channels
         self.native_rate = self._source.sampling_rate
         self.native_samples = self._source.num_samples
+        self.sampling_rate = self.native_rate if sampling_rate is None else sampling_rate
         self.num_samples = resampled_length(
-            self._source.num_samples, self._source.sampling_rate, sampling_rate
+            self.native_samples, self.native_rate, self.sampling_rate
         )
         if self.num_samples <= 0:
             self.close()

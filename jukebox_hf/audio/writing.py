@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
-import torch
-from torch import Tensor
 
 from jukebox_hf.audio import ffmpeg
+from jukebox_hf.audio.arrays import AudioArray, as_audio
 from jukebox_hf.audio.mp3 import id3_tag
 from jukebox_hf.audio.reading import read_tags
 from jukebox_hf.audio.resampling import Samples, check_sampling_rate, resample_samples
@@ -141,7 +140,7 @@ def check_output_path(path: str | os.PathLike[str], *, overwrite: bool = False) 
 
 def save_audio(
     path: str | os.PathLike[str],
-    audio: Tensor,
+    audio: AudioArray,
     sampling_rate: int,
     *,
     tags: AudioTags | None = None,
@@ -157,7 +156,8 @@ def save_audio(
 
     Args:
         path: where to; one of `WRITABLE_FORMATS`.
-        audio: (channels, samples) or (samples,), any floating type, on any device.
+        audio: (channels, samples) or (samples,), any floating type, of numpy, or of torch on any
+            device.
         sampling_rate: samples per second.
         tags: what the file says about itself; the report names what the format does not keep.
         overwrite: replace an existing file.
@@ -166,7 +166,7 @@ def save_audio(
     values that are not finite; `FileExistsError` unless `overwrite`; other `OSError`s of the disk.
     """
     check_sampling_rate(sampling_rate)
-    samples = _checked_samples(audio)
+    samples: Samples = as_audio(audio).numpy().T
     file_format = _format_of(path)
     _check_fits(path, file_format, samples)
     check_output_path(path, overwrite=overwrite)
@@ -204,27 +204,6 @@ def _format_of(path: str | os.PathLike[str]) -> _Format:
             f"{', '.join(FORMATS)}"
         )
     return FORMATS[suffix]
-
-
-def _checked_samples(audio: Tensor) -> Samples:
-    """The audio as numpy (samples, channels), or a `ValueError`."""
-    if not isinstance(audio, Tensor) or not audio.is_floating_point():
-        kind = audio.dtype if isinstance(audio, Tensor) else type(audio).__name__
-        raise ValueError(f"audio must be a tensor of floating-point numbers, got {kind}")
-    if audio.ndim not in (1, 2) or audio.numel() == 0:
-        raise ValueError(
-            "audio must be (channels, samples) or (samples,) with at least one sample, "
-            f"got shape {tuple(audio.shape)}"
-        )
-    channels_first = audio.detach().to("cpu", torch.float32)
-    if channels_first.ndim == 1:
-        channels_first = channels_first.unsqueeze(0)
-    if not torch.isfinite(channels_first).all():
-        raise ValueError(
-            "audio holds values that are not finite numbers (NaN or infinity); nothing was written"
-        )
-    samples: Samples = channels_first.numpy().T
-    return samples
 
 
 def _check_fits(path: str | os.PathLike[str], file_format: _Format, samples: Samples) -> None:

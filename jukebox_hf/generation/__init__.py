@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jukebox_hf.generation.naming import run_notes
     from jukebox_hf.generation.pipeline import JukeboxPipeline, Music, MusicRun, Take
     from jukebox_hf.generation.plan import Plan
-    from jukebox_hf.generation.request import Request
+    from jukebox_hf.generation.request import Request, Wanted
     from jukebox_hf.generation.run import WindowReport
     from jukebox_hf.generation.session import Session
     from jukebox_hf.generation.session_files import preview_paths
@@ -53,6 +53,7 @@ _PLACES = {
     "Source": "continuing",
     "Take": "pipeline",
     "TakeRecord": "session_record",
+    "Wanted": "request",
     "WindowReport": "run",
     "available_memory": "memory",
     "default_folder": "folders",
@@ -91,6 +92,7 @@ __all__ = [
     "Source",
     "Take",
     "TakeRecord",
+    "Wanted",
     "WindowReport",
     "available_memory",
     "default_folder",

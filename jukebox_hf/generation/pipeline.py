@@ -11,13 +11,22 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+import numpy as np
 import soundfile
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from jukebox_hf.audio import AudioTags, WriteReport, save_audio
+from jukebox_hf.audio import (
+    AudioArray,
+    AudioTags,
+    WriteReport,
+    as_audio,
+    resample,
+    save_audio,
+)
 from jukebox_hf.codes import Codes, save_codes
 from jukebox_hf.generation.alignment import LyricAlignment
 from jukebox_hf.generation.alignment_files import save_alignment_files
@@ -30,13 +39,15 @@ from jukebox_hf.generation.devices import (
 )
 from jukebox_hf.generation.naming import run_notes, take_file_name, take_tags
 from jukebox_hf.generation.plan import Plan
-from jukebox_hf.generation.request import Request, fit
+from jukebox_hf.generation.progress import Callback, LevelBars
+from jukebox_hf.generation.request import PIECE, Request, Wanted, fit
 from jukebox_hf.generation.run import Generation, WindowReport
 from jukebox_hf.generation.settings import PerLevel, Prompt
 from jukebox_hf.hub.pulling import copy_system
 from jukebox_hf.hub.sharing import Push, push_system
 from jukebox_hf.hub.system import System
 from jukebox_hf.labels import TimedLyrics
+from jukebox_hf.words import enumerate_words
 
 if TYPE_CHECKING:
     from jukebox_hf.generation.session import Session
@@ -118,6 +129,10 @@ class Music:
     def audio(self) -> list[Tensor]:
         """The audio of every take that has any, (1, samples) float32."""
         return [take.audio for take in self.takes if take.audio is not None]
+
+    def numpy(self) -> list[NDArray[np.float32]]:
+        """The same as arrays."""
+        return [audio.detach().cpu().numpy() for audio in self.audio]
 
     def save(
         self,
@@ -287,14 +302,24 @@ class JukeboxPipeline:
             self.system, repo_id, private=private, revision=revision, message=commit_message
         )
 
-    def generate(self, **request: Any) -> Music:
-        """Make music; the arguments are those of `start`."""
-        run = self.start(**request)
-        for _ in run:
-            pass
-        return run.music()
+    @property
+    def sampling_rate(self) -> int:
+        """Of all audio that is made, in Hz; also what a primer without a rate is taken to have."""
+        return self.system.vqvae_config().sampling_rate
 
-    def start(
+    def to(self, device: str | torch.device) -> "JukeboxPipeline":
+        """Compute on another device from now on; returns the pipeline itself.
+
+        A precision that was not asked for becomes what suits that device. `ValueError` for a device
+        that is not there or does not run the backend; then nothing has changed.
+        """
+        found = resolve_device(device)
+        check_backend(self.backend, found)
+        self.device = found
+        self.precision = self._asked_precision or default_precision(found)
+        return self
+
+    def generate(
         self,
         *,
         artist: str | None = None,
@@ -302,9 +327,12 @@ class JukeboxPipeline:
         lyrics: str | TimedLyrics | None = None,
         seconds: float | None = None,
         total_seconds: float | None = None,
-        offset_seconds: float = 0.0,
-        primer: str | Path | Tensor | Codes | None = None,
-        takes: int = 1,
+        offset_seconds: float | None = None,
+        primer: str | Path | AudioArray | Codes | None = None,
+        primer_start_seconds: float | None = None,
+        primer_end_seconds: float | None = None,
+        primer_sampling_rate: int | None = None,
+        takes: int | None = None,
         prompts: Sequence[Prompt] | Mapping[int, Prompt] | None = None,
         seed: int | None = None,
         to_level: int | None = None,
@@ -315,12 +343,18 @@ class JukeboxPipeline:
         chains: PerLevel[int | Literal["auto"]] | None = None,
         codes_only: PerLevel[bool] | None = None,
         guidance: PerLevel[float] | None = None,
-    ) -> MusicRun:
-        """Plan music; iterate over what comes back to make it, one batch of windows at a time.
+        progress: bool | None = None,
+        callback: Callback | None = None,
+    ) -> Music:
+        """Make music.
 
         Args:
-            artist, genre, lyrics, seconds, total_seconds, offset_seconds, primer: see `Prompt`.
-            takes: how many pieces to make from them.
+            artist, genre, lyrics, seconds, total_seconds, offset_seconds: see `Prompt`.
+            primer: music to continue: a file, codes of one take, or an array of numpy or torch,
+                (samples,) or (channels, samples), floats in [-1, 1].
+            primer_start_seconds, primer_end_seconds: the part of it that is used, see `Prompt`.
+            primer_sampling_rate: of a primer that is an array; None: `sampling_rate`.
+            takes: how many pieces to make, 1 if it is not said.
             prompts: one `Prompt` per take instead of all of these, maybe by number of the take.
             seed: of all randomness; None draws one, which `Music.seed` tells.
             to_level: the finest level to make: 0 is finished music, the top a quick sketch.
@@ -330,37 +364,68 @@ class JukeboxPipeline:
                 "auto" follows from the length. The top level is cut only if it is named.
             codes_only: never let a prior sing where it should play, see `SamplingSettings`.
             guidance: how much more artist and genre count than a prior learnt, see there too.
+            progress: show a bar per level on stderr, or in a notebook as notebooks do; None: where
+                somebody looks, in a notebook or a terminal.
+            callback: called now and then with a level, the seconds of audio that it has so far over
+                all takes, and the seconds that it will have. What it raises ends the work.
 
         Raises:
             ValueError: for what this model cannot do, before any weight is read.
         """
-        levels = {
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "hop_fraction": hop_fraction,
-            "chains": chains,
-            "codes_only": codes_only,
-            "guidance": guidance,
-        }
+        run = self.start(
+            artist=artist,
+            genre=genre,
+            lyrics=lyrics,
+            seconds=seconds,
+            total_seconds=total_seconds,
+            offset_seconds=offset_seconds,
+            primer=primer,
+            primer_start_seconds=primer_start_seconds,
+            primer_end_seconds=primer_end_seconds,
+            primer_sampling_rate=primer_sampling_rate,
+            takes=takes,
+            prompts=prompts,
+            seed=seed,
+            to_level=to_level,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            hop_fraction=hop_fraction,
+            chains=chains,
+            codes_only=codes_only,
+            guidance=guidance,
+        )
+        with LevelBars(run.plan, shown=progress, callback=callback) as bars:
+            run.generation.on_codes = bars.show
+            for report in run:
+                bars.show(report.level, report.codes_done, report.codes_total)
+        return run.music()
+
+    def start(self, **wanted: Unpack[Wanted]) -> MusicRun:
+        """Plan music; iterate over what comes back to make it, one batch of windows at a time.
+
+        The arguments, and what is refused, are those of `generate`.
+        """
+        return MusicRun(self, self.plan(self._request(wanted)))
+
+    def _request(self, wanted: Wanted) -> Request:
+        given: dict[str, Any] = dict(wanted)
+        rate, prompts = given.pop("primer_sampling_rate", None), given.pop("prompts", None)
+        primer = given.get("primer")
+        if primer is not None and not isinstance(primer, (str, os.PathLike, Codes)):
+            rate = self.sampling_rate if rate is None else rate
+            audio = as_audio(primer, "primer")
+            given["primer"] = resample(audio, rate, self.sampling_rate)
+        elif rate is not None:
+            raise ValueError("primer_sampling_rate goes with a primer that is an array")
         if prompts is None:
-            if takes < 1:
-                raise ValueError(f"takes must be at least 1, got {takes}")
-            prompt = Prompt(
-                artist=artist,
-                genre=genre,
-                lyrics=lyrics,
-                seconds=seconds,
-                total_seconds=total_seconds,
-                offset_seconds=offset_seconds,
-                primer=Path(primer) if isinstance(primer, str) else primer,
-            )
-            prompts = [prompt] * takes
-        if not isinstance(prompts, Mapping):
-            prompts = dict(enumerate(prompts, start=1))
-        sampling = {name: values for name, values in levels.items() if values is not None}
-        request = Request(prompts=prompts, seed=seed, to_level=to_level, sampling=sampling)
-        return MusicRun(self, self.plan(request))
+            return Request.new(given)
+        doubled = [name for name in PIECE if given.get(name) is not None]
+        if doubled:
+            raise ValueError(f"prompts take the place of {enumerate_words(doubled)}; say it there")
+        request = Request.new(given)
+        numbered = prompts if isinstance(prompts, Mapping) else dict(enumerate(prompts, start=1))
+        return replace(request, prompts=numbered)
 
     def plan(self, request: Request, *, going_on: "Session | None" = None) -> Plan:
         """What a request comes to with this model, on this device, before any weight is read.

@@ -8,16 +8,25 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import torch
 
+from jukebox_hf.audio import AudioArray
+from jukebox_hf.codes import Codes
 from jukebox_hf.generation.continuing import Source, Start, continue_prompt, upsample_prompt
 from jukebox_hf.generation.devices import DEFAULT_BACKEND, check_backend, default_precision
 from jukebox_hf.generation.plan import Plan, make_plan
 from jukebox_hf.generation.session_record import MOST_TAKES, ParentRecord
-from jukebox_hf.generation.settings import LEVEL_SETTINGS, GenerationSettings, Prompt, new_seed
+from jukebox_hf.generation.settings import (
+    LEVEL_SETTINGS,
+    GenerationSettings,
+    PerLevel,
+    Prompt,
+    new_seed,
+)
 from jukebox_hf.hub.system import System
+from jukebox_hf.labels import TimedLyrics
 from jukebox_hf.texts import read_text
 from jukebox_hf.words import refuse_unknown
 
@@ -25,6 +34,33 @@ LARGEST_PROMPTS_BYTES = 64 * 2**20
 _RUN = ("seed", "to_level", "precision", "backend")
 _CHANGES = ("artist", "genre", "lyrics", "total_seconds", "offset_seconds")
 _PRIMER = ("primer_start_seconds", "primer_end_seconds")
+PIECE = (*_CHANGES, *_PRIMER, "seconds", "takes", "primer")  # what there are no `prompts` beside
+
+
+class Wanted(TypedDict, total=False):
+    """The arguments of `JukeboxPipeline.generate` and `start`, which says what they mean."""
+
+    artist: str | None
+    genre: str | None
+    lyrics: str | TimedLyrics | None
+    seconds: float | None
+    total_seconds: float | None
+    offset_seconds: float | None
+    primer: str | Path | AudioArray | Codes | None
+    primer_start_seconds: float | None
+    primer_end_seconds: float | None
+    primer_sampling_rate: int | None
+    takes: int | None
+    prompts: Sequence[Prompt] | Mapping[int, Prompt] | None
+    seed: int | None
+    to_level: int | None
+    temperature: PerLevel[float] | None
+    top_k: PerLevel[int] | None
+    top_p: PerLevel[float] | None
+    hop_fraction: PerLevel[float] | None
+    chains: PerLevel[int | Literal["auto"]] | None
+    codes_only: PerLevel[bool] | None
+    guidance: PerLevel[float] | None
 
 
 @dataclass(frozen=True, kw_only=True)

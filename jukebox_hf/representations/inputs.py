@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jukebox_hf.audio import AudioReader, peak_normalize, resample
+from jukebox_hf.audio import AudioReader, as_audio, peak_normalize, resample
 from jukebox_hf.codes import Codes
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.representations.settings import EmbeddingSettings
@@ -147,7 +147,8 @@ class Preparation:
         if isinstance(source, CodesInput):
             return self._from_codes(source)
         if isinstance(source, ArrayInput):
-            native, rate = _as_samples(source), source.sampling_rate or self.config.sampling_rate
+            native = as_audio(source.samples, f"{source.name}: audio").mean(dim=0, keepdim=True)
+            rate = source.sampling_rate or self.config.sampling_rate
             first, last = _part_of_array(native.shape[1], rate, self.settings, source.name)
             native, total = native[:, first:last], native.shape[1]
             exact = source.sampling_rate is None
@@ -368,25 +369,6 @@ class Preparation:
         return fixed_timing(
             config.min_total_seconds, config.sampling_rate, config.hop_length, config.window_samples
         )
-
-
-def _as_samples(source: ArrayInput) -> Tensor:
-    """(1, samples) float32 of an array, mixed down."""
-    samples: Any = source.samples
-    tensor = torch.as_tensor(samples)
-    if not tensor.is_floating_point() or tensor.ndim not in (1, 2) or tensor.numel() == 0:
-        raise ValueError(
-            f"{source.name}: audio must be floats of shape (samples,) or (channels, samples), got "
-            f"{tensor.dtype} of shape {tuple(tensor.shape)}"
-        )
-    if tensor.ndim == 2 and tensor.shape[0] > tensor.shape[1]:
-        raise ValueError(
-            f"{source.name}: audio must be (channels, samples), got shape {tuple(tensor.shape)}"
-        )
-    tensor = tensor.detach().to("cpu", torch.float32)
-    if not bool(torch.isfinite(tensor).all()):
-        raise ValueError(f"{source.name}: audio holds samples that are not finite numbers")
-    return tensor[None] if tensor.ndim == 1 else tensor.mean(dim=0, keepdim=True)
 
 
 def _part_of_array(

@@ -9,12 +9,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
+from jukebox_hf.audio import AudioArray, as_mono
 from jukebox_hf.convnet import init_convolutions
 from jukebox_hf.precision import exact_float32
 from jukebox_hf.vqvae.chunks import chunks
@@ -166,12 +169,16 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
     @torch.no_grad()
     def encode(
         self,
-        audio: Tensor,
+        audio: AudioArray,
         levels: Sequence[int] | None = None,
         *,
         chunk_seconds: float | None = None,
+        sampling_rate: int | None = None,
     ) -> tuple[Tensor, ...]:
         """Audio (batch, 1, samples) -> codes (batch, samples // hop_length) int64, one per level.
+
+        With its `sampling_rate`, audio may be an array of numpy or torch, (samples,) or (channels,
+        samples), which is mixed down and resampled to that of the codec, for codes (1, time).
 
         Only the `levels` asked for are computed, in their order; `None` means all, finest first.
         With `chunk_seconds` so much audio is encoded at a time, with as much around it as the
@@ -182,6 +189,8 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
         `ValueError` for audio that is not as described, not finite or shorter than one code, for a
         level that the codec lacks, and for a codec without codebooks.
         """
+        if sampling_rate is not None or not isinstance(audio, Tensor):
+            audio = as_mono(audio, sampling_rate, self.config.sampling_rate)[None]
         if isinstance(levels, int):
             raise ValueError(f"levels should be a list such as [{levels}], got {levels}")
         chosen = range(self.config.num_levels) if levels is None else levels
@@ -189,7 +198,13 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
         return tuple(self._encode_level(audio, level, chunk_seconds) for level in chosen)
 
     @torch.no_grad()
-    def decode(self, codes: Tensor, level: int, *, chunk_seconds: float | None = None) -> Tensor:
+    def decode(
+        self,
+        codes: Tensor | NDArray[np.integer[Any]],
+        level: int,
+        *,
+        chunk_seconds: float | None = None,
+    ) -> Tensor:
         """Codes of `level` (batch, time) -> audio (batch, 1, time * hop_length) float32.
 
         Values may exceed [-1, 1] a little. With `chunk_seconds` so much audio is decoded at a time,
@@ -199,6 +214,8 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
         `ValueError` for codes that are not integers or out of range, for a level that the codec
         lacks, and for a codec without codebooks.
         """
+        if isinstance(codes, np.ndarray):
+            codes = torch.from_numpy(codes.astype(np.int64) if codes.dtype.kind in "iu" else codes)
         self._check_codes(codes, level)
         halo, time = self.decoding_halo(level), codes.shape[1]
         hop_length = self._level(level).hop_length

@@ -46,6 +46,16 @@ def test_the_content_decides_not_the_name(
     assert load_audio(path, 24000).shape == (1, 24000)
 
 
+def test_without_a_rate_a_file_keeps_its_own(stereo: tuple[Path, Tensor]) -> None:
+    path = stereo[0]
+    rate = audio_info(path).sampling_rate
+    assert torch.equal(load_audio(path), load_audio(path, rate))
+    part = load_audio(path, start_seconds=0.5, end_seconds=1.0, mono=False)
+    assert torch.equal(part, load_audio(path, rate, mono=False)[:, rate // 2 : rate])
+    at_file = load_audio(path, cut="file", end_seconds=0.5, quality="HQ", round_up=True)
+    assert at_file.shape == (1, rate // 2)
+
+
 def test_channels_are_averaged_or_kept(stereo: tuple[Path, Tensor]) -> None:
     path, audio = stereo
     assert torch.equal(load_audio(path, 48000, mono=False), audio)

@@ -1,12 +1,18 @@
 """`JukeboxPipeline`: words to music in a few lines of Python, and nothing on disk unless asked."""
 
+import inspect
+from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
+import numpy as np
 import pytest
 import soundfile
 import torch
 
-from jukebox_hf import JukeboxPipeline, Prompt, load_codes
+from jukebox_hf import Codes, JukeboxPipeline, Prompt, load_codes
+from jukebox_hf.audio import resample
+from jukebox_hf.generation import LevelSettings, Request, Wanted
 from tests.generation.making import make, plan_of
 
 
@@ -77,8 +83,6 @@ def test_prompts_one_per_take(pipeline: JukeboxPipeline) -> None:
 def test_primer_as_tensor(pipeline: JukeboxPipeline) -> None:
     music = pipeline.generate(primer=torch.rand(2, 1000) - 0.5, seconds=0.3, to_level=2)
     assert music.audio[0].shape == (1, 18 * 128)
-    with pytest.raises(ValueError, match=r"a primer is \(channels, samples\)"):
-        pipeline.start(primer=torch.rand(1000))
 
 
 def test_words_are_aligned(lyric_folder: Path, tmp_path: Path) -> None:
@@ -109,12 +113,23 @@ def test_saving_writes_audio_and_codes(pipeline: JukeboxPipeline, tmp_path: Path
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ({"takes": 0}, "takes must be at least 1"),
+        ({"takes": 0}, "takes must be 1 to 10000"),
         ({"seconds": -1}, "seconds must be above 0"),
         ({"seed": -1}, "seed must be from 0"),
         ({"to_level": 5}, "there is no level 5"),
         ({"prompts": []}, "there is nothing to make"),
         ({"temperature": {7: 1.0}}, "temperature is given for level 7"),
+        ({"prompts": [Prompt()], "genre": "rock"}, "prompts take the place of genre"),
+        ({"primer": "x.wav", "primer_sampling_rate": 8000}, "goes with a primer that is an array"),
+        (
+            {"primer": np.zeros((100, 2, 2))},
+            r"primer must be \(channels, samples\) or \(samples,\)",
+        ),
+        ({"primer": np.zeros((900, 2))}, "transpose it"),
+        ({"primer": np.zeros(900, np.int16)}, "primer must be floating-point numbers, got"),
+        ({"primer": np.full(900, np.nan)}, "primer holds samples that are not finite"),
+        ({"primer": np.zeros(900), "primer_sampling_rate": 0}, "rate must be a positive integer"),
+        ({"sed": 1}, "Did you mean 'seed'"),
     ],
 )
 def test_impossible_requests_are_refused(
@@ -129,3 +144,79 @@ def test_missing_devices_and_models_are_named(tiny_folder: Path, tmp_path: Path)
         JukeboxPipeline.from_pretrained(tiny_folder, device="gpu9")
     with pytest.raises(FileNotFoundError):
         JukeboxPipeline.from_pretrained(tmp_path / "none")
+
+
+# --- as Python and notebooks have it ---
+
+
+def test_every_word_of_a_request_is_an_argument_of_generate() -> None:
+    """What can be asked for is known from `Request`; the pipeline has its own precision."""
+    arguments = inspect.signature(JukeboxPipeline.generate).parameters
+    assert all(one.kind is one.KEYWORD_ONLY for one in list(arguments.values())[1:])
+    asked = {*(one.name for one in fields(Prompt)), "takes", "prompts", "seed", "to_level"}
+    asked |= {one.name for one in fields(LevelSettings)} | {"primer_sampling_rate"}
+    assert set(arguments) - {"self", "progress", "callback"} == asked
+    typed, wanted = get_type_hints(JukeboxPipeline.generate), get_type_hints(Wanted)
+    assert {name: typed[name] for name in wanted} == wanted
+    assert set(wanted) == asked
+    Request.new(dict.fromkeys(asked - {"primer_sampling_rate"}))  # knows all of them
+
+
+def test_progress_is_told_in_seconds_and_shown_if_asked(
+    pipeline: JukeboxPipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[tuple[int, float, float]] = []
+    pipeline.generate(
+        seconds=0.6, seed=1, to_level=1, progress=True, callback=lambda *now: told.append(now)
+    )
+    shown = capsys.readouterr()
+    assert "Level 2: 100%" in shown.err
+    assert "0.6 s of audio" in shown.err
+    assert not shown.out
+    assert [level for level, *_ in told] == sorted((level for level, *_ in told), reverse=True)
+    for level in (2, 1):
+        seconds = [done for each, done, _ in told if each == level]
+        assert seconds == sorted(seconds)
+        assert seconds[-1] == pytest.approx(0.592)
+        assert all(total == pytest.approx(0.592) for each, _, total in told if each == level)
+    pipeline.generate(seconds=0.1, to_level=2)
+    pipeline.generate(seconds=0.1, to_level=2, progress=False)
+    assert capsys.readouterr().err == ""  # where no terminal is, nothing is shown by itself
+
+
+def test_a_callback_can_end_the_work(pipeline: JukeboxPipeline) -> None:
+    def stop(level: int, seconds: float, total: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.generate(seconds=0.1, to_level=2, callback=stop)
+
+
+def test_arrays_go_in_at_their_rate_and_come_out(pipeline: JukeboxPipeline) -> None:
+    generator = np.random.default_rng(1)
+    stereo = generator.uniform(-0.5, 0.5, (2, 4000)).astype(np.float32)
+    wanted: Wanted = {"seconds": 0.4, "seed": 1, "to_level": 2}
+    given = pipeline.generate(primer=stereo, primer_sampling_rate=16000, **wanted)
+    resampled = resample(torch.from_numpy(stereo), 16000, 8000)
+    same = pipeline.generate(primer=resampled, **wanted)
+    (array,) = given.numpy()
+    assert array.dtype == np.float32
+    assert np.array_equal(array, same.audio[0].numpy())
+    codes = given.takes[0].codes
+    assert codes is not None
+    assert codes.numpy()[2].shape == (1, 25)
+    assert torch.equal(Codes(codes.numpy(), (8, 32, 128), 8000).levels[2], codes.levels[2])  # type: ignore[arg-type]
+    assert pipeline.sampling_rate == 8000
+
+
+def test_moving_chooses_the_precision_of_the_device_unless_one_was_asked_for(
+    tiny_folder: Path,
+) -> None:
+    pipeline = JukeboxPipeline.from_pretrained(tiny_folder, device="cpu", precision="bfloat16")
+    assert pipeline.to("cpu") is pipeline
+    assert pipeline.precision == "bfloat16"
+    free = JukeboxPipeline.from_pretrained(tiny_folder, device="cpu")
+    assert free.to(torch.device("meta")).device.type == "meta"
+    assert free.precision == "float32"
+    with pytest.raises(ValueError, match="device must be auto, cpu, cuda or mps"):
+        free.to("gpu9")

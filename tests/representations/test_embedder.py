@@ -300,8 +300,8 @@ def test_inputs_that_cannot_be_embedded_are_refused(
     marked = Codes(codes(4).levels, (8, 32, 128), SAMPLING_RATE, fingerprint="sha256:" + "0" * 64)
     for source, message in (
         (np.zeros(100, np.float32), r"lasts 0\.0125 s, less than one code of level 2 \(0\.016 s\)"),
-        (np.zeros((4000, 2), np.float32), r"must be \(channels, samples\)"),
-        (np.zeros(4000, np.int16), "must be floats"),
+        (np.zeros((4000, 2), np.float32), r"\(channels, samples\) is \(4000, 2\)"),
+        (np.zeros(4000, np.int16), "must be floating-point numbers"),
         (np.full(4000, np.nan, np.float32), "not finite numbers"),
         (other, "128 samples per code at 44100 Hz, but this prior 128 at 8000 Hz"),
         (marked, "was made with another codec"),

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -627,3 +628,20 @@ def test_repositories_of_the_former_port_name_the_command_that_converts():
         JukeboxVQVAEConfig(model_type="jukebox_vqvae")
     with pytest.raises(ValueError, match="jukebox convert"):
         JukeboxVQVAE.from_pretrained(golden("transformers/1b_lyrics"))
+
+
+def test_arrays_of_any_rate_are_encoded_like_the_sound_that_they_are():
+    codec = tiny_codec()
+    rate = codec.config.sampling_rate
+    stereo = noise(2, 1, 64)[:, 0]  # (channels, samples)
+    expected = codec.encode(stereo.mean(dim=0)[None, None])
+    found = codec.encode(stereo.numpy(), sampling_rate=rate)
+    assert all(map(torch.equal, found, expected))
+    assert all(map(torch.equal, codec.encode(stereo, sampling_rate=rate), expected))
+    twice = codec.encode(stereo.numpy(), sampling_rate=2 * rate)
+    assert [codes.shape[1] for codes in twice] == [codes.shape[1] // 2 for codes in expected]
+    assert torch.equal(codec.decode(found[0].numpy(), 0), codec.decode(found[0], 0))
+    with pytest.raises(ValueError, match=f"say sampling_rate=..., such as {rate}"):
+        codec.encode(stereo.numpy())
+    with pytest.raises(ValueError, match=r"codes should be integers, got torch\.float32"):
+        codec.decode(np.zeros((1, 4), np.float32), 0)
