@@ -184,7 +184,8 @@ class Int4Linear(_FrozenLinear):
         super().__init__(linear, _compute_dtype(linear))
         exact = linear.weight.detach().to(torch.float32, copy=True)  # changed in place: one copy
         groups = exact.unflatten(1, (-1, GROUP_SIZE))  # type: ignore[no-untyped-call]
-        parts = [_fit_ranges(part, self.compute_dtype) for part in groups.split(ROWS_AT_ONCE)]
+        rows = len(groups) if groups.is_meta else ROWS_AT_ONCE  # only sizes are asked for
+        parts = [_fit_ranges(part, self.compute_dtype) for part in groups.split(rows)]
         scale, middle = (torch.cat(values) for values in zip(*parts, strict=True))
         steps = _to_steps_(groups, scale, middle)
         quantized = steps.to(torch.int32).flatten(1)
@@ -219,7 +220,7 @@ def _fit_ranges(groups: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     low, high = groups.aminmax(dim=-1)
     best_scale, best_middle = (torch.full_like(low, torch.nan, dtype=dtype) for _ in range(2))
     least = torch.full_like(low, torch.inf)
-    for share in RANGE_SHARES:
+    for share in RANGE_SHARES[:1] if groups.is_meta else RANGE_SHARES:
         # rounded first, so that the weights are rounded to what they will be multiplied with
         scale = ((high - low) * share / 15).clamp(min=1e-12).to(dtype)
         middle = ((low + high + scale.float()) / 2).to(dtype)

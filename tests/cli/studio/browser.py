@@ -1,5 +1,6 @@
 """A headless browser for the stories; what it lacks is a reason to skip, never to pass."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -99,11 +100,16 @@ class Visit:
                 self.page.get_by_text("More settings").click()
             field.fill(value)
 
-    def make(self, name: str, **fields: str) -> None:
-        """Make a new piece and see it."""
+    def make(self, **fields: str) -> str:
+        """Make a new piece and see it; returns its name."""
+        before = self.evaluate("studio.view.name")
         self.fill_new(**fields)
         self.button("Make", exact=True).click()
+        name = str(
+            self.wait_until(f"studio.view.name !== {json.dumps(before)} && studio.view.name")
+        )
         self.heading(name).wait_for()
+        return name
 
     def wait_for(self, state: str) -> None:
         """Wait until the open piece, and not the one seen before it, is in a state."""

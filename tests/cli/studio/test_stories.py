@@ -121,11 +121,9 @@ def test_first_music_sounds_before_it_is_done(browser: Any, visit: Open, tmp_pat
         studio.stop()
 
 
-def test_it_keeps_playing_while_it_grows(start: Start, visit: Open) -> None:
-    studio = start()
-    studio.wait(lambda state: state["ready"])
-    seen = visit(studio)
-    seen.make("song-1", genre="rock", seconds="12")
+def test_it_keeps_playing_while_it_grows(library: StudioProcess, visit: Open) -> None:
+    seen = visit(library)
+    seen.make(genre="rock", seconds="12")
     seen.wait_until("studio.player.duration > 11")  # the sketch of all of it
     watch(seen)
     swaps = seen.evaluate("studio.player.swaps")
@@ -160,14 +158,13 @@ def watch(seen: Visit) -> None:
     )
 
 
-def test_a_reload_in_the_middle_finds_everything_again(start: Start, visit: Open) -> None:
-    studio = start()
-    seen = visit(studio)
-    seen.make("song-1", seconds="3")
+def test_a_reload_in_the_middle_finds_everything_again(library: StudioProcess, visit: Open) -> None:
+    seen = visit(library)
+    name = seen.make(seconds="3")
     seen.wait_until("[1, 0].includes(studio.state.queue[0]?.level)")
     before = seen.evaluate("studio.state.piece.share")
     seen.page.reload()
-    seen.heading("song-1").wait_for()
+    seen.heading(name).wait_for()
     seen.wait_until("studio.state?.piece?.state === 'making'")
     assert seen.evaluate("studio.state.piece.share") >= before
     seen.wait_for("done")
@@ -208,10 +205,11 @@ def test_what_is_typed_survives_an_absent_server(start: Start, visit: Open) -> N
     seen.heading("song-1").wait_for()
 
 
-def test_stop_and_go_on(start: Start, visit: Open, lyric_model: Path, tmp_path: Path) -> None:
-    studio = start()
-    seen = visit(studio)
-    seen.make("song-1", seconds="3", seed="22")
+def test_stop_and_go_on(
+    library: StudioProcess, visit: Open, lyric_model: Path, tmp_path: Path
+) -> None:
+    seen = visit(library)
+    name = seen.make(seconds="3", seed="22")
     seen.wait_until("[1, 0].includes(studio.state.queue[0]?.level)")
     seen.page.locator("#stop").click()
     seen.wait_for("stopped")
@@ -219,7 +217,7 @@ def test_stop_and_go_on(start: Start, visit: Open, lyric_model: Path, tmp_path: 
     seen.button("Go on", exact=True).click()
     seen.wait_for("done")
     generate(lyric_model, tmp_path / "cli", "--seconds", "3", "--seed", "22")
-    assert checksums(studio.folder / "song-1") == checksums(tmp_path / "cli")
+    assert checksums(library.folder / name) == checksums(tmp_path / "cli")
 
 
 def test_keeping_and_finishing_with_the_keyboard_alone(
@@ -364,7 +362,7 @@ def test_three_wait_and_one_is_taken_out(start: Start, visit: Open) -> None:
     studio = start()
     seen = visit(studio)
     for number in (1, 2, 3):
-        seen.make(f"song-{number}", seconds="1.5")
+        assert seen.make(seconds="1.5") == f"song-{number}"
     seen.page.get_by_role("button", name="Take song-2 out of the queue").click()
     seen.wait_until("studio.state.queue.map((job) => job.piece).join() === 'song-1,song-3'")
     studio.kill()
