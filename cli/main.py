@@ -31,6 +31,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "upsample": CommandEntry(
         "upsample", "upsample", "Finish takes that stopped at a coarse level."
     ),
+    "edit": CommandEntry("edit", "edit", "Cut, repeat and join parts of what is made."),
     "resume": CommandEntry("resume", "resume", "Go on with an interrupted session."),
     "sessions": CommandEntry(
         "sessions", "sessions", "List, show, keep, export, rename and remove sessions."

@@ -21,7 +21,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from jukebox_hf.generation import LevelSettings, Session, TakeRecord
+    from jukebox_hf.generation import LevelSettings, ParentRecord, Session, TakeRecord
 
 SESSION = click.Path(exists=True, file_okay=False, path_type=Path)
 AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac")
@@ -79,6 +79,7 @@ def show(session: Path, as_json: bool) -> None:
         f"model     {found.model_name}",
         f"licence   {record.model.licence or 'unknown'}",
         f"begun     {record.created}",
+        *([] if record.parent is None else [f"from      {origin(record.parent)}"]),
         f"seed      {settings.seed}",
         f"precision {settings.precision} on {record.device}",
     ]
@@ -86,7 +87,7 @@ def show(session: Path, as_json: bool) -> None:
         lines.append(f"level {level}   {', '.join(choices(own))}")
     for take in found.takes:
         lines.append(take_line(found, take))
-    for entry in record.chains:
+    for entry in (*record.given, *record.chains):
         for seam in entry.seams or []:
             lines.append(
                 f"seam      take {entry.take}, level {entry.level} at {seam.seconds:g} s, "
@@ -210,6 +211,13 @@ def export(
     files = [str(path) for path in paths]
     record = {"session": str(session), "takes": chosen, "files": files}
     print_result("\n".join(files), record, as_json=as_json)
+
+
+def origin(parent: ParentRecord) -> str:
+    """What a session goes on from, in a few words."""
+    takes = ", ".join(str(number) for number in dict.fromkeys(parent.takes))
+    cut = "" if parent.from_seconds is None else f" at {parent.from_seconds:g} s"
+    return f"{parent.source}, take {takes}{cut} ({parent.action})"
 
 
 def choices(settings: LevelSettings) -> list[str]:

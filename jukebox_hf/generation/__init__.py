@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jukebox_hf.generation.continuing import Source
     from jukebox_hf.generation.devices import resolve_device
+    from jukebox_hf.generation.editing import Part, find_parts
     from jukebox_hf.generation.estimate import describe_plan, estimate_costs
     from jukebox_hf.generation.exporting import export_audio, export_codes
     from jukebox_hf.generation.fitting import Need, memory_needs
@@ -44,6 +45,7 @@ _PLACES = {
     "Music": "pipeline",
     "MusicRun": "pipeline",
     "ParentRecord": "session_record",
+    "Part": "editing",
     "Plan": "plan",
     "PriorShelf": "shelf",
     "Prompt": "settings",
@@ -65,6 +67,7 @@ _PLACES = {
     "export_audio": "exporting",
     "export_codes": "exporting",
     "Need": "fitting",
+    "find_parts": "editing",
     "memory_needs": "fitting",
     "preview_paths": "session_files",
     "remove_session": "folders",
@@ -83,6 +86,7 @@ __all__ = [
     "MusicRun",
     "Need",
     "ParentRecord",
+    "Part",
     "Plan",
     "PriorShelf",
     "Prompt",
@@ -103,6 +107,7 @@ __all__ = [
     "estimate_gpus",
     "export_audio",
     "export_codes",
+    "find_parts",
     "memory_needs",
     "preview_paths",
     "remove_session",

@@ -164,18 +164,19 @@ def _find_seam(codec: JukeboxVQVAE, level: int, left: Chain, right: Chain) -> Se
     reach = max(round(COMPARED_SECONDS * config.sampling_rate) // hop, 1)
     middle = (begin + end) // 2
     candidates = range(min(middle, end - 1), max(end - reach, middle + 1))
-    likeness = [
-        _likeness(left_audio, right_audio, (code - begin) * hop, reach * hop) for code in candidates
+    found = [
+        likeness(left_audio[part], right_audio[part])
+        for code in candidates
+        for part in [slice(max((code - begin - reach) * hop, 0), (code - begin + reach) * hop)]
     ]
-    best = max(range(len(likeness)), key=likeness.__getitem__)
-    return Seam(candidates[best], likeness[best])
+    best = max(range(len(found)), key=found.__getitem__)
+    return Seam(candidates[best], found[best])
 
 
-def _likeness(left: Tensor, right: Tensor, sample: int, reach: int) -> float:
-    """Twice the product over the summed power, `reach` samples around a place; 1 for silence."""
-    part = slice(max(sample - reach, 0), sample + reach)
-    power = float(left[part].square().sum() + right[part].square().sum())
-    return 2 * float((left[part] * right[part]).sum()) / power if power > 1e-12 else 1.0
+def likeness(left: Tensor, right: Tensor) -> float:
+    """Twice the product of two sounds (samples,) over their summed power; 1 for silence."""
+    power = float(left.square().sum() + right.square().sum())
+    return 2 * float((left * right).sum()) / power if power > 1e-12 else 1.0
 
 
 def fade_samples(

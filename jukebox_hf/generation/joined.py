@@ -8,6 +8,7 @@ carried along. Codes go in and come out; nothing is decoded here.
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation.chains import Chain, Seam, fade_samples
 from jukebox_hf.generation.windows import Run
+from jukebox_hf.generation.word_times import SungWord
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,17 @@ class Joined:
         own[run.begin : run.end] = self.chains[index].codes
         return own
 
-    def part(self, first: int, end: int) -> "Joined":
-        """The codes `[first, end)` as a piece of their own."""
-        inside = [
+    def chains_within(self, first: int, end: int) -> list[int]:
+        """Which chains are heard in the codes `[first, end)`; one at least."""
+        return [
             index
             for index, (begin, stop) in enumerate(itertools.pairwise(self.cuts))
             if begin < end and stop > first
         ] or [0]
+
+    def part(self, first: int, end: int) -> "Joined":
+        """The codes `[first, end)` as a piece of their own."""
+        inside = self.chains_within(first, end)
         chains = tuple(
             _clipped(_moved(self.chains[index], -first), end - first) for index in inside
         )
@@ -124,9 +130,13 @@ class JoinedCodes(Codes):
 
     Args:
         joined: by level, of the same codes; a level that is not there is one chain.
+        words: that are sung in it, where that is known.
+        lyrics: that the words are of.
     """
 
     joined: Mapping[int, Joined] = field(default_factory=dict)
+    words: tuple[SungWord, ...] = ()
+    lyrics: str = ""
 
     def level(self, level: int) -> Joined:
         """A level's codes with their chains."""
@@ -142,19 +152,43 @@ class JoinedCodes(Codes):
         )
 
 
-def join(parts: Sequence[Joined], seams: Sequence[Seam]) -> Joined:
-    """Pieces one after another; a seam's place in codes is where the later piece begins."""
-    codes = torch.cat([part.codes for part in parts])
+class Excerpt(NamedTuple):
+    """The codes `[first, end)` of a piece."""
+
+    source: Joined
+    first: int
+    end: int
+
+
+def join(excerpts: Sequence[Excerpt], seams: Sequence[Seam], *, reach: int) -> Joined:
+    """Excerpts one after another, each heard as in its own piece up to the seams.
+
+    Args:
+        excerpts: of pieces whose fades are `settled`.
+        seams: between neighbours; where they are in codes follows from the excerpts.
+        reach: how many codes beyond its end an excerpt is known to be followed by, and before its
+            beginning, so that the decoder hears there what it heard in the piece.
+    """
+    codes = torch.cat([source.codes[first:end] for source, first, end in excerpts])
     chains: list[Chain] = []
-    inner: list[Seam] = []
+    joined: list[Seam] = []
     begin = 0
-    for index, part in enumerate(parts):
-        if index:
-            inner.append(replace(seams[index - 1], code=begin))
-        chains += [_clipped(_moved(chain, begin), len(codes)) for chain in part.chains]
-        inner += [_shifted(seam, begin) for seam in part.seams]
-        begin += len(part)
-    return Joined(codes, tuple(chains), tuple(inner))
+    for number, (source, first, end) in enumerate(excerpts):
+        if number:
+            joined.append(replace(seams[number - 1], code=begin))
+        inside = source.chains_within(first, end)
+        for index in inside:
+            cut, stop = source.cuts[index], source.cuts[index + 1]
+            run = source.chains[index].run
+            known = Run(
+                max(min(run.begin, max(cut, first) - reach), first - reach, 0),
+                min(max(run.end, min(stop, end) + reach), end + reach, len(source)),
+            )
+            chain = Chain(known, source.heard(index)[known.begin : known.end])
+            chains.append(_clipped(_moved(chain, begin - first), len(codes)))
+        joined += [_shifted(source.seams[index - 1], begin - first) for index in inside[1:]]
+        begin += end - first
+    return Joined(codes, tuple(chains), tuple(joined))
 
 
 def combine(

@@ -42,11 +42,12 @@ def name_tags(
 ) -> dict[str, str | None]:
     """The tags artist, genre and comment of a take.
 
-    A name that no level knows is none of the music's: it stands in the comment, as a wish.
+    A name that no level knows is none of the music's: it stands in the comment, as a wish. Without
+    labels nothing was asked of a prior, and names are those of what a piece was edited from.
     """
     known = {
-        "artist": any(own.artist_id != UNKNOWN_ID for own in labels.values()),
-        "genre": any(set(own.genre_ids) - {UNKNOWN_ID} for own in labels.values()),
+        "artist": not labels or any(own.artist_id != UNKNOWN_ID for own in labels.values()),
+        "genre": not labels or any(set(own.genre_ids) - {UNKNOWN_ID} for own in labels.values()),
     }
     tags: dict[str, str | None] = {"artist": prompt.artist, "genre": prompt.genre}
     wishes = [
@@ -61,4 +62,5 @@ def name_tags(
 def run_notes(plan: Plan) -> tuple[str, ...]:
     """What somebody who asked for a plan should know."""
     licence = (LICENCE_NOTE,) if plan.system.licence == OPENAI_LICENCE else ()
-    return (*plan.system.notes, *plan.notes, *licence)
+    of_model = plan.system.notes if plan.levels else ()  # nothing is asked of a prior
+    return (*of_model, *plan.notes, *licence)

@@ -431,7 +431,7 @@ class JukeboxPipeline:
         """What a request comes to with this model, on this device, before any weight is read.
 
         Args:
-            request: see `Request.new`, `Request.more` and `Request.finer`.
+            request: see `Request.new`, `more`, `finer` and `edit`.
             going_on: a session that was begun with the same request.
 
         Raises:
@@ -445,7 +445,7 @@ class JukeboxPipeline:
         settings = going_on.settings if going_on is not None else None
         plan = fit(self.system, request, self.device, going_on=settings)
         if going_on is not None:
-            going_on.check_same(plan)
+            going_on.check_same(plan, request.parent)
         return plan
 
     def begin(

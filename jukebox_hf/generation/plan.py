@@ -220,6 +220,7 @@ def make_plan(
     backend: str = "eager",
     chain_starts: str = "primed",
     to_level: int | None = None,
+    sampled: bool = True,
     measured: Mapping[int, Measures] | None = None,
     defaults: Mapping[str, Mapping[int, Any]] | None = None,
     **given: Any,
@@ -231,6 +232,7 @@ def make_plan(
         prompts: by number of the take.
         seed, precision, backend, chain_starts: see `GenerationSettings`.
         to_level: the finest level to sample; None: the finest that the model can.
+        sampled: False: all codes are given, and no prior is needed.
         measured: lengths by take that are settled already, as those of a session are.
         defaults: values of `LevelSettings` by name and level that come before the model's own.
         given: values of `LevelSettings` by name, for all levels or by level (`PerLevel`).
@@ -245,7 +247,7 @@ def make_plan(
     num_levels = codec.num_levels
     notes: list[str] = []
     to_level = _finest_level(system, num_levels, to_level, notes)
-    wanted = [level for level in system.prior_levels if level >= to_level]
+    wanted = [level for level in system.prior_levels if level >= to_level and sampled]
     check_levels(given, range(to_level, num_levels))
     fallbacks = _fallbacks(system.manifest.generation, defaults or {})
     levels = {level: level_settings(level, num_levels, fallbacks, given) for level in wanted}
@@ -272,7 +274,8 @@ def make_plan(
         sampling_rate=codec.sampling_rate,
         notes=tuple(dict.fromkeys(notes)),
     )
-    _check_levels_to_sample(system, plan)
+    if sampled:
+        _check_levels_to_sample(system, plan)
     return plan
 
 
@@ -366,7 +369,7 @@ class _Fitter:
             raise ValueError(f"take {number}: {error}") from error
         self._note_labels(labels)
         for name, text in self.model_notes.items():
-            if getattr(prompt, name):
+            if getattr(prompt, name) and self.levels:
                 self.notes.append(text)
         if prompt.lyrics and not any(p.reads_lyrics for p in self.processors.values()):
             self.notes.append("this model does not read lyrics; they are left out")

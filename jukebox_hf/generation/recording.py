@@ -19,6 +19,7 @@ from jukebox_hf.generation.session_record import (
     ComponentIdentity,
     LabelsRecord,
     ModelRecord,
+    ParentRecord,
     RowRecord,
     SessionRecord,
     TakeRecord,
@@ -168,8 +169,12 @@ def _comparable(take: TakeRecord) -> dict[str, Any]:
     }
 
 
-def differences(record: SessionRecord, plan: Plan) -> list[str]:
-    """Sentences on where a plan is not the one of a session's record; none if it is."""
+def differences(record: SessionRecord, plan: Plan, parent: ParentRecord | None = None) -> list[str]:
+    """Sentences on where a plan is not the one of a session's record; none if it is.
+
+    `parent`: what the plan goes on from. Whence is not compared (what was given is), but the
+    details of what is done with it are.
+    """
     # What chains begin with is not asked for: a session goes on with what it was begun with.
     settings = replace(plan.settings, chain_starts=record.settings.chain_starts)
     wanted = {
@@ -180,7 +185,15 @@ def differences(record: SessionRecord, plan: Plan) -> list[str]:
         "settings": to_json(record.settings),
         "takes": {str(take.number): _comparable(take) for take in record.takes},
     }
+    if parent is not None and record.parent is not None:
+        recorded |= _plain(record.parent.details)
+        wanted |= _plain(parent.details)
     return list(_compare(recorded, wanted, ()))
+
+
+def _plain(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers and words; what is longer follows from what was given."""
+    return {name: value for name, value in details.items() if not isinstance(value, (list, dict))}
 
 
 def _compare(recorded: Any, wanted: Any, path: tuple[str, ...]) -> Iterator[str]:

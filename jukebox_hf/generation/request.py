@@ -16,6 +16,7 @@ from jukebox_hf.audio import AudioArray
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation.continuing import Source, Start, continue_prompt, upsample_prompt
 from jukebox_hf.generation.devices import DEFAULT_BACKEND, check_backend, default_precision
+from jukebox_hf.generation.editing import Part, edit
 from jukebox_hf.generation.plan import Plan, make_plan
 from jukebox_hf.generation.session_record import MOST_TAKES, ParentRecord
 from jukebox_hf.generation.settings import (
@@ -28,6 +29,7 @@ from jukebox_hf.generation.settings import (
 from jukebox_hf.hub.system import System
 from jukebox_hf.labels import TimedLyrics
 from jukebox_hf.texts import read_text
+from jukebox_hf.vqvae import JukeboxVQVAE
 from jukebox_hf.words import refuse_unknown
 
 LARGEST_PROMPTS_BYTES = 64 * 2**20
@@ -73,6 +75,8 @@ class Request:
         sampling: values of `LevelSettings` by name, for all levels or by level (`PerLevel`).
         earlier: settings of what is gone on from.
         parent: what is gone on from.
+        sampled: whether there is anything to sample; False: all codes are given.
+        notes: what somebody who asked for it should know.
     """
 
     prompts: Mapping[int, Prompt]
@@ -83,6 +87,8 @@ class Request:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     earlier: GenerationSettings | None = None
     parent: ParentRecord | None = None
+    sampled: bool = True
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         refuse_unknown(self.sampling, LEVEL_SETTINGS, "the request")
@@ -171,6 +177,44 @@ class Request:
             **_settings(given),
         )
 
+    @classmethod
+    def edit(
+        cls, parts: Sequence[Part], wanted: Mapping[str, Any], codec: JukeboxVQVAE
+    ) -> "Request":
+        """Parts of takes one after another, as a new piece: trim, cut, move, repeat, merge.
+
+        Codes are copied at every level that all parts have; nothing is sampled. Each part sounds as
+        in its own piece up to where it meets the next: there the two are cross-faded.
+
+        Args:
+            parts: in order; times are rounded to codes of the top level.
+            wanted: `snap_seconds`, by how much each join may be moved to where both sides are most
+                alike (0); `fade_seconds`, how long they are mixed (0.03); `timing`: "keep" the time
+                of the first part in its song, or "new", to begin at 0; None: keep for one part.
+            codec: of the model that made them.
+
+        Raises:
+            ValueError: for parts that are not there or of another codec, times that make no sense,
+                and sessions that are being worked on; one sentence.
+            FileNotFoundError: for a session or file that is not there.
+        """
+        made = edit(parts, wanted, codec)
+        sessions = [source.session for source in made.sources if source.session is not None]
+        return cls(
+            prompts={1: made.prompt},
+            seed=made.seed,
+            to_level=made.level,
+            parent=ParentRecord(
+                id=sessions[0].record.id if sessions else None,
+                source=made.sources[0].path.resolve().name,
+                action="edit",
+                takes=[made.starts[0].number],
+                details=made.details,
+            ),
+            sampled=False,
+            notes=made.notes,
+        )
+
 
 def fit(
     system: System,
@@ -192,16 +236,18 @@ def fit(
     precision = request.precision or (known.precision if known else default_precision(device))
     backend = request.backend or (known.backend if known else DEFAULT_BACKEND)
     check_backend(backend, device)
-    return make_plan(
+    plan = make_plan(
         system,
         request.prompts,
         seed=new_seed() if seed is None else seed,
         precision=precision,
         backend=backend,
         to_level=request.to_level,
+        sampled=request.sampled,
         defaults=request.earlier.by_name() if request.earlier else None,
         **request.sampling,
     )
+    return replace(plan, notes=(*request.notes, *plan.notes))
 
 
 def read_prompts(path: Path, defaults: Mapping[str, Any]) -> list[Prompt]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from jukebox_hf.codes import Codes
 from jukebox_hf.files import PARTIAL_SUFFIX, write_atomically
+from jukebox_hf.generation.alignment_files import save_words
 from jukebox_hf.generation.chains import Chain
 from jukebox_hf.generation.devices import check_backend, resolve_device
 from jukebox_hf.generation.joined import Joined, JoinedCodes, combine
@@ -46,6 +47,7 @@ from jukebox_hf.generation.session_files import (
     save_given,
     save_take,
     seams_of,
+    words_path,
 )
 from jukebox_hf.generation.session_record import (
     RECORD_NAME,
@@ -315,6 +317,7 @@ class Session:
             backend=settings.backend,
             chain_starts=settings.chain_starts,
             to_level=settings.to_level,
+            sampled=bool(settings.levels),
             measured={take.number: restore_measures(take) for take in self.takes},
             **given,
         )
@@ -327,9 +330,12 @@ class Session:
                 return take.number
         return None
 
-    def check_same(self, plan: Plan) -> None:
-        """Raise `ValueError` that names what differs if it was begun with another plan or model."""
-        found = differences(self.record, plan)
+    def check_same(self, plan: Plan, parent: ParentRecord | None = None) -> None:
+        """Raise `ValueError` that names what differs if it was begun with another plan or model.
+
+        `parent`: what the plan goes on from, where the details of that count too.
+        """
+        found = differences(self.record, plan, parent)
         components = self.record.model.components
         ours = model_record(plan.system, list(components), self.folder).components
         if not found and ours != components:
@@ -397,6 +403,8 @@ class Session:
             entry.codes = save_take(self.folder, take.number, primer)
             if isinstance(primer, JoinedCodes):
                 self.record.given += save_given(self.folder, take.number, primer)
+                if primer.words:
+                    save_words(words_path(self.folder, take.number), primer.words)
         elif take.primer_audio is not None:
             path = primer_path(self.folder, take.number)
             path.parent.mkdir(exist_ok=True)

@@ -138,6 +138,11 @@ def alignment_path(folder: Path, number: int) -> Path:
     return folder / CODES_FOLDER / f"take_{number:02d}_alignment.npz"
 
 
+def words_path(folder: Path, number: int) -> Path:
+    """Where the words of a take wait for its audio, if it begins with ones that are known."""
+    return folder / CODES_FOLDER / f"take_{number:02d}_words.json"
+
+
 def checksum(codes: Tensor) -> str:
     """CRC-32 of codes (time,), over what a codes file stores of them."""
     return f"{zlib.crc32(codes.cpu().numpy().astype('<i2').tobytes()):08x}"

@@ -8,12 +8,18 @@ codes of its own rows, and the main one keeps the record.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from jukebox_hf.audio import WriteReport, save_audio
 from jukebox_hf.generation.alignment import load_alignment, save_alignment
-from jukebox_hf.generation.alignment_files import save_alignment_files, save_words
+from jukebox_hf.generation.alignment_files import (
+    load_words,
+    save_alignment_files,
+    save_word_files,
+    save_words,
+)
 from jukebox_hf.generation.levels import Row
 from jukebox_hf.generation.naming import take_file_name, take_tags
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
@@ -37,6 +43,7 @@ from jukebox_hf.generation.session_files import (
     save_take,
     seam_records,
     seams_of,
+    words_path,
 )
 from jukebox_hf.generation.session_record import (
     BatchRecord,
@@ -337,6 +344,18 @@ class SessionWork:
 
     def _write_alignment(self, generation: Generation, take: TakePlan, audio: Path) -> list[str]:
         """Write when the words are sung, where that is known; returns the files' names."""
+        words = [word for word in (take.prompt.artist, take.prompt.genre) if word]
+        texts: dict[str, Any] = {
+            "title": ", ".join([f"Take {take.number}", *words]),
+            "notes": f"Made by {self.plan.system.manifest.name or 'jukebox_hf'}",
+        }
+        given = words_path(self.folder, take.number)
+        if not self.plan.levels and given.exists():
+            parent = self.record.parent
+            lyrics = str(parent.details.get("lyrics", "")) if parent is not None else ""
+            made_of = save_word_files(audio, load_words(given), lyrics, **texts)
+            given.unlink(missing_ok=True)
+            return [file.name for file in made_of]
         path = alignment_path(self.folder, take.number)
         if not path.exists() and (made := generation.align(take.number)) is not None:
             save_alignment(path, made)
@@ -344,12 +363,6 @@ class SessionWork:
         alignment = load_alignment(path) if path.exists() else None
         if alignment is None or not bool(alignment.weights.any()):
             return []
-        words = [word for word in (take.prompt.artist, take.prompt.genre) if word]
-        files = save_alignment_files(
-            audio,
-            alignment,
-            title=", ".join([f"Take {take.number}", *words]),
-            notes=f"Made by {self.plan.system.manifest.name or 'jukebox_hf'}",
-        )
+        files = save_alignment_files(audio, alignment, **texts)
         path.unlink(missing_ok=True)
         return [file.name for file in files if file.exists()]

@@ -5,6 +5,7 @@ from left to right: of all such readings, the one that the prior's attention agr
 """
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -127,7 +128,7 @@ def _character_times(
     return starts, ends
 
 
-def to_lrc(words: list[SungWord], lyrics: str) -> str:
+def to_lrc(words: Sequence[SungWord], lyrics: str) -> str:
     """Timed lyrics: one line per line of the lyrics, with a stamp for the line and every word."""
     ends_of_lines = [match.start() for match in re.finditer("\n", lyrics)]
     lines: dict[int, list[SungWord]] = {}
