@@ -32,6 +32,7 @@ COMMANDS: dict[str, CommandEntry] = {
         "upsample", "upsample", "Finish takes that stopped at a coarse level."
     ),
     "edit": CommandEntry("edit", "edit", "Cut, repeat and join parts of what is made."),
+    "infill": CommandEntry("infill", "infill", "Make a stretch of a take again, or put one in."),
     "resume": CommandEntry("resume", "resume", "Go on with an interrupted session."),
     "sessions": CommandEntry(
         "sessions", "sessions", "List, show, keep, export, rename and remove sessions."

@@ -196,9 +196,7 @@ def print_session(session: Session, *, as_json: bool, quiet: bool) -> None:
         "licence": session.record.model.licence,
         "audio": audio,
         "takes": [take.number for take in session.takes],
-        "seams": sum(
-            len(entry.seams or []) for entry in (*session.record.given, *session.record.chains)
-        ),
+        "seams": sum(len(entry.seams or []) for entry in session.record.joins()),
         "notes": session.record.notes,
     }
     print_result("\n".join(audio), record, as_json=as_json)

@@ -87,7 +87,7 @@ def show(session: Path, as_json: bool) -> None:
         lines.append(f"level {level}   {', '.join(choices(own))}")
     for take in found.takes:
         lines.append(take_line(found, take))
-    for entry in (*record.given, *record.chains):
+    for entry in record.joins():
         for seam in entry.seams or []:
             lines.append(
                 f"seam      take {entry.take}, level {entry.level} at {seam.seconds:g} s, "
@@ -254,7 +254,8 @@ def take_line(session: Session, take: TakeRecord) -> str:
     )
     parts = [
         f"take {take.number}    {' / '.join(words) or 'no labels'}, {take.seconds:g} s"
-        + (", kept" if take.kept else ""),
+        + (", kept" if take.kept else "")
+        + ("" if take.candidate is None else f", candidate {take.candidate.number}"),
         made or "nothing yet",
         take.audio or "",
     ]

@@ -173,6 +173,49 @@ def _find_seam(codec: JukeboxVQVAE, level: int, left: Chain, right: Chain) -> Se
     return Seam(candidates[best], found[best])
 
 
+def most_alike(
+    codec: JukeboxVQVAE,
+    level: int,
+    left: tuple[Tensor, int],
+    right: tuple[Tensor, int],
+    moves: Sequence[int],
+    *,
+    reach: int,
+) -> tuple[int, float]:
+    """By how many codes to move a join, and how alike both sides are there.
+
+    Args:
+        codec: that decodes them.
+        level: of the codes.
+        left, right: codes (time,) of either piece, and where in them the join is.
+        moves: that are possible, in codes; of equals the shortest is taken.
+        reach: samples that are compared on either side.
+    """
+    hop = codec.config.hop_lengths[level]
+    margin = -(-reach // hop)
+    sounds = []
+    for codes, place in (left, right):
+        first = max(place + min(moves) - margin, 0)
+        end = min(place + max(moves) + margin, len(codes))
+        audio = decode_part(codec, level, codes, first * hop, end * hop, chunk_seconds=None)
+        sounds.append((audio, (place - first) * hop))
+    best, highest = 0, -torch.inf
+    for move in sorted(moves, key=abs):
+        found = likeness(*(_around(audio, at + move * hop, reach) for audio, at in sounds))
+        if found > highest + 1e-6:
+            best, highest = move, found
+    return best, highest
+
+
+def _around(audio: Tensor, place: int, reach: int) -> Tensor:
+    """(2 * reach,) samples around a place, silence where there are none."""
+    found = torch.zeros(2 * reach)
+    first, end = max(place - reach, 0), min(place + reach, len(audio))
+    if first < end:
+        found[first - place + reach : end - place + reach] = audio[first:end]
+    return found
+
+
 def likeness(left: Tensor, right: Tensor) -> float:
     """Twice the product of two sounds (samples,) over their summed power; 1 for silence."""
     power = float(left.square().sum() + right.square().sum())

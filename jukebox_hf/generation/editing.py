@@ -5,13 +5,10 @@ copied at every level, with cross-fades where parts meet. No prior is needed for
 """
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import torch
 
 from jukebox_hf.generation.alignment_files import WORDS_SUFFIX, load_words
 from jukebox_hf.generation.chains import (
@@ -19,8 +16,7 @@ from jukebox_hf.generation.chains import (
     FADE_SECONDS,
     FADE_STFT,
     Seam,
-    decode_part,
-    likeness,
+    most_alike,
 )
 from jukebox_hf.generation.continuing import Source, Start
 from jukebox_hf.generation.joined import Excerpt, Joined, JoinedCodes, join
@@ -143,7 +139,7 @@ def edit(parts: Sequence[Part], wanted: Mapping[str, Any], codec: JukeboxVQVAE) 
     levels, notes = _common_levels(stretches)
     moves, seams = [], []
     for left, right in itertools.pairwise(stretches):
-        move, alike = _most_alike(codec, min(levels), left, right, snap)
+        move, alike = _best_move(codec, min(levels), left, right, snap)
         moves.append(move)
         seams.append(Seam(0, alike, round(fade * first_codes.sampling_rate) // 2 * 2))
     stretches = [
@@ -258,7 +254,7 @@ def sung(session: Session, number: int) -> tuple[tuple[SungWord, ...], str]:
 # --- joins --------------------------------------------------------------------------------------
 
 
-def _most_alike(
+def _best_move(
     codec: JukeboxVQVAE, level: int, left: Stretch, right: Stretch, snap_seconds: float
 ) -> tuple[int, float]:
     """By how many top codes to move a join, up to `snap_seconds`, and how alike both sides are."""
@@ -267,41 +263,20 @@ def _most_alike(
     most = round(snap_seconds * rate / top)
     reach = max(round(COMPARED_SECONDS * rate), hop)
     lowest = max(-most, left.first - left.end + 1, -right.first)
-    left_length, right_length = (s.codes.num_samples(level) // top for s in (left, right))
+    left_length = left.codes.num_samples(level) // top
     highest = min(most, left_length - left.end, right.end - right.first - 1)
     highest = max(highest, 0) if most else 0
     lowest = min(lowest, 0) if most else 0
-    margin = -(-reach // top) * top
-
-    def sound(stretch: Stretch, place: int, length: int) -> tuple[torch.Tensor, int]:
-        """What is heard around the possible joins, and where in it the join as asked for is."""
-        first = max((place + lowest) * top - margin, 0)
-        end = min((place + highest) * top + margin, length * top)
-        own = stretch.codes.level(level).codes
-        audio = decode_part(codec, level, own, first, end, chunk_seconds=None)
-        return audio, place * top - first
-
-    left_audio, left_place = sound(left, left.end, left_length)
-    right_audio, right_place = sound(right, right.first, right_length)
-    best, highest_likeness = 0, -math.inf
-    for move in sorted(range(lowest, highest + 1), key=abs):
-        around = [
-            _around(audio, place + move * top, reach)
-            for audio, place in ((left_audio, left_place), (right_audio, right_place))
-        ]
-        found = likeness(*around)
-        if found > highest_likeness + 1e-6:  # of equals, the one that is nearest
-            best, highest_likeness = move, found
-    return best, highest_likeness
-
-
-def _around(audio: torch.Tensor, place: int, reach: int) -> torch.Tensor:
-    """(2 * reach,) samples around a place, silence where there are none."""
-    found = torch.zeros(2 * reach)
-    first, end = max(place - reach, 0), min(place + reach, len(audio))
-    if first < end:
-        found[first - place + reach : end - place + reach] = audio[first:end]
-    return found
+    scale = top // hop
+    move, alike = most_alike(
+        codec,
+        level,
+        (left.codes.level(level).codes, left.end * scale),
+        (right.codes.level(level).codes, right.first * scale),
+        range(lowest * scale, highest * scale + 1, scale),
+        reach=reach,
+    )
+    return move // scale, alike
 
 
 def _put_together(

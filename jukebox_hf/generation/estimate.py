@@ -317,7 +317,7 @@ def describe_plan(plan: Plan, costs: Estimate, device: torch.device) -> str:
         parts.append(
             f"Level {level.level}: {level.work.windows:,} window{'s' * (level.work.windows > 1)}, "
             f"{level.work.codes:,} codes, {level.batch_size} at once"
-            + (f", in {chains} chains" if chains > 1 else "")
+            + (f", in {chains} {'candidates' if plan.takes[0].hole else 'chains'}" * (chains > 1))
             + ("." if level.seconds is None else f", about {format_seconds(level.seconds)}.")
         )
     fits = "" if costs.memory_bytes <= costs.available_bytes else ", which may not be enough"

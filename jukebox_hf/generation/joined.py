@@ -112,6 +112,13 @@ class Joined:
             whole = Joined(codes, (*whole.chains, chain), (*whole.seams, seam))
         return whole
 
+    def followed_by_piece(self, other: "Joined") -> "Joined":
+        """With another piece whose first chain goes on with the last one here."""
+        first, shift = other.chains[0].run, len(self)
+        begin = Chain(Run(shift, shift + first.end), other.heard(0)[: first.end])
+        chains = [begin, *(_moved(chain, shift) for chain in other.chains[1:])]
+        return self.followed_by_chains(chains, [_shifted(seam, shift) for seam in other.seams])
+
     def settled(self, hop_length: int, sampling_rate: int) -> "Joined":
         """The same with the length of every fade written down, so that chains may be lengthened."""
         seams = tuple(

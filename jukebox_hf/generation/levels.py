@@ -45,6 +45,7 @@ class Row:
         codes: (run.length,) int64 on the CPU; the first `done` hold.
         done: how many are there.
         past: (run.past,) int64, codes before the run that its windows see; needed to sample.
+        candidate: number among rows of one stretch, which the noise depends on in their place.
     """
 
     take: int
@@ -52,6 +53,7 @@ class Row:
     codes: Tensor
     done: int
     past: Tensor | None = None
+    candidate: int | None = None
 
     @classmethod
     def start(cls, take: int, run: Run, made: Tensor) -> "Row":
@@ -141,7 +143,7 @@ class LevelSampler:
     def _noise(self, row: Row, window: Window) -> Tensor:
         return uniform_noise(
             seed=self.seed,
-            take=row.take,
+            take=row.candidate or row.take,
             level=self.prior.config.level,
             start=window.start + window.given,
             count=window.new,

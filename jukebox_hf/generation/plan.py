@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from jukebox_hf.audio import load_audio, mix_down
 from jukebox_hf.codes import Codes
+from jukebox_hf.generation.holes import Hole, heard_by_scoring, hole_runs
 from jukebox_hf.generation.sampling import SamplingSettings
 from jukebox_hf.generation.settings import (
     DEFAULT_SECONDS,
@@ -73,6 +74,7 @@ class TakePlan:
         labels: as each sampled level's processor resolved them.
         primer_audio: (1, samples) float32, the part of an audio primer that is used: whole top
             codes, encoded when the work begins.
+        hole: what is made of it, where that is not all after what exists.
     """
 
     number: int
@@ -83,6 +85,7 @@ class TakePlan:
     existing: dict[int, int]
     labels: dict[int, ResolvedLabels]
     primer_audio: Tensor | None = field(default=None, compare=False, repr=False)
+    hole: Hole | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,18 @@ class LevelPlan:
         return min(max(contexts // AUTO_CONTEXTS, 1), MOST_AUTO_CHAINS)
 
     def runs(self, take: TakePlan) -> list[Run]:
-        """The runs that a take's level is made of: one, or one per chain."""
+        """The runs that a take's level is made of: one, or one per chain or candidate."""
+        if take.hole is not None:
+            return hole_runs(
+                take.hole,
+                take.number,
+                take.num_samples // self.hop_length,
+                hop_length=self.hop_length,
+                context=self.context,
+                stride=self.stride,
+                overlap=self.overlap,
+                unit=self.unit,
+            )
         return chain_runs(
             take.num_samples // self.hop_length,
             self.chains(take),
@@ -221,6 +235,7 @@ def make_plan(
     chain_starts: str = "primed",
     to_level: int | None = None,
     sampled: bool = True,
+    hole: Hole | None = None,
     measured: Mapping[int, Measures] | None = None,
     defaults: Mapping[str, Mapping[int, Any]] | None = None,
     **given: Any,
@@ -233,6 +248,7 @@ def make_plan(
         seed, precision, backend, chain_starts: see `GenerationSettings`.
         to_level: the finest level to sample; None: the finest that the model can.
         sampled: False: all codes are given, and no prior is needed.
+        hole: what is to be made of every take, where that is not all after its primer.
         measured: lengths by take that are settled already, as those of a session are.
         defaults: values of `LevelSettings` by name and level that come before the model's own.
         given: values of `LevelSettings` by name, for all levels or by level (`PerLevel`).
@@ -262,6 +278,9 @@ def make_plan(
         fitter.fit(number, prompt, (measured or {}).get(number))
         for number, prompt in sorted(prompts.items())
     )
+    if hole is not None:
+        takes = tuple(replace(take, hole=hole) for take in takes)
+        _note_scoring(system, hole, notes)
     plan = Plan(
         system=system,
         takes=takes,
@@ -299,6 +318,19 @@ def _check_levels_to_sample(system: System, plan: Plan) -> None:
                 if max(missing) > max(system.prior_levels, default=-1)
                 else "stop at a coarser level (--to-level), or complete the model"
             )
+        )
+
+
+def _note_scoring(system: System, hole: Hole, notes: list[str]) -> None:
+    """Say it where a stretch is longer than what its candidates are judged by."""
+    config = system.prior_config(max(system.prior_levels))
+    seconds = (hole.end - hole.begin) / config.sampling_rate
+    heard = heard_by_scoring(hole, config.context_length)
+    if heard < 1:
+        notes.append(
+            f"the stretch of {seconds:.4g} s is longer than what the prior sees at once: its "
+            "beginning is a plain continuation, and candidates are judged by their last "
+            f"{heard * seconds:.4g} s"
         )
 
 

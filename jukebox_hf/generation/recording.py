@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from jukebox_hf.generation.holes import Hole
 from jukebox_hf.generation.plan import Measures, Plan, TakePlan
 from jukebox_hf.generation.run import WindowReport
 from jukebox_hf.generation.session_record import (
@@ -24,6 +25,7 @@ from jukebox_hf.generation.session_record import (
     SessionRecord,
     TakeRecord,
 )
+from jukebox_hf.generation.settings import primer_record
 from jukebox_hf.hub.built_in import BUILT_IN
 from jukebox_hf.hub.system import System
 from jukebox_hf.hub.training_facts import TRAINING_FILE
@@ -181,14 +183,29 @@ def differences(record: SessionRecord, plan: Plan, parent: ParentRecord | None =
         "settings": to_json(settings),
         "takes": {str(take.number): _comparable(take_record(take, plan)) for take in plan.takes},
     }
+    hole = plan.takes[0].hole
+    if hole is not None or record.hole is not None:
+        wanted["hole"] = None if hole is None else _comparable_hole(hole)
     recorded = {
         "settings": to_json(record.settings),
         "takes": {str(take.number): _comparable(take) for take in record.takes},
     }
+    if record.hole is not None:
+        found = {name: getattr(record.hole, name) for name in _HOLE}
+        recorded["hole"] = {**found, "codes": record.hole.sha256}
     if parent is not None and record.parent is not None:
         recorded |= _plain(record.parent.details)
         wanted |= _plain(parent.details)
     return list(_compare(recorded, wanted, ()))
+
+
+_HOLE = ("begin", "end", "removed", "candidates")
+
+
+def _comparable_hole(hole: Hole) -> dict[str, Any]:
+    codes = primer_record(hole.original)
+    assert codes is not None
+    return {**{name: getattr(hole, name) for name in _HOLE}, "codes": codes.sha256}
 
 
 def _plain(details: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from jukebox_hf.codes import Codes
 from jukebox_hf.generation.continuing import Source, Start, continue_prompt, upsample_prompt
 from jukebox_hf.generation.devices import DEFAULT_BACKEND, check_backend, default_precision
 from jukebox_hf.generation.editing import Part, edit
+from jukebox_hf.generation.holes import Hole
+from jukebox_hf.generation.infilling import find_hole
 from jukebox_hf.generation.plan import Plan, make_plan
 from jukebox_hf.generation.session_record import MOST_TAKES, ParentRecord
 from jukebox_hf.generation.settings import (
@@ -35,6 +37,7 @@ from jukebox_hf.words import refuse_unknown
 LARGEST_PROMPTS_BYTES = 64 * 2**20
 _RUN = ("seed", "to_level", "precision", "backend")
 _CHANGES = ("artist", "genre", "lyrics", "total_seconds", "offset_seconds")
+_INFILL = ("take", "from_seconds", "to_seconds", "insert_seconds", "candidates", "takes")
 _PRIMER = ("primer_start_seconds", "primer_end_seconds")
 PIECE = (*_CHANGES, *_PRIMER, "seconds", "takes", "primer")  # what there are no `prompts` beside
 
@@ -75,6 +78,7 @@ class Request:
         sampling: values of `LevelSettings` by name, for all levels or by level (`PerLevel`).
         earlier: settings of what is gone on from.
         parent: what is gone on from.
+        hole: what is to be made of every take, where that is not all after its primer.
         sampled: whether there is anything to sample; False: all codes are given.
         notes: what somebody who asked for it should know.
     """
@@ -87,6 +91,7 @@ class Request:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     earlier: GenerationSettings | None = None
     parent: ParentRecord | None = None
+    hole: Hole | None = None
     sampled: bool = True
     notes: tuple[str, ...] = ()
 
@@ -215,6 +220,44 @@ class Request:
             notes=made.notes,
         )
 
+    @classmethod
+    def infill(cls, source: Source | str | Path, wanted: Mapping[str, Any]) -> "Request":
+        """A stretch of a take made again, or put in, with both sides given.
+
+        At the top level candidates of the stretch are sampled, and those are kept that make what
+        follows likeliest (its first 128 codes); finer levels are sampled below them. Outside the
+        stretch codes are the old ones at every level. This is the best of an importance resample
+        (Rubin 1987): the more candidates, the nearer to what fits both sides.
+
+        Args:
+            source: of the take.
+            wanted: `take`, its number; `from_seconds` and `to_seconds` of the stretch, or
+                `from_seconds` and `insert_seconds` to put new music in there; `candidates` (8), of
+                which the best `takes` (1) are kept; fields of `Prompt` that change; the rest as in
+                `more`.
+
+        Raises:
+            ValueError: for times that make no sense or have nothing after them, and for what is
+                being worked on; one sentence.
+        """
+        given = _given(wanted, (*_CHANGES, *_INFILL))
+        found = source if isinstance(source, Source) else Source(source)
+        made = find_hole(found, _named(given, _INFILL), _named(given, _CHANGES))
+        earlier = found.session.settings if found.session is not None else None
+        settings = _settings(given)
+        settings["to_level"] = max(settings.get("to_level", 0), made.level)
+        takes = given.get("takes", 1)
+        hole, rate = made.hole, made.start.codes.sampling_rate
+        parent = _parent(found, "infill", [made.start] * takes, round(hole.begin / rate, 4))
+        return cls(
+            prompts=dict.fromkeys(range(1, takes + 1), made.prompt),
+            earlier=replace(earlier, seed=new_seed()) if earlier else None,
+            parent=replace(parent, details={"to_seconds": round(hole.end / rate, 4)}),
+            hole=hole,
+            notes=made.notes,
+            **settings,
+        )
+
 
 def fit(
     system: System,
@@ -244,6 +287,7 @@ def fit(
         backend=backend,
         to_level=request.to_level,
         sampled=request.sampled,
+        hole=request.hole,
         defaults=request.earlier.by_name() if request.earlier else None,
         **request.sampling,
     )

@@ -18,6 +18,15 @@ from jukebox_hf.generation import memory
 from jukebox_hf.generation.alignment import LyricAlignment, align_lyrics
 from jukebox_hf.generation.chains import Chain, Seam, decode_chains, find_seams, splice
 from jukebox_hf.generation.devices import check_backend, sampling_threads
+from jukebox_hf.generation.holes import (
+    FIRST_TAKE,
+    Score,
+    best,
+    fill,
+    fill_top,
+    score,
+    scored_codes,
+)
 from jukebox_hf.generation.joined import Joined, JoinedCodes, combine
 from jukebox_hf.generation.levels import LevelSampler, Piece, Row, RowWindow, next_batch
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
@@ -93,7 +102,9 @@ class Generation:
             level that is cut into chains, what was there before until its chains are joined.
         chains: by take and level, the rows of a level that is cut into chains.
         seams: by take and level, where chains were joined.
-        given: by take and level, the chains of codes that a take begins with.
+        given: by take and level, the chains of codes that a take begins with; of a level with a
+            hole that was filled, of all of it.
+        chosen: by take, the candidate that its hole is filled with.
         batch_sizes: windows sampled at once, by level, once that is decided.
         alignments: by take, when its words are sung; as soon as a level that can tell is complete.
         on_codes: called during a batch with level, codes of it so far, and all it will have.
@@ -143,6 +154,7 @@ class Generation:
         self.chains: dict[tuple[int, int], list[Row]] = {}
         self.seams = {key: list(joined) for key, joined in (seams or {}).items()}
         self.given = dict(given or {})
+        self.chosen: dict[int, Score] = {}
         self._earlier_chains = dict(chains or {})
         self._codec: JukeboxVQVAE | None = None
         self._under_way: _UnderWay | None = None
@@ -193,24 +205,32 @@ class Generation:
         index, number = self.share
         return rows[len(rows) * index // number : len(rows) * (index + 1) // number]
 
-    def finish_level(self, level: LevelPlan) -> bool:
-        """Join the chains of a level whose rows are all complete; whether there were any."""
+    def finish_level(self, level: LevelPlan, prior: JukeboxPrior | None = None) -> bool:
+        """Join the chains of a level whose rows are all complete; whether there were any.
+
+        `prior`: of that level, if it is loaded.
+        """
         unjoined = [
             take
             for take in self.plan.takes_at(level.level)
-            if len(level.runs(take)) > 1
+            if (len(level.runs(take)) > 1 or take.hole is not None)
             and len(self.codes[take.number][level.level]) < take.num_samples // level.hop_length
         ]
         for take in unjoined:
             self._rows(level, take)
-        self._join_chains(level, unjoined)
+        holes = [take for take in unjoined if take.hole is not None]
+        self._join_chains(level, [take for take in unjoined if take.hole is None])
+        if holes and level.unit == 1:
+            self._fill_top(level, holes, prior or self._load_prior(level.level))
+        elif holes:
+            self._fill(level, holes)
         return bool(unjoined)
 
     def _rows(self, level: LevelPlan, take: TakePlan) -> list[Row]:
         """The rows of a take at a level, with the codes that they have already."""
         runs = level.runs(take)
         made = self.codes[take.number][level.level]
-        if len(runs) == 1:
+        if len(runs) == 1 and take.hole is None:
             return [Row.start(take.number, runs[0], made)]
         key = (take.number, level.level)
         if key not in self.chains:
@@ -223,6 +243,9 @@ class Generation:
                 )
                 for run, codes in zip(runs, earlier, strict=True)
             ]
+            if take.hole is not None and level.unit == 1:
+                for number, row in enumerate(self.chains[key], start=1):
+                    row.candidate = number
         return self.chains[key]
 
     def _sample_level(
@@ -261,7 +284,7 @@ class Generation:
                     self._under_way = None
                 self._take_over(level, rows, batch)
                 if self.share[1] == 1 and all(row.done == row.run.length for row in own):
-                    self.finish_level(level)
+                    self.finish_level(level, prior)
                     self._align(level, prior, takes)
                 records = tuple(
                     _record(entry, rows, span) for entry, span in zip(batch, spans, strict=True)
@@ -328,7 +351,7 @@ class Generation:
     ) -> None:
         """Publish what a batch added to levels that are not cut into chains."""
         for row, _ in batch:
-            if len(rows[row.take]) == 1:
+            if (row.take, level.level) not in self.chains:
                 self.codes[row.take][level.level] = row.codes[: row.done]
 
     def _join_chains(self, level: LevelPlan, takes: Sequence[TakePlan]) -> None:
@@ -339,6 +362,59 @@ class Generation:
             before = made[level.level][: chains[0].run.begin]
             self.seams[key] = find_seams(self.codec, level.level, chains)
             made[level.level] = torch.cat([before, splice(chains, self.seams[key])])
+
+    # --- holes ---
+
+    def _before_hole(self, take: TakePlan, level: LevelPlan) -> Joined:
+        """The codes of a level before the hole."""
+        made = self.codes[take.number][level.level]
+        return combine(made, self.given.get((take.number, level.level)), None)
+
+    def _fill_top(self, level: LevelPlan, takes: Sequence[TakePlan], prior: JukeboxPrior) -> None:
+        """Fill the hole of each take with one of the best candidates."""
+        first = self.plan.take(FIRST_TAKE)
+        hole = first.hole
+        assert hole is not None
+        begin = hole.begin // level.hop_length
+        before = self._before_hole(takes[0], level).codes
+        after = hole.after(level.level)[: scored_codes(hole)]
+        made = {
+            row.candidate or 0: row.codes[begin - row.run.begin :]
+            for row in self._rows(level, first)
+        }
+        scores = [
+            Score(
+                number,
+                score(
+                    prior,
+                    self.system.processor(level.level),
+                    torch.cat([before, codes, after]),
+                    len(after),
+                    first.labels[level.level],
+                    total_samples=first.total_samples,
+                    offset_samples=first.offset_samples,
+                ),
+            )
+            for number, codes in made.items()
+        ]
+        for take, found in zip(self.plan.takes, best(scores, len(self.plan.takes)), strict=True):
+            if take in takes:
+                self.chosen[take.number] = found
+                before_it = self._before_hole(take, level)
+                self._put_in(take, level, fill_top(before_it, made[found.candidate], hole))
+
+    def _fill(self, level: LevelPlan, takes: Sequence[TakePlan]) -> None:
+        """Put what was sampled at a finer level into the hole of each take."""
+        for take in takes:
+            assert take.hole is not None
+            (row,) = self._rows(level, take)
+            made = row.codes[take.hole.begin // level.hop_length - row.run.begin :]
+            before = self._before_hole(take, level)
+            self._put_in(take, level, fill(self.codec, level.level, before, made, take.hole))
+
+    def _put_in(self, take: TakePlan, level: LevelPlan, joined: Joined) -> None:
+        self.codes[take.number][level.level] = joined.codes
+        self.given[take.number, level.level] = joined
 
     # --- lyrics ---
 

@@ -20,6 +20,7 @@ from jukebox_hf.files import PARTIAL_SUFFIX, write_atomically
 from jukebox_hf.generation.alignment_files import save_words
 from jukebox_hf.generation.chains import Chain
 from jukebox_hf.generation.devices import check_backend, resolve_device
+from jukebox_hf.generation.holes import Hole
 from jukebox_hf.generation.joined import Joined, JoinedCodes, combine
 from jukebox_hf.generation.naming import run_notes
 from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
@@ -41,10 +42,12 @@ from jukebox_hf.generation.session_files import (
     check_plain,
     load_chains,
     load_given,
+    load_hole,
     load_take,
     primer_path,
     remove_partial_files,
     save_given,
+    save_hole,
     save_take,
     seams_of,
     words_path,
@@ -131,6 +134,8 @@ class Session:
             session = cls(folder, record, plan)
             for take in plan.takes:
                 session._keep_primer(take, plan)
+            if plan.takes[0].hole is not None:
+                record.hole = save_hole(folder, plan.takes[0].hole)
             session._write()
         return session
 
@@ -239,8 +244,10 @@ class Session:
                 own = (chains, seams_of(entry))
         for entry in self.record.given:
             if (entry.take, entry.level) == (number, level):
-                existing = all_codes[: self.take(number).existing[level]]
-                given = load_given(self.folder, entry, existing)
+                given = load_given(self.folder, entry, all_codes)
+        for entry in self.record.filled:
+            if (entry.take, entry.level) == (number, level):
+                given = load_given(self.folder, entry, all_codes, "filled")
         return combine(all_codes, given, own)
 
     @property
@@ -318,6 +325,7 @@ class Session:
             chain_starts=settings.chain_starts,
             to_level=settings.to_level,
             sampled=bool(settings.levels),
+            hole=self._hole(),
             measured={take.number: restore_measures(take) for take in self.takes},
             **given,
         )
@@ -329,6 +337,16 @@ class Session:
             if not same_labels(recorded, take_record(take, plan).labels):
                 return take.number
         return None
+
+    def _hole(self) -> Hole | None:
+        """What is made of every take, where that is not all after what they begin with."""
+        record = self.record
+        if record.hole is None:
+            return None
+        try:
+            return load_hole(self.folder, record.hole, record.hop_lengths, record.sampling_rate)
+        except ValueError as error:
+            raise ValueError(f"{self.folder}, the piece with a hole: {error}") from None
 
     def check_same(self, plan: Plan, parent: ParentRecord | None = None) -> None:
         """Raise `ValueError` that names what differs if it was begun with another plan or model.

@@ -9,6 +9,7 @@ import stat
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,19 +17,23 @@ from torch import Tensor
 from jukebox_hf.codes import Codes, load_codes, save_codes
 from jukebox_hf.files import PARTIAL_SUFFIX
 from jukebox_hf.generation.chains import Chain, Seam
+from jukebox_hf.generation.holes import FIRST_TAKE, Hole
 from jukebox_hf.generation.joined import Joined, JoinedCodes
 from jukebox_hf.generation.session_record import (
     RECORD_NAME,
     ChainRecord,
+    HoleRecord,
     SeamRecord,
     StoredCodes,
 )
+from jukebox_hf.generation.settings import primer_record
 from jukebox_hf.generation.windows import Run
 
 CODES_FOLDER = "codes"
 PARTS_FOLDER = "parts"
 PRIMER_FOLDER = "primers"
 PREVIEW_FOLDER = "preview"
+Given: TypeAlias = Literal["given", "filled", "original"]
 
 
 def is_session(folder: Path) -> bool:
@@ -84,9 +89,14 @@ def chain_path(folder: Path, number: int, level: int, chain: int) -> Path:
     return folder / CODES_FOLDER / f"take_{number:02d}_level_{level}_chain_{chain:02d}.safetensors"
 
 
-def given_path(folder: Path, number: int, level: int, chain: int) -> Path:
-    """Where one chain of the codes is that a level of a take begins with."""
-    return folder / CODES_FOLDER / f"take_{number:02d}_level_{level}_given_{chain:02d}.safetensors"
+def given_path(folder: Path, number: int, level: int, chain: int, kind: Given = "given") -> Path:
+    """Where one chain is of the codes that a level of a take begins with (or others, by kind)."""
+    return folder / CODES_FOLDER / f"take_{number:02d}_level_{level}_{kind}_{chain:02d}.safetensors"
+
+
+def original_path(folder: Path) -> Path:
+    """Where the codes are of the piece that a hole is in."""
+    return folder / CODES_FOLDER / "take_original.safetensors"
 
 
 def part_path(folder: Path, process: int) -> Path:
@@ -160,9 +170,11 @@ def save_take(folder: Path, number: int, codes: Codes) -> dict[int, StoredCodes]
 
 
 def load_take(
-    folder: Path, number: int, entries: Mapping[int, StoredCodes], num_levels: int
+    folder: Path, number: int | None, entries: Mapping[int, StoredCodes], num_levels: int
 ) -> dict[int, Tensor]:
     """The codes (time,) of a take by level, as many as the record knows of.
+
+    Without a number they are those of the piece that a hole is in.
 
     A file may hold more than the record: the process was stopped between writing the two. What is
     more is left out and made again.
@@ -172,7 +184,7 @@ def load_take(
     levels = {level: torch.zeros(0, dtype=torch.int64) for level in range(num_levels)}
     if not entries:
         return levels
-    path = codes_path(folder, number)
+    path = original_path(folder) if number is None else codes_path(folder, number)
     stored = _load(path)
     for level, entry in entries.items():
         tensor = stored.levels.get(level)
@@ -195,6 +207,47 @@ def save_chain(
     return StoredCodes(len(codes), checksum(codes))
 
 
+def save_hole(folder: Path, hole: Hole) -> HoleRecord:
+    """Write the piece that a hole is in; returns what the record says of both."""
+    path = original_path(folder)
+    path.parent.mkdir(exist_ok=True)
+    save_codes(path, hole.original)
+    found = primer_record(hole.original)
+    assert found is not None
+    return HoleRecord(
+        begin=hole.begin,
+        end=hole.end,
+        removed=hole.removed,
+        candidates=hole.candidates,
+        sha256=found.sha256,
+        codes={
+            level: StoredCodes(tensor.shape[1], checksum(tensor[0]))
+            for level, tensor in hole.original.levels.items()
+        },
+        chains=save_given(folder, FIRST_TAKE, hole.original, "original"),
+    )
+
+
+def load_hole(
+    folder: Path, record: HoleRecord, hop_lengths: tuple[int, ...], sampling_rate: int
+) -> Hole:
+    """What `save_hole` wrote; errors as of `load_given`."""
+    levels = load_take(folder, None, record.codes, len(hop_lengths))
+    levels = {level: levels[level] for level in record.codes}
+    joined = {
+        one.level: load_given(folder, one, levels[one.level], "original")
+        for one in record.chains
+        if one.level in levels
+    }
+    original = JoinedCodes(
+        {level: codes[None] for level, codes in levels.items()},
+        hop_lengths,
+        sampling_rate,
+        joined=joined,
+    )
+    return Hole(record.begin, record.end, record.removed, record.candidates, original)
+
+
 def load_chains(
     folder: Path, number: int, level: int, entries: Sequence[StoredCodes | None]
 ) -> list[Tensor | None]:
@@ -212,8 +265,14 @@ def _load_chain(path: Path, level: int, index: int, entry: StoredCodes) -> Tenso
     return _checked(path, f"chain {index}", None if stored is None else stored[0], entry)
 
 
-def save_given(folder: Path, number: int, codes: JoinedCodes) -> list[ChainRecord]:
-    """Write the chains of the codes that a take begins with; returns what the record says."""
+def save_given(
+    folder: Path, number: int, codes: JoinedCodes, kind: Given = "given"
+) -> list[ChainRecord]:
+    """Write the chains of a take's codes; returns what the record says.
+
+    `kind`: those that a take begins with, those of a level whose hole is filled, or those of the
+    piece that the hole is in.
+    """
     records = []
     for level, joined in codes.joined.items():
         record = ChainRecord(
@@ -222,7 +281,7 @@ def save_given(folder: Path, number: int, codes: JoinedCodes) -> list[ChainRecor
             runs=[(chain.run.begin, chain.run.end) for chain in joined.chains],
             codes=[
                 save_chain(
-                    given_path(folder, number, level, index),
+                    given_path(folder, number, level, index, kind),
                     level,
                     chain.codes,
                     codes.hop_lengths,
@@ -236,13 +295,17 @@ def save_given(folder: Path, number: int, codes: JoinedCodes) -> list[ChainRecor
     return records
 
 
-def load_given(folder: Path, record: ChainRecord, codes: Tensor) -> Joined:
-    """The chains of codes (time,) that a level of a take begins with; errors as in `load_take`."""
+def load_given(folder: Path, record: ChainRecord, codes: Tensor, kind: Given = "given") -> Joined:
+    """What `save_given` wrote of a level that has or begins with these codes (time,).
+
+    Errors as of `load_take`, and `ValueError` for chains that are none of these codes.
+    """
     chains = []
     for index, (run, entry) in enumerate(zip(record.runs, record.codes, strict=True)):
         if entry is not None:
-            path = given_path(folder, record.take, record.level, index)
+            path = given_path(folder, record.take, record.level, index, kind)
             chains.append(Chain(Run(*run), _load_chain(path, record.level, index, entry)))
+    codes = codes[: max((chain.run.end for chain in chains), default=0)]
     return Joined(codes, tuple(chains), tuple(seams_of(record)))
 
 

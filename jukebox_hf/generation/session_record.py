@@ -84,6 +84,14 @@ class StoredCodes:
         _require(self.count >= 0, "count must be at least 0", self.count)
 
 
+@dataclass
+class CandidateRecord:
+    """Which candidate a take's hole is filled with, and bits per code of what follows it."""
+
+    number: int
+    bits: float
+
+
 @dataclass(kw_only=True)
 class TakeRecord:
     """One take: what was asked for, and what is there.
@@ -100,6 +108,7 @@ class TakeRecord:
         alignment: names of the files that say when the words are sung.
         kept: whether it is marked as good.
         peak, clipped_samples: of the finished audio.
+        candidate: what its hole is filled with.
     """
 
     number: int
@@ -116,6 +125,7 @@ class TakeRecord:
     kept: bool
     peak: float | None = field(default=None, metadata=OMIT)
     clipped_samples: int | None = field(default=None, metadata=OMIT)
+    candidate: CandidateRecord | None = field(default=None, metadata=OMIT)
 
     def __post_init__(self) -> None:
         _require(1 <= self.number <= MOST_TAKES, f"number must be 1 to {MOST_TAKES}", self.number)
@@ -162,6 +172,31 @@ class ChainRecord:
         _require(len(self.codes) == len(self.runs), "codes must be as many as runs", self.codes)
         for begin, end in self.runs:
             _require(0 <= begin < end, "runs must begin before they end", (begin, end))
+
+
+@dataclass(kw_only=True)
+class HoleRecord:
+    """A hole, see `Hole`, and the old piece.
+
+    Attributes:
+        begin, end, removed, candidates: see `Hole`.
+        sha256: of the old piece's codes.
+        codes: what is on disk of it, by level.
+        chains: that it is made of.
+    """
+
+    begin: int
+    end: int
+    removed: int
+    candidates: int
+    sha256: str
+    codes: dict[int, StoredCodes]
+    chains: list[ChainRecord]
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.begin < self.end, "a hole must end after it begins", self.end)
+        _require(self.removed >= 0, "removed must be 0 or more", self.removed)
+        _require(self.candidates >= 1, "candidates must be 1 or more", self.candidates)
 
 
 @dataclass
@@ -224,6 +259,8 @@ class SessionRecord:
         parent: what it goes on from.
         takes, chains, windows: what is asked for, and what was made.
         given: chains of the codes that takes begin with.
+        hole: what is made of every take, where that is not all after what they begin with.
+        filled: chains of levels whose hole is filled.
         batch_sizes: windows at once, by level.
     """
 
@@ -242,6 +279,8 @@ class SessionRecord:
     batch_sizes: dict[int, int]
     chains: list[ChainRecord]
     given: list[ChainRecord] = field(default_factory=list, metadata=OMIT)
+    hole: HoleRecord | None = field(default=None, metadata=OMIT)
+    filled: list[ChainRecord] = field(default_factory=list, metadata=OMIT)
     updated: str | None = field(default=None, metadata=OMIT)
     windows: list[BatchRecord]
 
@@ -259,7 +298,7 @@ class SessionRecord:
             _require(set(take.existing) == set(levels), "existing must name every level", "less")
             for found in (take.labels, take.codes or {}):
                 _require(set(found) <= set(levels), "there is no such level", list(found))
-        for chain in (*self.chains, *self.given):
+        for chain in (*self.chains, *self.given, *self.filled):
             known = chain.take in numbers and chain.level in levels
             _require(known, "chains must be of takes and levels", (chain.take, chain.level))
         for level, size in self.batch_sizes.items():
@@ -306,6 +345,13 @@ class SessionRecord:
         entry = ChainRecord(number, level, runs, [None] * len(runs))
         self.chains.append(entry)
         return entry
+
+    def joins(self) -> list[ChainRecord]:
+        """The chains that are heard in the takes, with their seams where they are joined."""
+        filled = {(entry.take, entry.level) for entry in self.filled}
+        given = [entry for entry in self.given if (entry.take, entry.level) not in filled]
+        made = [entry for entry in self.chains if entry.seams is not None]
+        return sorted([*given, *self.filled, *made], key=lambda one: (one.take, -one.level))
 
     def merge(self, part: "PartRecord", source: str) -> None:
         """Bring what another process has made into the record; `ValueError` if it is not of it."""

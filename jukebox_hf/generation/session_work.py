@@ -20,6 +20,7 @@ from jukebox_hf.generation.alignment_files import (
     save_word_files,
     save_words,
 )
+from jukebox_hf.generation.joined import JoinedCodes
 from jukebox_hf.generation.levels import Row
 from jukebox_hf.generation.naming import take_file_name, take_tags
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
@@ -27,6 +28,7 @@ from jukebox_hf.generation.preview import Previews
 from jukebox_hf.generation.recording import batch_record, now
 from jukebox_hf.generation.run import Generation, WindowReport
 from jukebox_hf.generation.session_files import (
+    Given,
     alignment_path,
     chain_path,
     load_chains,
@@ -40,6 +42,7 @@ from jukebox_hf.generation.session_files import (
     remove_previews,
     remove_primers,
     save_chain,
+    save_given,
     save_take,
     seam_records,
     seams_of,
@@ -47,7 +50,9 @@ from jukebox_hf.generation.session_files import (
 )
 from jukebox_hf.generation.session_record import (
     BatchRecord,
+    CandidateRecord,
     ChainPart,
+    ChainRecord,
     PartRecord,
     SessionRecord,
     StoredCodes,
@@ -179,11 +184,10 @@ class SessionWork:
         }
         given = {
             (entry.take, entry.level): load_given(
-                self.folder,
-                entry,
-                codes[entry.take][entry.level][: self._take(entry.take).existing[entry.level]],
+                self.folder, entry, codes[entry.take][entry.level], kind
             )
-            for entry in self.record.given
+            for kind, entries in self._kinds().items()
+            for entry in entries
         }
         generation = Generation(
             self.plan,
@@ -199,6 +203,10 @@ class SessionWork:
         )
         generation.prepare()
         return generation
+
+    def _kinds(self) -> dict[Given, list[ChainRecord]]:
+        """Chains that levels begin with, and then of those whose hole is filled."""
+        return {"given": self.record.given, "filled": self.record.filled}
 
     def _tell(self, level: int, codes: int, total: int) -> None:
         """During a batch: say how far it is, and let it be heard."""
@@ -222,6 +230,7 @@ class SessionWork:
                 self._note_seams(generation, number, report.level)
             if rows is None or (report.level_done and self.crew.number == 1):
                 self._note_codes(number, self._save_codes(generation, number))
+                self._note_filled(generation, number, report.level)
         if report.windows:
             self._note_windows(batch_record(report), generation.batch_sizes)
         for number, alignment in generation.alignments.items():
@@ -265,6 +274,26 @@ class SessionWork:
             return
         code_seconds = self.plan.hop_lengths[level] / self.plan.sampling_rate
         self.record.chains_of(number, level).seams = seam_records(seams, code_seconds)
+
+    def _note_filled(self, generation: Generation, number: int, level: int) -> None:
+        """Keep the chains of a level whose hole was filled, and what with."""
+        take = self.plan.take(number)
+        if take.hole is None:
+            return
+        if number in generation.chosen:
+            found = generation.chosen[number]
+            bits = round(found.bits, 4)
+            self._take(number).candidate = CandidateRecord(found.candidate, bits)
+        known = any((one.take, one.level) == (number, level) for one in self.record.filled)
+        joined = generation.given.get((number, level))
+        if not known and joined is not None and joined.seams:
+            codes = JoinedCodes(
+                {level: joined.codes[None]},
+                self.plan.hop_lengths,
+                self.plan.sampling_rate,
+                joined={level: joined},
+            )
+            self.record.filled += save_given(self.folder, number, codes, "filled")
 
     # --- the record, or this process's part of it ---
 
@@ -311,6 +340,7 @@ class SessionWork:
             if (take.number, level.level) in generation.chains:
                 self._note_seams(generation, take.number, level.level)
                 self._note_codes(take.number, self._save_codes(generation, take.number))
+                self._note_filled(generation, take.number, level.level)
         self._write()
 
     def _finish(self, generation: Generation) -> None:
