@@ -9,7 +9,7 @@ from torch import Tensor
 
 from jukebox_hf.generation import JukeboxPipeline, Request, Session
 from jukebox_hf.generation.chains import FADE_STFT, Chain, Seam
-from jukebox_hf.generation.joined import Joined, combine, join
+from jukebox_hf.generation.joined import Excerpt, Joined, combine, join
 from jukebox_hf.generation.run import Generation, decode_joined
 from jukebox_hf.generation.windows import Run
 from jukebox_hf.hub import System
@@ -130,11 +130,16 @@ def test_finer_levels_of_chained_codes_are_made_below_the_same_seams(
 
 
 def test_parts_put_together_again_are_the_piece() -> None:
-    whole = piece()
+    whole = piece().settled(8, 8000)
     for cut in range(1, len(whole)):
-        parts = [whole.part(0, cut), whole.part(cut, len(whole))]
-        assert torch.equal(join(parts, [Seam(cut, 1.0)]).codes, whole.codes)
-        assert [seam.code for seam in parts[0].seams] == [s for s in (120, 250) if s < cut]
+        parts = [Excerpt(whole, 0, cut), Excerpt(whole, cut, len(whole))]
+        joined = join(parts, [Seam(0, 1.0)], reach=7)
+        assert torch.equal(joined.codes, whole.codes)
+        assert [seam.code for seam in joined.seams] == sorted({120, 250, cut})
+        first = whole.part(0, cut)
+        assert [seam.code for seam in first.seams] == [s for s in (120, 250) if s < cut]
+        again = first.followed_by_piece(whole.part(cut, len(whole)))
+        assert torch.equal(again.codes, whole.codes)
 
 
 def test_chains_that_go_on_are_heard_as_before() -> None:
