@@ -10,6 +10,7 @@ import click
 from .crew import crew_option, join_crew, launch_if_asked
 from .generation_options import (
     BUILT_IN_MODEL,
+    adapter_option,
     label_options,
     open_model,
     read_lyrics_option,
@@ -62,6 +63,7 @@ from .options import (
 )
 @seed_option
 @model_option(default_text=BUILT_IN_MODEL)
+@adapter_option
 @device_option
 @step_options
 @sampling_options
@@ -77,6 +79,7 @@ from .options import (
 @clean_errors
 def generate(
     model: str | None,
+    adapters: tuple[tuple[int | None, str], ...],
     num_processes: int | None,
     device: str,
     output: Path | None,
@@ -103,7 +106,7 @@ def generate(
     if not place.crew.is_main:
         help_main_process(model, place)
         return
-    system = open_model(model, quiet=quiet)
+    system = open_model(model, adapters=adapters, quiet=quiet)
 
     from jukebox_hf.generation import Request
 

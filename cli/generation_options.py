@@ -136,6 +136,33 @@ def _apply(options: Sequence[Callable[[Function], Function]], function: Function
     return function
 
 
+class AdapterType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """`PATH` or `2=PATH` -> the level, if it was said, and a folder or repository."""
+
+    name = "adapter"
+
+    def get_metavar(self, *args: Any, **kwargs: Any) -> str:
+        return "[LEVEL=]DIR|REPO"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | None, str]:
+        level, separator, place = value.partition("=")
+        is_level = bool(separator) and level.isascii() and level.isdigit() and len(level) == 1
+        return (int(level), place) if is_level else (None, value)
+
+
+def adapter_option(function: Function) -> Function:
+    """`--adapter`: LoRAs on the model's priors."""
+    return click.option(
+        "--adapter",
+        "adapters",
+        type=AdapterType(),
+        multiple=True,
+        help="LoRA of one of its priors, as `finetune --lora` or peft makes it. Repeatable.",
+    )(function)
+
+
 class ChainsType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
     """`4` -> 4, `auto` -> "auto"."""
 
@@ -173,10 +200,17 @@ class TakesType(click.ParamType):  # type: ignore[type-arg]  # generic since cli
 TAKES = TakesType()
 
 
-def open_model(model: str | None, *, revision: str | None = None, quiet: bool = False) -> System:
+def open_model(
+    model: str | None,
+    *,
+    revision: str | None = None,
+    adapters: Sequence[tuple[int | None, str]] = (),
+    quiet: bool = False,
+) -> System:
     """The model given, else the one that comes with the package; one line says that it is used.
 
-    Raises `FileNotFoundError` where there is none.
+    `adapters`: LoRAs of its priors, each with its level if that was said. Raises
+    `FileNotFoundError` where there is none.
     """
     from jukebox_hf.hub import open_location
 
@@ -186,6 +220,8 @@ def open_model(model: str | None, *, revision: str | None = None, quiet: bool = 
     from jukebox_hf.hub import System
 
     system = System.open(location)
+    for level, place in adapters:
+        system.attach_adapter(place, level=level)
     if model is None:
         say_built_in(system.title, quiet=quiet)
     return system

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jukebox_hf.training.settings import TrainingSettings
     from jukebox_hf.training.trainer import JukeboxTrainer
     from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+    from jukebox_hf.vqvae.feature_extraction import JukeboxFeatureExtractor
     from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE, JukeboxVQVAEOutput
 
 # Where each public name comes from; the same lines as above, for Python.
@@ -32,6 +33,7 @@ _PLACES = {
     "Codes": "jukebox_hf.codes",
     "EmbeddingSettings": "jukebox_hf.representations",
     "JukeboxEmbedder": "jukebox_hf.representations",
+    "JukeboxFeatureExtractor": "jukebox_hf.vqvae.feature_extraction",
     "JukeboxLabels": "jukebox_hf.labels",
     "JukeboxPipeline": "jukebox_hf.generation.pipeline",
     "JukeboxPrior": "jukebox_hf.prior.modeling_prior",
@@ -61,6 +63,7 @@ __all__ = [
     "Codes",
     "EmbeddingSettings",
     "JukeboxEmbedder",
+    "JukeboxFeatureExtractor",
     "JukeboxLabels",
     "JukeboxPipeline",
     "JukeboxPrior",

@@ -6,18 +6,19 @@ the pipeline is a genre; everything else that `JukeboxPipeline.generate` takes g
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PythonBackend
+from transformers import PythonBackend
 from transformers.utils.generic import ModelOutput
 
 from jukebox_hf.configuration import JukeboxConfig, checked_config
 from jukebox_hf.hub import System
 from jukebox_hf.hub.manifest import WHOLE_MODEL_TYPE
+from jukebox_hf.pretrained import DEFAULT_DTYPE, JukeboxPreTrainedModel, refuse_quantization
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 
 DTYPE_PRECISIONS = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
@@ -41,7 +42,7 @@ class JukeboxModelOutput(ModelOutput):
     audio: Tensor | None = None
 
 
-class JukeboxModel(PreTrainedModel):  # type: ignore[no-untyped-call]
+class JukeboxModel(JukeboxPreTrainedModel):
     """All levels of a model: `vqvae`, the prior of each level by `prior`, and music by calling it.
 
     The VQ-VAE is loaded when the model is opened, priors when they are needed.
@@ -50,6 +51,8 @@ class JukeboxModel(PreTrainedModel):  # type: ignore[no-untyped-call]
     config_class = JukeboxModelConfig
     config: JukeboxModelConfig
     main_input_name = "text"
+    _supports_sdpa = True
+    attention_implementations = JukeboxPrior.attention_implementations
 
     def __init__(
         self, config: JukeboxModelConfig, system: System, *, dtype: torch.dtype = torch.float32
@@ -73,6 +76,8 @@ class JukeboxModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
+        device_map: str | torch.device | Mapping[str, Any] | None = None,
+        attn_implementation: str | None = None,
         **kwargs: Any,
     ) -> "JukeboxModel":
         """Open a model from a folder or a repository on the Hub.
@@ -81,18 +86,17 @@ class JukeboxModel(PreTrainedModel):  # type: ignore[no-untyped-call]
             pretrained_model_name_or_path: of the whole model.
             model_args: none.
             config: that transformers has read.
-            dtype: of the priors, default float32; the VQ-VAE is float32.
+            dtype: of the priors, default float32; "auto": as stored, if all are alike. The VQ-VAE
+                is float32 in any case, as the pipeline has it.
             revision, cache_dir, local_files_only: as for any model.
+            device_map: one device for all of it; "auto": the best one here.
+            attn_implementation: of the priors that `prior` gives.
             kwargs: what else transformers passes on; a `quantization_config` is refused.
 
         Raises:
             ValueError: for a model that is none, or a way of loading that it has not.
         """
-        if kwargs.get("quantization_config") is not None:
-            raise ValueError(
-                "a quantization_config is not supported; JukeboxPipeline has precision='int8' and "
-                "'int4'"
-            )
+        refuse_quantization(kwargs.get("quantization_config"))
         system = System.open(
             pretrained_model_name_or_path,
             revision=revision,
@@ -101,7 +105,13 @@ class JukeboxModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         )
         config = config or JukeboxModelConfig()
         config.sampling_rate = system.vqvae_config().sampling_rate
-        chosen: Any = torch.float32 if dtype in (None, "auto") else dtype
+        if attn_implementation is not None:
+            config._attn_implementation = attn_implementation
+        chosen: Any = DEFAULT_DTYPE if dtype is None else dtype
+        if chosen == "auto":
+            stored = {system.prior_config(level).dtype for level in system.prior_levels}
+            chosen = stored.pop() if len(stored) == 1 else None
+            chosen = DEFAULT_DTYPE if chosen is None else chosen
         if isinstance(chosen, str):
             chosen = getattr(torch, chosen, None)
         if chosen not in DTYPE_PRECISIONS:
@@ -109,6 +119,8 @@ class JukeboxModel(PreTrainedModel):  # type: ignore[no-untyped-call]
             raise ValueError(f"dtype must be one of {known}, got {dtype!r:.80}")
         model = cls(config, system, dtype=chosen)
         model.eval()  # type: ignore[no-untyped-call]
+        if device_map is not None:
+            torch.nn.Module.to(model, _one_device(device_map))
         return model
 
     def save_pretrained(  # type: ignore[override]
@@ -121,7 +133,9 @@ class JukeboxModel(PreTrainedModel):  # type: ignore[no-untyped-call]
 
     def prior(self, level: int) -> JukeboxPrior:
         """The prior of a level, loaded anew, where this model is."""
-        return self.system.load_prior(level, device=self.device, dtype=self.prior_dtype)
+        prior = self.system.load_prior(level, device=self.device, dtype=self.prior_dtype)
+        prior.set_attn_implementation(self.config._attn_implementation)
+        return prior
 
     def forward(self, text: str | Sequence[str], **request: Any) -> JukeboxModelOutput:
         """Make music.
@@ -146,6 +160,17 @@ class JukeboxModel(PreTrainedModel):  # type: ignore[no-untyped-call]
             torch.nn.functional.pad(audio, (0, longest - audio.shape[-1])) for audio in music.audio
         ]
         return JukeboxModelOutput(audio=torch.stack(padded))
+
+
+def _one_device(device_map: str | torch.device | Mapping[str, Any]) -> torch.device:
+    """The device that a map of transformers names for all of a model."""
+    from jukebox_hf.generation import resolve_device
+
+    named = device_map.values() if isinstance(device_map, Mapping) else [device_map]
+    devices = {resolve_device(each) for each in named}
+    if len(devices) != 1:
+        raise ValueError(f"device_map must name one device for the whole model, got {device_map!r}")
+    return devices.pop()
 
 
 class JukeboxText(PythonBackend):

@@ -31,6 +31,7 @@ EVERYONES = {
     "launching",
     "locks",
     "precision",
+    "pretrained",
     "records",
     "refusals",
     "texts",

@@ -250,6 +250,7 @@ class JukeboxPipeline:
         device: str | torch.device = "auto",
         precision: str | None = None,
         backend: str | None = None,
+        adapter: str | os.PathLike[str] | Mapping[int, str | os.PathLike[str]] | None = None,
         local_files_only: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
     ) -> "JukeboxPipeline":
@@ -264,12 +265,14 @@ class JukeboxPipeline:
                 round the weights; None: float16 on CUDA, else float32.
             backend: how a step runs: "eager", "compiled", or on CUDA "graph", which
                 no GPU has run yet; None: eager.
+            adapter: a LoRA of one of its priors: a folder or repository with peft's two files; or
+                one by level, where it does not say its level.
             local_files_only: ask nothing of the Hub.
             cache_dir: instead of huggingface_hub's own cache.
 
         Raises:
             FileNotFoundError: if there is no such model.
-            ValueError: if it is not a model, or the device is not there.
+            ValueError: if it is not a model, the adapter not one of it, or the device not there.
         """
         system = System.open(
             model,
@@ -277,6 +280,10 @@ class JukeboxPipeline:
             local_files_only=local_files_only,
             cache_dir=cache_dir,
         )
+        adapters = adapter if isinstance(adapter, Mapping) else {None: adapter}
+        for level, place in adapters.items():
+            if place is not None:
+                system.attach_adapter(place, level=level)
         return cls(system, device=device, precision=precision, backend=backend)
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

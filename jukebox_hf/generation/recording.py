@@ -50,6 +50,7 @@ def model_record(system: System, names: list[str], folder: Path) -> ModelRecord:
         licence=system.licence,
         components={name: _component_identity(system, name) for name in names},
         codebook_fingerprint=system.vqvae_config().codebook_fingerprint,
+        adapters={name: place_from(folder, place) for name, place in system.attached.items()},
     )
 
 

@@ -64,6 +64,7 @@ from jukebox_hf.generation.settings import GenerationSettings, Prompt
 from jukebox_hf.generation.shelf import PriorShelf
 from jukebox_hf.generation.windows import Run
 from jukebox_hf.hub.built_in import BUILT_IN
+from jukebox_hf.hub.manifest import prior_level
 from jukebox_hf.hub.system import System
 from jukebox_hf.locks import SESSION_LOCK, locked
 
@@ -280,6 +281,8 @@ class Session:
                     "place where it is now as --model"
                 )
             system = System.open(model or source, revision=None if at_hand else record.revision)
+        for name, place in record.adapters.items():
+            system.attach_adapter(place_of(self.folder, place), level=prior_level(name))
         found = model_record(system, list(record.components), self.folder)
         for name, entry in record.components.items():
             if found.components[name] != entry:

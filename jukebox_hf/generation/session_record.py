@@ -50,6 +50,7 @@ class ModelRecord:
         name, licence: what the model's manifest says.
         components: identity by name, of those that the session needs.
         codebook_fingerprint: see `Codes`.
+        adapters: by name of their component, those that are no part of the model; as `source`.
     """
 
     source: str
@@ -58,6 +59,7 @@ class ModelRecord:
     licence: str | None
     components: dict[str, ComponentIdentity]
     codebook_fingerprint: str | None
+    adapters: dict[str, str] = field(default_factory=dict, metadata=OMIT)
 
 
 @dataclass(kw_only=True)

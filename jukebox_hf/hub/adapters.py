@@ -5,6 +5,7 @@ in; the prior that it was trained on becomes the adapted one. What LoRA is: Hu e
 (arXiv:2106.09685): a layer's weight gets `scale * B @ A`.
 """
 
+import copy
 import math
 import re
 from collections.abc import Mapping
@@ -36,7 +37,6 @@ UNSUPPORTED = (
     "lora_bias",
     "rank_pattern",
     "alpha_pattern",
-    "modules_to_save",
     "layer_replication",
     "fan_in_fan_out",
 )
@@ -49,11 +49,13 @@ class Adapter(NamedTuple):
         scale: of the low-rank additions.
         pairs: by name of the layer, A (rank, in) and B (out, rank).
         new_rows: by name of the table, (rows, width).
+        tables: whole tables that peft trained as `modules_to_save`, by name.
     """
 
     scale: float
     pairs: dict[str, tuple[Tensor, Tensor]]
     new_rows: dict[str, Tensor]
+    tables: dict[str, Tensor]
 
 
 def read_adapter(folder: Path) -> Adapter:
@@ -77,14 +79,14 @@ def read_adapter(folder: Path) -> Adapter:
         and 0 < alpha < math.inf
     ):
         raise ValueError(f"{folder}: r and lora_alpha make no sense: {rank!r:.40}, {alpha!r:.40}")
-    pairs = _read_pairs(folder / ADAPTER_WEIGHTS, rank)
+    pairs, tables = _read_weights(folder / ADAPTER_WEIGHTS, rank)
     new_rows = read_tensors(folder / NEW_ROWS) if (folder / NEW_ROWS).is_file() else {}
     unknown = sorted(set(new_rows) - set(TABLES))
     if unknown:
         raise ValueError(f"{folder / NEW_ROWS}: rows of {unknown[0]!r:.80}, which cannot grow")
     # Kalajdzievski 2023 (arXiv:2312.03732): the root keeps large ranks from learning less.
     divisor = math.sqrt(rank) if config.get("use_rslora") else rank
-    return Adapter(alpha / divisor, pairs, new_rows)
+    return Adapter(alpha / divisor, pairs, new_rows, tables)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -92,9 +94,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return {name: tensor.read() for name, tensor in open_tensors(path).tensors.items()}
 
 
-def _read_pairs(path: Path, rank: int) -> dict[str, tuple[Tensor, Tensor]]:
+def _read_weights(
+    path: Path, rank: int
+) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
     sides: dict[str, dict[str, Tensor]] = {}
+    tables: dict[str, Tensor] = {}
     for name, tensor in read_tensors(path).items():
+        if name.removeprefix(PEFT_PREFIX) in TABLES and tensor.ndim == 2:
+            tables[name.removeprefix(PEFT_PREFIX)] = tensor
+            continue
         match = LOW_RANK.fullmatch(name.removeprefix(PEFT_PREFIX))
         if match is None or tensor.ndim != 2:
             raise ValueError(f"{path}: {name!r:.80} is not part of a LoRA adapter")
@@ -102,7 +110,7 @@ def _read_pairs(path: Path, rank: int) -> dict[str, tuple[Tensor, Tensor]]:
     for layer, found in sides.items():
         if set(found) != {"A", "B"} or found["A"].shape[0] != rank or found["B"].shape[1] != rank:
             raise ValueError(f"{path}: {layer} lacks an A (r, in) or a B (out, r) of rank {rank}")
-    return {layer: (found["A"], found["B"]) for layer, found in sides.items()}
+    return {layer: (found["A"], found["B"]) for layer, found in sides.items()}, tables
 
 
 @torch.no_grad()
@@ -120,6 +128,13 @@ def merge_adapter(prior: JukeboxPrior, adapter: Adapter, source: str) -> None:
         device = layer.weight.device
         change = adapter.scale * (b.to(device).float() @ a.to(device).float())
         layer.weight.copy_((layer.weight.float() + change).to(layer.weight.dtype))
+    for name, table in adapter.tables.items():
+        known = prior.state_dict().get(name)
+        if known is None or len(table) < len(known):
+            raise ValueError(f"{source}: belongs to another prior, with another table {name}")
+        known.copy_(table[: len(known)])
+        if len(table) > len(known):
+            grow_table(prior, name, table[len(known) :], source)
     for name, rows in adapter.new_rows.items():
         grow_table(prior, name, rows, source)
 
@@ -137,6 +152,14 @@ def grow_table(prior: JukeboxPrior, name: str, rows: Tensor, source: str) -> Non
     table.weight = nn.Parameter(weight, requires_grad=table.weight.requires_grad)
     table.num_embeddings = len(weight)
     setattr(prior.config, TABLES[name], len(weight))
+
+
+def adapted_config(base: JukeboxPriorConfig, adapter: Adapter) -> JukeboxPriorConfig:
+    """The config that a prior has with an adapter of peft, which brings none of its own."""
+    config = copy.deepcopy(base)
+    for name, table in adapter.tables.items():
+        setattr(config, TABLES[name], len(table))
+    return config
 
 
 def check_weights_fit(prior: JukeboxPrior, config: JukeboxPriorConfig, source: str) -> None:

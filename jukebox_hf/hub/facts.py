@@ -204,14 +204,20 @@ def describe_adapter(
     content = read_json(path)
     rank, alpha = content.get("r"), content.get("lora_alpha")
     model = content.get("base_model_name_or_path")
-    config = read_config(folder, JukeboxPriorConfig)
+    config = base
+    if (folder / "config.json").is_file():  # peft's own has none
+        config = read_config(folder, JukeboxPriorConfig)
     return AdapterFacts(
         rank=rank if isinstance(rank, int) else None,
         alpha=alpha if isinstance(alpha, (int, float)) else None,
         base_model=model if isinstance(model, str) and 0 < len(model) <= 200 else None,
         weights=stored_weights(location, subfolder, is_adapter=True),
-        new_artists=None if base is None else config.artist_count - base.artist_count,
-        new_genres=None if base is None else config.genre_count - base.genre_count,
+        new_artists=None
+        if base is None or config is None
+        else config.artist_count - base.artist_count,
+        new_genres=None
+        if base is None or config is None
+        else config.genre_count - base.genre_count,
     )
 
 

@@ -137,7 +137,7 @@ def load_model(
     loaded: Any = model_class.from_pretrained(
         folder,
         config=config,
-        dtype=dtype or "auto",
+        dtype=dtype,
         device_map={"": device} if device is not None else None,
         output_loading_info=True,
         use_safetensors=True,

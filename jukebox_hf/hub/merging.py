@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from jukebox_hf.hub.adapters import Adapter, merge_adapter, read_adapter
+from jukebox_hf.hub.adapters import merge_adapter, read_adapter
 from jukebox_hf.hub.manifest import prior_name
 from jukebox_hf.hub.pulling import copy_system
 from jukebox_hf.hub.system import System
@@ -40,14 +40,14 @@ def merge(
     """
     found = None if adapter is None else read_adapter(Path(adapter))
     if found is not None and level is None:
-        level = _level_of(found, system, str(adapter))
+        level = system.level_of_adapter(found, str(adapter))
     levels = [each for each in system.prior_levels if system.adapter_place(prior_name(each))]
     if found is None and not levels:
         raise ValueError(f"{system.source}: has no adapter that could be merged; name one")
 
     def writer(own: int) -> Callable[[Path], None]:
         def write(folder: Path) -> None:
-            prior = system.load_prior(own)
+            prior = system.load_prior(own, dtype="auto")
             if found is not None and own == level:
                 merge_adapter(prior, found, str(adapter))
             prior.save_pretrained(folder)
@@ -59,27 +59,3 @@ def merge(
     merged = sorted({*levels, *([] if level is None else [level])})
     written = {prior_name(each): writer(each) for each in merged}
     return copy_system(system, output, overwrite=overwrite, written=written)
-
-
-def _level_of(adapter: Adapter, system: System, source: str) -> int:
-    """The level whose prior has the layers that an adapter changes."""
-    if adapter.new_rows:
-        raise ValueError(
-            f"{source}: brings new artists or genres, whose names only the model knows that it was "
-            "trained as part of; merge that model"
-        )
-    changed = {
-        f"{layer}.weight": (b.shape[0], a.shape[1]) for layer, (a, b) in adapter.pairs.items()
-    }
-    fitting = []
-    for level in system.prior_levels:
-        stored = system.stored_weights(prior_name(level))
-        headers = {} if stored is None else stored.headers
-        if all(name in headers and headers[name].shape == shape for name, shape in changed.items()):
-            fitting.append(level)
-    if len(fitting) == 1:
-        return fitting[0]
-    if not fitting:
-        raise ValueError(f"{source}: belongs to another model, no prior of {system.source} fits it")
-    levels = ", ".join(map(str, fitting))
-    raise ValueError(f"{source}: fits the priors of levels {levels}; say which with --level")

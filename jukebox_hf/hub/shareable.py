@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
+from transformers.utils import FEATURE_EXTRACTOR_NAME
+
 from jukebox_hf.hub.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, NEW_ROWS, read_adapter
 from jukebox_hf.hub.loading import INDEX, check_weights, read_config, weight_files
 from jukebox_hf.hub.manifest import MANIFEST_NAME, ComponentReference
@@ -31,7 +33,7 @@ REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 FOLDERS = re.compile(
     r"(?<![\w/:.~\\-])(?:~\w*|[A-Za-z]:)?[/\\](?:[^\s'\"/\\=,;]+[/\\])*(?=[^\s/\\])"
 )
-SETTINGS = ("config.json", *PROCESSOR_FILES, TRAINING_FILE)
+SETTINGS = ("config.json", *PROCESSOR_FILES, FEATURE_EXTRACTOR_NAME, TRAINING_FILE)
 
 
 def kind_of(folder: Path) -> Kind:
@@ -81,7 +83,8 @@ def component_files(folder: Path) -> list[Path]:
 def adapter_files(folder: Path) -> list[Path]:
     """The files of an adapter that can be applied; raises as `component_files`."""
     read_adapter(folder)
-    check_processor(folder, read_config(folder, JukeboxPriorConfig))
+    if (folder / "config.json").is_file():
+        check_processor(folder, read_config(folder, JukeboxPriorConfig))
     load_training_facts(folder)
     weights = [folder / name for name in (ADAPTER_WEIGHTS, NEW_ROWS) if (folder / name).is_file()]
     return [*_settings(folder), folder / ADAPTER_CONFIG, *weights]

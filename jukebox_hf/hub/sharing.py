@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jukebox_hf.hub.adapters import ADAPTER_CONFIG
 from jukebox_hf.hub.architecture import check_levels
 from jukebox_hf.hub.card_text import (
     CardText,
@@ -58,6 +59,7 @@ from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.records import read_json
 
 DATASETS = ("codes", "features")
+ROOT_CONFIG_NAME = "config.json"
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def push(
         private: whether a new repository is; `None` is the account's default.
         revision: branch to commit to, made if needed; "main" if not given.
         refer_to: a model on the Hub: components that are the same there are not uploaded but
-            referred to.
+            referred to. Of an adapter: the model that it belongs to, to the prior in `components`.
         replace_card: take the card in `path` instead of the one in the repository.
         message: of the commit.
         create_pr: offer it as a pull request, to a repository that exists and may be another's.
@@ -138,13 +140,13 @@ def push(
     """
     folder = Path(path)
     kind = kind_of(folder)
-    if kind != "system" and (components or refer_to):
+    if kind not in ("system", "adapter") and (components or refer_to):
         raise ValueError(f"{folder}: is not a whole model; components of it cannot be chosen")
     source: _Part | _Source
     if kind == "system":
         source = _read_system(System.open(folder), components, refer_to)
     else:
-        source = _read_part(folder, kind)
+        source = _read_part(folder, kind, refer_to, components)
     target = open_target(
         repo_id,
         repo_type="dataset" if kind in DATASETS else "model",
@@ -208,21 +210,55 @@ def _commit(plan: _Plan, target: Target, message: str, replace_card: bool) -> Pu
 
 @dataclass(frozen=True)
 class _Part:
-    """A folder that goes to the root of a repository."""
+    """A folder that goes to the root of a repository.
+
+    Attributes:
+        folder, kind, files: it, what it is, what of it is shared.
+        config: of the prior that an adapter makes.
+        base: where the prior is that an adapter belongs to, if that was said.
+    """
 
     folder: Path
     kind: str
     files: list[Path]
+    config: JukeboxPriorConfig | None = None
+    base: ComponentReference | None = None
 
 
-def _read_part(folder: Path, kind: str) -> _Part:
+def _read_part(
+    folder: Path, kind: str, refer_to: str | None, components: Sequence[str] | None
+) -> _Part:
     files = {
         "codes": codes_files,
         "features": features_files,
         "adapter": adapter_files,
         "component": component_files,
     }
-    return _Part(folder, kind, files[kind](folder))
+    part = _Part(folder, kind, files[kind](folder))
+    if kind != "adapter":
+        return part
+    base = None if refer_to is None else ComponentReference(repo_id=refer_to)
+    return replace(part, config=_adapted_config(folder, refer_to, components or ()), base=base)
+
+
+def _adapted_config(
+    folder: Path, refer_to: str | None, components: Sequence[str]
+) -> JukeboxPriorConfig:
+    """The config of an adapter, which peft does not write: then that of the prior it is for.
+
+    Raises `ValueError` if it does not say which that is.
+    """
+    stated = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    place = refer_to or (stated if isinstance(stated, str) else None)
+    if (folder / ROOT_CONFIG_NAME).is_file():
+        return read_config(folder, JukeboxPriorConfig)
+    if place is None:
+        raise ValueError(
+            f"{folder}: does not say which model it is an adapter of; name it with --refer-to REPO"
+        )
+    system = System.open(place)
+    levels = [prior_level(name) for name in components if name != VQVAE]
+    return system.prior_config(system.attach_adapter(folder, level=levels[0] if levels else None))
 
 
 def _plan_part(part: _Part, target: Target) -> _Plan:
@@ -231,10 +267,14 @@ def _plan_part(part: _Part, target: Target) -> _Plan:
             f"{target.repo_id} holds a whole model; push {part.folder} to another repository, or "
             "the folder above it with --component"
         )
+    files = {
+        path.relative_to(part.folder).as_posix(): shared_content(path, part.base)
+        for path in part.files
+    }
+    if part.config is not None and ROOT_CONFIG_NAME not in files:
+        files[ROOT_CONFIG_NAME] = part.config.to_json_string().encode()
     return _Plan(
-        files={
-            path.relative_to(part.folder).as_posix(): shared_content(path) for path in part.files
-        },
+        files=files,
         folders=[] if part.kind in DATASETS else [""],
         card=make_card(_part_text(part, target)),
         readme=part.folder / CARD,
@@ -250,11 +290,14 @@ def _part_text(part: _Part, target: Target) -> CardText:
         info = without_folders(read_json(part.folder / FEATURES_FILE))
         return features_text(info, target.repo_id, licence=known)
     parent = inherited_from_parent(part.folder)
-    licence = (System.open(parent).licence if parent is not None else None) or known
-    if part.kind == "adapter":
+    refers_to = None if part.base is None else part.base.repo_id
+    belongs_to = parent if parent is not None else refers_to
+    licence = (System.open(belongs_to).licence if belongs_to is not None else None) or known
+    if part.config is not None:
+        adapter = describe_adapter(LocalFolder(part.folder), None)
         return adapter_text(
-            describe_adapter(LocalFolder(part.folder), None),
-            read_config(part.folder, JukeboxPriorConfig),
+            adapter if refers_to is None else replace(adapter, base_model=refers_to),
+            part.config,
             target.repo_id,
             training=load_training_facts(part.folder),
             licence=licence,

@@ -5,6 +5,7 @@ checked against each other before any weight is fetched or read.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,9 @@ from pathlib import Path
 import torch
 
 from jukebox_hf.hub.adapters import (
+    ADAPTER_CONFIG,
+    Adapter,
+    adapted_config,
     check_configs_fit,
     check_weights_fit,
     merge_adapter,
@@ -44,6 +48,7 @@ from jukebox_hf.hub.manifest import (
 )
 from jukebox_hf.hub.port_cache import converted_port, is_port_location
 from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.labels.storage import CONFIG_FILE
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.records import read_json
@@ -81,6 +86,7 @@ class System:
         self._prior_configs: dict[int, JukeboxPriorConfig] = {}
         self._processors: dict[int, JukeboxProcessor] = {}
         self._weights: dict[str, StoredWeights | None] = {}
+        self._attached: dict[str, Location] = {}
 
     @classmethod
     def open(
@@ -130,6 +136,85 @@ class System:
             notes=notes,
             local_files_only=local_files_only,
             cache_dir=cache,
+        )
+
+    def attach_adapter(
+        self, path_or_repo: str | os.PathLike[str], *, level: int | None = None
+    ) -> int:
+        """From now on this model's prior is the one with an adapter; returns its level.
+
+        Args:
+            path_or_repo: a folder or repository with peft's two files, made by `get_peft_model` or
+                by `jukebox finetune --lora`.
+            level: of the prior; None: found from the adapter's config, its base, or its shapes.
+
+        Raises:
+            ValueError: if it is of another kind, belongs to another model, its level cannot be
+                told, or the prior has an adapter already.
+            FileNotFoundError: if it is not there.
+        """
+        location = open_location(
+            path_or_repo, local_files_only=self._local_files_only, cache_dir=self._cache_dir
+        )
+        folder = location.folder(None, ALL_FILES)
+        adapter = read_adapter(folder)
+        if level is None:
+            level = _stated_level(folder)
+            if level not in self.prior_levels:
+                level = self.level_of_adapter(adapter, str(path_or_repo))
+        name = prior_name(level)
+        if self.adapter_place(name) is not None:
+            raise ValueError(
+                f"{self.source}: {name} has an adapter already; `jukebox merge` makes one model of "
+                "the two first"
+            )
+        self._attached[name] = location
+        self._prior_configs.pop(level, None)
+        self._processors.pop(level, None)
+        try:
+            self.prior_config(level)
+        except ValueError:
+            del self._attached[name]
+            raise
+        return level
+
+    @property
+    def attached(self) -> dict[str, str]:
+        """Adapters that were attached, by the name of their component: folder or repository."""
+        return {
+            name: str(place.root) if isinstance(place, LocalFolder) else place.repo_id
+            for name, place in self._attached.items()
+        }
+
+    def level_of_adapter(self, adapter: Adapter, source: str) -> int:
+        """The level whose prior has the layers that an adapter changes.
+
+        Raises `ValueError` if there is none or more than one, and for new rows without names.
+        """
+        if adapter.new_rows:
+            raise ValueError(
+                f"{source}: brings new artists or genres, whose names only the model knows that it "
+                "was trained as part of; merge that model"
+            )
+        changed = {
+            f"{layer}.weight": (b.shape[0], a.shape[1]) for layer, (a, b) in adapter.pairs.items()
+        }
+        fitting = []
+        for level in self.prior_levels:
+            stored = self.stored_weights(prior_name(level))
+            known = {} if stored is None else stored.headers
+            if all(name in known and known[name].shape == shape for name, shape in changed.items()):
+                fitting.append(level)
+        if len(fitting) == 1:
+            return fitting[0]
+        if not fitting:
+            raise ValueError(
+                f"{source}: belongs to another model, no prior of {self.source} fits it"
+            )
+        levels = ", ".join(map(str, fitting))
+        raise ValueError(
+            f"{source}: fits the priors of levels {levels}; say which with --level "
+            "(merge), --adapter LEVEL=PATH (generate) or --component (push)"
         )
 
     def __repr__(self) -> str:
@@ -184,6 +269,7 @@ class System:
         """
         places = [self.location, *(self.place(name)[0] for name in self.manifest.components)]
         places += [self._place_of("an adapter", each)[0] for each in self.manifest.adapters]
+        places += self._attached.values()
         found = [stated_licence(place) for place in dict.fromkeys(places)]
         return OPENAI_LICENCE if OPENAI_LICENCE in found else self.manifest.licence or found[0]
 
@@ -242,6 +328,8 @@ class System:
 
     def adapter_place(self, name: str) -> tuple[Location, str | None] | None:
         """Where the adapter of a component is; `None` if it has none."""
+        if name in self._attached:
+            return self._attached[name], None
         found = [adapter for adapter in self.manifest.adapters if adapter.component == name]
         if not found:
             return None
@@ -291,7 +379,13 @@ class System:
         name = prior_name(level)
         base = self.base_config(level)
         adapter = self._adapter_folder(name, SETTINGS_FILES)
-        config = base if adapter is None else read_config(adapter, JukeboxPriorConfig)
+        config = base
+        if adapter is not None and (adapter / "config.json").is_file():
+            config = read_config(adapter, JukeboxPriorConfig)
+        elif adapter is not None:
+            path = self._adapter_folder(name, ALL_FILES)
+            assert path is not None
+            config = adapted_config(base, read_adapter(path))
         if adapter is not None:
             check_configs_fit(base, config, f"{self.source}, the adapter of {name}")
         if config.level != level:
@@ -334,6 +428,8 @@ class System:
         config = self._unweighed_config(level)
         name = prior_name(level)
         folder = self._adapter_folder(name, SETTINGS_FILES) or self.settings_path(name)
+        if name in self._attached and not (folder / CONFIG_FILE).is_file():
+            folder = self.settings_path(name)
         if not (folder / "processor_config.json").is_file():
             raise FileNotFoundError(
                 f"{self.source}: prior_{level} has no processor_config.json, so it knows no names "
@@ -358,7 +454,7 @@ class System:
 
         Args:
             device: default CPU.
-            dtype: default as stored.
+            dtype: default float32, whatever is stored; "auto": as stored.
 
         Raises:
             ValueError: if weights are missing, left over, or do not fit the config.
@@ -394,6 +490,15 @@ class System:
         if num_layers is not None:
             prior.keep_layers(num_layers)
         return prior
+
+
+def _stated_level(folder: Path) -> int | None:
+    """The level that an adapter says it is for: in its own config, or as the folder of its base."""
+    if (folder / "config.json").is_file():
+        return read_config(folder, JukeboxPriorConfig).level
+    base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    stated = re.search(r"(?:^|[/\\])prior_(\d)$", base) if isinstance(base, str) else None
+    return int(stated[1]) if stated is not None else None
 
 
 def _read_manifest(location: Location) -> Manifest:

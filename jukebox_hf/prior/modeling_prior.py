@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
 from jukebox_hf.convnet import init_convolutions
 from jukebox_hf.labels import JukeboxLabels
-from jukebox_hf.prior.attention import Linear
+from jukebox_hf.pretrained import JukeboxPreTrainedModel
+from jukebox_hf.prior.attention import Attention, Linear
 from jukebox_hf.prior.conditioning import (
     Conditioning,
     Float32Linear,
@@ -53,9 +54,11 @@ class JukeboxPriorOutput(ModelOutput):
         vocabulary is lyric symbols, then codes.
     lyric_logits: (batch, lyric_length, lyric_vocab_size or vocabulary_size), float32, or `None`.
     alignment: (batch, heads, context_length, lyric_length), if asked for.
-    hidden_states: (batch, time, width) float32 after each of the layers asked for, in their order;
-        everything else is then `None`, since the layers above were not run. Lyrics that share the
-        sequence come first: the last `codes.shape[1]` states are those of the codes.
+    hidden_states: (batch, time, width) float32 each. With `output_hidden_states` what goes into
+        the first layer, and then the states after every layer; with `hidden_layers` those after
+        each of the layers asked for, in their order, and everything else is `None`, since the
+        layers above were not run. Lyrics that share the sequence come first: the last
+        `codes.shape[1]` states are those of the codes.
     """
 
     loss: Tensor | None = None
@@ -67,7 +70,7 @@ class JukeboxPriorOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
 
 
-class JukeboxPrior(PreTrainedModel):
+class JukeboxPrior(JukeboxPreTrainedModel):
     """Autoregressive sparse transformer over the codes of one level.
 
     Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, section 4. Linear weights of the
@@ -80,6 +83,8 @@ class JukeboxPrior(PreTrainedModel):
     base_model_prefix = ""
     main_input_name = "codes"
     supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    attention_implementations = ("sdpa", "eager")
     _no_split_modules = ["TransformerLayer", "UpperConditioner"]  # noqa: RUF012
     _tied_weights_keys = {"output.weight": "decoder.embedding.weight"}  # noqa: RUF012
     _keep_in_fp32_modules_strict = [  # noqa: RUF012
@@ -126,6 +131,7 @@ class JukeboxPrior(PreTrainedModel):
             names = [re.escape(f"decoder.layers.{n}.") for n in range(num_layers, config.depth)]
             self._keys_to_ignore_on_load_unexpected = [f"^({'|'.join(names)})"]
         self.gradient_checkpointing = False
+        self.set_attn_implementation(config._attn_implementation)
         self.post_init()  # type: ignore[no-untyped-call]
 
     # --- training and evaluation ---
@@ -139,6 +145,7 @@ class JukeboxPrior(PreTrainedModel):
         upper_codes: Tensor | None = None,
         alignment: bool = False,
         hidden_layers: Sequence[int] | None = None,
+        output_hidden_states: bool | None = None,
     ) -> JukeboxPriorOutput:
         """Score one window, or return what layers know of it.
 
@@ -152,6 +159,8 @@ class JukeboxPrior(PreTrainedModel):
             hidden_layers: return the states after these layers and stop after the last. Layers
                 count from 1: layer k is the output of the k-th block, without any norm. The state
                 at position t has seen the codes before t, never code t.
+            output_hidden_states: return, beside all else, what goes into the first layer and the
+                states after every layer: `depth + 1` of them. None: as the config says.
 
         Raises:
             ValueError: if a shape is wrong, codes are out of range, or a needed input is missing;
@@ -182,10 +191,17 @@ class JukeboxPrior(PreTrainedModel):
         sequence = self._sequence(self.to_tokens(codes), given)
         positions = self._position_conditioning(given, 0, config.sequence_length)
         states = self.decoder.inputs(sequence[:, :-1], given.start, positions)
-        hidden = self.decoder(states, encoder_states=given.encoder_states)
+        kept: tuple[Tensor, ...] | None = None
+        if output_hidden_states or (output_hidden_states is None and config.output_hidden_states):
+            layers = self.decoder.iterate_layers(states, encoder_states=given.encoder_states)
+            kept = (states, *(after.float() for _, after in layers))
+            hidden = kept[-1]
+        else:
+            hidden = self.decoder(states, encoder_states=given.encoder_states)
         return JukeboxPriorOutput(
             **self._losses(self._logits(hidden, positions), sequence, given),
             alignment=self._alignment(states, given) if alignment else None,
+            hidden_states=kept,
         )
 
     def iterate_layers(
@@ -518,6 +534,24 @@ class JukeboxPrior(PreTrainedModel):
                 "be saved: its config describes all of them; load it without num_layers"
             )
         super().save_pretrained(save_directory, *args, **kwargs)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the transformer's linear weights, which is the model's; the rest stays in float32."""
+        return self.decoder.dtype
+
+    def set_attn_implementation(
+        self, attn_implementation: str | dict[str, str], allow_all_kernels: bool = False
+    ) -> None:
+        """How whole windows attend: "sdpa" is torch's fused kernel, "eager" two plain products.
+
+        The same up to rounding. Sampling's single steps have their own way in either case.
+        `ValueError` for any other.
+        """
+        super().set_attn_implementation(attn_implementation, allow_all_kernels)
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.is_eager = self.config._attn_implementation == "eager"
 
     def get_input_embeddings(self) -> nn.Module:
         """The code embedding."""

@@ -13,16 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
 from jukebox_hf.audio import AudioArray, as_mono
 from jukebox_hf.convnet import init_convolutions
 from jukebox_hf.precision import exact_float32
+from jukebox_hf.pretrained import JukeboxPreTrainedModel
 from jukebox_hf.vqvae.chunks import chunks
 from jukebox_hf.vqvae.codebook import Codebook, CodebookMetrics, codebook_fingerprint
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.feature_extraction import JukeboxFeatureExtractor
 from jukebox_hf.vqvae.levels import JukeboxVQVAELevel
 from jukebox_hf.vqvae.losses import reconstruction_losses
 
@@ -85,7 +87,7 @@ class JukeboxVQVAEOutput(ModelOutput):
     metrics: JukeboxVQVAEMetrics | None = None
 
 
-class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
+class JukeboxVQVAE(JukeboxPreTrainedModel):
     """Audio to codes at several resolutions, and codes of any one level back to audio.
 
     Audio is (batch, 1, samples), floating point, nominally in [-1, 1], at `config.sampling_rate`.
@@ -302,7 +304,9 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """As in transformers; also writes the codebooks' fingerprint into the config."""
+        """As in transformers; also writes the codebooks' fingerprint into the config, and what
+        `AutoFeatureExtractor` reads.
+        """
         if self.config.use_codebook:
             saved = self.state_dict() if state_dict is None else state_dict
             levels = range(self.config.num_levels)
@@ -310,6 +314,9 @@ class JukeboxVQVAE(PreTrainedModel):  # type: ignore[no-untyped-call]
                 saved[f"levels.{level}.codebook.vectors"] for level in levels
             )
         super().save_pretrained(save_directory, is_main_process, state_dict, *args, **kwargs)
+        if is_main_process:
+            extractor = JukeboxFeatureExtractor.for_codec(self.config)
+            extractor.save_pretrained(save_directory)
 
     def _weighted_sum(self, losses: JukeboxVQVAELosses) -> Tensor:
         loss = losses.waveform.sum()

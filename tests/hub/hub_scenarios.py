@@ -6,6 +6,7 @@ returns what the tests then look at, one at a time.
 
 import json
 import resource
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from jukebox_hf.hub import (
     save_system,
     save_training_facts,
 )
+from jukebox_hf.records import read_json
 from tests.tiny import GENERATION, tiny_prior, tiny_processor, tiny_system, tiny_vqvae
 
 FACTS = TrainingFacts(
@@ -166,6 +168,20 @@ def publish(work: str) -> dict[str, Any]:
     )
     result["lora codes"] = top_codes(folder / "lora")
     result["lora"] = command("push", folder / "lora", "--repo-id", "ada/lora", "--json")
+    foreign = folder / "foreign"  # as peft itself leaves it
+    foreign.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy(folder / "lora" / "adapter_prior_2" / name, foreign)
+    content = read_json(foreign / "adapter_config.json")
+    content |= {"base_model_name_or_path": None}
+    (foreign / "adapter_config.json").write_text(json.dumps(content))
+    (foreign / "README.md").write_text("---\nlibrary_name: peft\n---\n# Model Card for Model ID\n")
+    pushed = ["push", foreign, "--repo-id", "ada/foreign"]
+    result["foreign baseless"] = command(*pushed)
+    result["foreign unclear"] = command(*pushed, "--refer-to", "ada/base")
+    result["foreign"] = command(
+        *pushed, "--refer-to", "ada/base", "--component", "prior_2", "--json"
+    )
     result["adapter"] = command(
         "push", folder / "lora" / "adapter_prior_2", "--repo-id", "ada/adapter", "--json"
     )

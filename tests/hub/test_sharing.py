@@ -159,7 +159,7 @@ def test_a_branch_can_be_pushed_to(hub_server: HubServer, published: Result) -> 
 def test_only_files_of_the_layout_are_uploaded(published: Result) -> None:
     component = ("config.json", "model.safetensors", "processor_config.json", "vocabulary.json")
     priors = [f"prior_{level}/{name}" for level in range(3) for name in component]
-    codec = [f"vqvae/{name}" for name in component[:2]]
+    codec = [f"vqvae/{name}" for name in (*component[:2], "preprocessor_config.json")]
     assert published["base"]["record"]["files"] == sorted(
         ["README.md", "config.json", "jukebox.json", *priors, *codec]
     )
@@ -170,6 +170,24 @@ def test_only_files_of_the_layout_are_uploaded(published: Result) -> None:
         "jukebox.json",
         "prior_2",
     }
+
+
+def test_an_adapter_of_peft_is_pushed_with_its_base(
+    hub_server: HubServer, published: Result
+) -> None:
+    assert "name it with --refer-to REPO" in published["foreign baseless"]["err"]
+    assert "say which with --level" in published["foreign unclear"]["err"]
+    assert published["foreign"]["record"]["files"] == [
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "config.json",
+    ]
+    stated = json.loads(hub_server.read("ada/foreign", "adapter_config.json") or "")
+    assert stated["base_model_name_or_path"] == "ada/base"
+    card = hub_server.read("ada/foreign", "README.md") or ""
+    assert "Model Card for Model ID" not in card
+    assert "base_model: ada/base" in card
 
 
 def test_what_another_repository_has_need_not_be_uploaded(

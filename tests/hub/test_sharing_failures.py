@@ -118,9 +118,10 @@ def test_weights_of_an_earlier_push_do_not_stay_beside_the_new(edited: Result) -
     files = edited["sharded"]["record"]["files"]
     assert "vqvae/model.safetensors.index.json" in files
     assert "vqvae/model.safetensors" not in files
-    assert [name for name in edited["files"] if name.startswith("vqvae/")] == [
+    assert sorted(name for name in edited["files"] if name.startswith("vqvae/")) == [
         "vqvae/config.json",
         "vqvae/model.safetensors",
+        "vqvae/preprocessor_config.json",
     ]
 
 

@@ -436,7 +436,7 @@ def test_saved_and_loaded_is_bit_equal(
     codec.save_pretrained(tmp_path, max_shard_size=max_shard_size)
     assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == (max_shard_size == "4KB")
     loaded, report = JukeboxVQVAE.from_pretrained(
-        tmp_path, device_map=device_map, output_loading_info=True
+        tmp_path, dtype="auto", device_map=device_map, output_loading_info=True
     )
     assert not any(report.values()), report
     assert_same(state(loaded), state(codec))
