@@ -101,7 +101,7 @@ def encode(
 
     from jukebox_hf.audio import AudioReader
     from jukebox_hf.codes import check_codes_path, save_codes
-    from jukebox_hf.data.file_codes import check_part, encode_audio
+    from jukebox_hf.data import check_part, encode_audio
     from jukebox_hf.generation import resolve_device
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -24,8 +24,7 @@ from .training_options import silence_transformers
 MUSIC = "music"  # a model in a folder of that name is ./music
 
 if TYPE_CHECKING:
-    from jukebox_hf.training.evaluation import CodecEvaluation, PriorEvaluation
-    from jukebox_hf.training.settings import TrainingSettings
+    from jukebox_hf.training import CodecEvaluation, PriorEvaluation, TrainingSettings
 
 
 class _Evaluate(click.Command):
@@ -112,9 +111,7 @@ def evaluate(
     `jukebox evaluate music FOLDER --reference SONGS` measures generated music instead: see
     `jukebox evaluate music --help`.
     """
-    from jukebox_hf.training.figures import check_recordable
-    from jukebox_hf.training.scoring import evaluate_model
-    from jukebox_hf.training.settings import TrainingSettings
+    from jukebox_hf.training import TrainingSettings, check_recordable, evaluate_model
 
     silence_transformers()
     if model is None:
@@ -159,7 +156,7 @@ def _record(
     precision: str | None,
 ) -> list[Path]:
     """Write the figures beside the components; returns the files."""
-    from jukebox_hf.training.figures import (
+    from jukebox_hf.training import (
         evaluation_command,
         figures_of,
         record_figures,
@@ -185,7 +182,7 @@ def _record(
 
 def describe(name: str, result: CodecEvaluation | PriorEvaluation) -> list[str]:
     """A few lines for people; `--json` has every number."""
-    from jukebox_hf.training.evaluation import PriorEvaluation
+    from jukebox_hf.training import PriorEvaluation
 
     if isinstance(result, PriorEvaluation):
         lines = [

@@ -20,7 +20,7 @@ from .options import (
 from .training_options import silence_transformers
 
 if TYPE_CHECKING:
-    from jukebox_hf.listening.evaluation import MusicEvaluation
+    from jukebox_hf.listening import MusicEvaluation
 
 
 @click.command()
@@ -96,7 +96,7 @@ def music(
             raise FileNotFoundError(f"there is no folder {given}")
     silence_transformers()
     system = open_model(model, quiet=quiet)
-    from jukebox_hf.listening.evaluation import evaluate_music
+    from jukebox_hf.listening import evaluate_music
     from jukebox_hf.representations import JukeboxEmbedder
 
     embedder = JukeboxEmbedder.from_pretrained(
@@ -117,7 +117,7 @@ def music(
         progress=progress,
     )
     if picture is not None:
-        from jukebox_hf.listening.picture import save_picture
+        from jukebox_hf.listening import save_picture
 
         save_picture(picture, found)
         note(f"Drawn in {picture}.", quiet=quiet)
@@ -126,7 +126,7 @@ def music(
 
 def describe(found: MusicEvaluation) -> str:
     """The table for people; `--json` has every number."""
-    from jukebox_hf.listening.evaluation import MEASURES
+    from jukebox_hf.listening import MEASURES
 
     rows = [("mean [95 % interval]", "samples", "reference", "difference")]
     rows += [

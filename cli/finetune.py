@@ -16,7 +16,7 @@ from .options import model_option, note
 from .training_options import run, settings_of, silence_transformers, training_options
 
 if TYPE_CHECKING:
-    from jukebox_hf.training.settings import TrainingSettings
+    from jukebox_hf.training import TrainingSettings
 
 DEFAULT_RANK = 16
 
@@ -62,7 +62,7 @@ def finetune(
     """
     output = options["output"]
     if options["resume"] and output is not None:
-        from jukebox_hf.training.run_codes import own_datasets
+        from jukebox_hf.training import own_datasets
 
         options |= own_datasets(output)  # whatever songs these codes were made of
     elif model is None:
@@ -87,7 +87,7 @@ def finetune(
 
 def encode_first(settings: TrainingSettings, *, quiet: bool) -> TrainingSettings:
     """The same run on the codes of its songs, which are made where they are missing."""
-    from jukebox_hf.training.run_codes import encode_songs, own_codes
+    from jukebox_hf.training import encode_songs, own_codes
 
     if is_launched():  # the process that launched this one has encoded them
         return own_codes(settings)

@@ -33,13 +33,12 @@ def info(
     """
     system = open_model(model, revision=revision, quiet=quiet)
 
+    from jukebox_hf import JukeboxPriorConfig
     from jukebox_hf.generation import available_memory, memory_needs, resolve_device
-    from jukebox_hf.hub.facts import describe
-    from jukebox_hf.hub.info import info_lines, info_record, short_lines
-    from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+    from jukebox_hf.hub import gather_facts, info_lines, info_record, short_lines
     from jukebox_hf.words import printable
 
-    facts = describe(system)
+    facts = gather_facts(system)
     for text in facts.notes:
         note(f"Note: {text}", quiet=quiet)
     configs = [part.config for part in facts.components.values()]

@@ -56,7 +56,7 @@ def prior(model: str | None, level: int | None, start_from: str | None, **option
 @train.command()
 def presets() -> None:
     """List the built-in presets, each with its first line."""
-    from jukebox_hf.training.settings import preset_names, preset_path
+    from jukebox_hf.training import preset_names, preset_path
 
     width = max(map(len, preset_names()))
     for name in preset_names():

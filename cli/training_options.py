@@ -22,7 +22,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from jukebox_hf.training.settings import TrainingSettings
+    from jukebox_hf.training import TrainingSettings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -140,7 +140,7 @@ def settings_of(
 
     When resuming, from the run itself; then only what cannot change its result may be given.
     """
-    from jukebox_hf.training.settings import TrainingSettings, merge_settings, parse_overrides
+    from jukebox_hf.training import TrainingSettings, merge_settings, parse_overrides
 
     if options["output"] is None:
         raise click.UsageError("--output says where the run goes; give a folder")
@@ -174,7 +174,7 @@ def settings_of(
 def run(settings: TrainingSettings, options: dict[str, Any]) -> None:
     """Train, in this process or several, and print where the model is."""
     from jukebox_hf.launching import is_main
-    from jukebox_hf.training.run_folder import find_finished
+    from jukebox_hf.training import find_finished
 
     quiet, as_json = options["quiet"], options["as_json"]
     if options["resume"] and (finished := find_finished(settings)) is not None:
@@ -184,7 +184,7 @@ def run(settings: TrainingSettings, options: dict[str, Any]) -> None:
         return
     launch_if_asked(options["num_processes"])
     silence_transformers()
-    from jukebox_hf.training.trainer import JukeboxTrainer
+    from jukebox_hf.training import JukeboxTrainer
 
     trainer = JukeboxTrainer(
         settings,

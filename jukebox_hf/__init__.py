@@ -5,100 +5,63 @@ file needs none of them. The models register with transformers' Auto classes by 
 whichever order the two libraries are imported (`auto_registration`); importing does nothing else.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jukebox_hf import auto_registration
+from jukebox_hf.fronts import lazy_names
 
 if TYPE_CHECKING:
-    from jukebox_hf.audio import AudioTags, audio_info, load_audio, save_audio
-    from jukebox_hf.codes import Codes, load_codes, save_codes
-    from jukebox_hf.data import encode_dataset, open_codes, open_songs
-    from jukebox_hf.generation.pipeline import JukeboxPipeline, Music
-    from jukebox_hf.generation.session import Session
-    from jukebox_hf.generation.settings import Prompt
-    from jukebox_hf.labels import JukeboxLabels, JukeboxProcessor
-    from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-    from jukebox_hf.prior.modeling_prior import JukeboxPrior, JukeboxPriorOutput
-    from jukebox_hf.representations import EmbeddingSettings, JukeboxEmbedder
-    from jukebox_hf.training.settings import TrainingSettings
-    from jukebox_hf.training.trainer import JukeboxTrainer
-    from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
-    from jukebox_hf.vqvae.feature_extraction import JukeboxFeatureExtractor
-    from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE, JukeboxVQVAEOutput
+    from jukebox_hf.audio import AudioTags as AudioTags
+    from jukebox_hf.audio import audio_info as audio_info
+    from jukebox_hf.audio import load_audio as load_audio
+    from jukebox_hf.audio import save_audio as save_audio
+    from jukebox_hf.codes import Codes as Codes
+    from jukebox_hf.codes import load_codes as load_codes
+    from jukebox_hf.codes import save_codes as save_codes
+    from jukebox_hf.data import encode_dataset as encode_dataset
+    from jukebox_hf.data import open_codes as open_codes
+    from jukebox_hf.data import open_songs as open_songs
+    from jukebox_hf.generation.pipeline import JukeboxPipeline as JukeboxPipeline
+    from jukebox_hf.generation.pipeline import Music as Music
+    from jukebox_hf.generation.session import Session as Session
+    from jukebox_hf.generation.settings import Prompt as Prompt
+    from jukebox_hf.labels import JukeboxLabels as JukeboxLabels
+    from jukebox_hf.labels import JukeboxProcessor as JukeboxProcessor
+    from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig as JukeboxPriorConfig
+    from jukebox_hf.prior.modeling_prior import JukeboxPrior as JukeboxPrior
+    from jukebox_hf.prior.modeling_prior import JukeboxPriorOutput as JukeboxPriorOutput
+    from jukebox_hf.representations import EmbeddingSettings as EmbeddingSettings
+    from jukebox_hf.representations import JukeboxEmbedder as JukeboxEmbedder
+    from jukebox_hf.training.settings import TrainingSettings as TrainingSettings
+    from jukebox_hf.training.trainer import JukeboxTrainer as JukeboxTrainer
+    from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig as JukeboxVQVAEConfig
+    from jukebox_hf.vqvae.feature_extraction import (
+        JukeboxFeatureExtractor as JukeboxFeatureExtractor,
+    )
+    from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE as JukeboxVQVAE
+    from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAEOutput as JukeboxVQVAEOutput
 
-# Where each public name comes from; the same lines as above, for Python.
-_PLACES = {
-    "AudioTags": "jukebox_hf.audio",
-    "Codes": "jukebox_hf.codes",
-    "EmbeddingSettings": "jukebox_hf.representations",
-    "JukeboxEmbedder": "jukebox_hf.representations",
-    "JukeboxFeatureExtractor": "jukebox_hf.vqvae.feature_extraction",
-    "JukeboxLabels": "jukebox_hf.labels",
-    "JukeboxPipeline": "jukebox_hf.generation.pipeline",
-    "JukeboxPrior": "jukebox_hf.prior.modeling_prior",
-    "JukeboxPriorConfig": "jukebox_hf.prior.configuration_prior",
-    "JukeboxPriorOutput": "jukebox_hf.prior.modeling_prior",
-    "JukeboxProcessor": "jukebox_hf.labels",
-    "JukeboxTrainer": "jukebox_hf.training.trainer",
-    "JukeboxVQVAE": "jukebox_hf.vqvae.modeling_vqvae",
-    "JukeboxVQVAEConfig": "jukebox_hf.vqvae.configuration_vqvae",
-    "JukeboxVQVAEOutput": "jukebox_hf.vqvae.modeling_vqvae",
-    "Music": "jukebox_hf.generation.pipeline",
-    "Prompt": "jukebox_hf.generation.settings",
-    "Session": "jukebox_hf.generation.session",
-    "TrainingSettings": "jukebox_hf.training.settings",
-    "audio_info": "jukebox_hf.audio",
-    "encode_dataset": "jukebox_hf.data",
-    "load_audio": "jukebox_hf.audio",
-    "load_codes": "jukebox_hf.codes",
-    "open_codes": "jukebox_hf.data",
-    "open_songs": "jukebox_hf.data",
-    "save_audio": "jukebox_hf.audio",
-    "save_codes": "jukebox_hf.codes",
-}
-
-__all__ = [
-    "AudioTags",
-    "Codes",
-    "EmbeddingSettings",
-    "JukeboxEmbedder",
-    "JukeboxFeatureExtractor",
-    "JukeboxLabels",
-    "JukeboxPipeline",
-    "JukeboxPrior",
-    "JukeboxPriorConfig",
-    "JukeboxPriorOutput",
-    "JukeboxProcessor",
-    "JukeboxTrainer",
-    "JukeboxVQVAE",
-    "JukeboxVQVAEConfig",
-    "JukeboxVQVAEOutput",
-    "Music",
-    "Prompt",
-    "Session",
-    "TrainingSettings",
-    "audio_info",
-    "encode_dataset",
-    "load_audio",
-    "load_codes",
-    "open_codes",
-    "open_songs",
-    "save_audio",
-    "save_codes",
-]
 
 auto_registration.watch()
 
-
-def __getattr__(name: str) -> Any:
-    """A public name, imported now and kept."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(_PLACES[name]), name)
-    auto_registration.register_if_due()
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "audio": ("AudioTags", "audio_info", "load_audio", "save_audio"),
+        "codes": ("Codes", "load_codes", "save_codes"),
+        "data": ("encode_dataset", "open_codes", "open_songs"),
+        "generation.pipeline": ("JukeboxPipeline", "Music"),
+        "generation.session": ("Session",),
+        "generation.settings": ("Prompt",),
+        "labels": ("JukeboxLabels", "JukeboxProcessor"),
+        "prior.configuration_prior": ("JukeboxPriorConfig",),
+        "prior.modeling_prior": ("JukeboxPrior", "JukeboxPriorOutput"),
+        "representations": ("EmbeddingSettings", "JukeboxEmbedder"),
+        "training.settings": ("TrainingSettings",),
+        "training.trainer": ("JukeboxTrainer",),
+        "vqvae.configuration_vqvae": ("JukeboxVQVAEConfig",),
+        "vqvae.feature_extraction": ("JukeboxFeatureExtractor",),
+        "vqvae.modeling_vqvae": ("JukeboxVQVAE", "JukeboxVQVAEOutput"),
+    },
+    after=auto_registration.register_if_due,
+)

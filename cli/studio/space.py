@@ -34,9 +34,7 @@ def push_space(repo_id: str, model: str | None, *, private: bool) -> PushedSpace
     """
     from pathlib import Path
 
-    from jukebox_hf.hub import System
-    from jukebox_hf.hub.licences import card_licence
-    from jukebox_hf.hub.uploading import open_target
+    from jukebox_hf.hub import System, card_licence, open_target
 
     if model is not None and Path(model).expanduser().exists():
         raise ValueError(

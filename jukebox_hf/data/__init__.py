@@ -11,6 +11,7 @@ from jukebox_hf.data.clips import Clip, ClipDataset
 from jukebox_hf.data.code_files import CodesInfo
 from jukebox_hf.data.codes import CodeSong, CodeSongs, holds_codes, open_codes
 from jukebox_hf.data.encoding import EncodingProgress, EncodingReport, encode_dataset
+from jukebox_hf.data.file_codes import check_part, encode_audio
 from jukebox_hf.data.finding import holds_tables
 from jukebox_hf.data.prior_items import AudioExample, AudioPriorDataset, CodeDataset, PriorExample
 from jukebox_hf.data.reporting import SongLabels, describe_skipped, describe_songs, group_notes
@@ -33,8 +34,10 @@ __all__ = [
     "Song",
     "SongLabels",
     "Songs",
+    "check_part",
     "describe_skipped",
     "describe_songs",
+    "encode_audio",
     "encode_dataset",
     "group_notes",
     "holds_codes",

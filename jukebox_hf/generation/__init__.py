@@ -5,125 +5,79 @@ disk; going on from a session or a codes file is a request too. Names are import
 first asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jukebox_hf.fronts import lazy_names
 
 if TYPE_CHECKING:
-    from jukebox_hf.generation.continuing import Source
-    from jukebox_hf.generation.devices import resolve_device
-    from jukebox_hf.generation.editing import Part, find_parts
-    from jukebox_hf.generation.estimate import describe_plan, estimate_costs
-    from jukebox_hf.generation.exporting import export_audio, export_codes
-    from jukebox_hf.generation.fitting import Need, memory_needs
-    from jukebox_hf.generation.folders import (
-        default_folder,
-        empty_trash,
-        remove_session,
-        rename_session,
-        restore_session,
-        session_folders,
-    )
-    from jukebox_hf.generation.gpus import describe_gpus, estimate_gpus
-    from jukebox_hf.generation.memory import available_memory
-    from jukebox_hf.generation.naming import run_notes
-    from jukebox_hf.generation.pipeline import JukeboxPipeline, Music, MusicRun, Take
-    from jukebox_hf.generation.plan import Plan
-    from jukebox_hf.generation.request import Request, Wanted
-    from jukebox_hf.generation.run import WindowReport
-    from jukebox_hf.generation.session import Session
-    from jukebox_hf.generation.session_files import preview_paths
-    from jukebox_hf.generation.session_record import ParentRecord, SessionRecord, TakeRecord
-    from jukebox_hf.generation.session_work import Crew
-    from jukebox_hf.generation.settings import LevelSettings, Prompt
-    from jukebox_hf.generation.shelf import PriorShelf
-
-# Where each public name comes from; the same lines as above, for Python.
-_PLACES = {
-    "Crew": "session_work",
-    "JukeboxPipeline": "pipeline",
-    "LevelSettings": "settings",
-    "Music": "pipeline",
-    "MusicRun": "pipeline",
-    "ParentRecord": "session_record",
-    "Part": "editing",
-    "Plan": "plan",
-    "PriorShelf": "shelf",
-    "Prompt": "settings",
-    "Request": "request",
-    "Session": "session",
-    "SessionRecord": "session_record",
-    "Source": "continuing",
-    "Take": "pipeline",
-    "TakeRecord": "session_record",
-    "Wanted": "request",
-    "WindowReport": "run",
-    "available_memory": "memory",
-    "default_folder": "folders",
-    "describe_plan": "estimate",
-    "describe_gpus": "gpus",
-    "empty_trash": "folders",
-    "estimate_costs": "estimate",
-    "estimate_gpus": "gpus",
-    "export_audio": "exporting",
-    "export_codes": "exporting",
-    "Need": "fitting",
-    "find_parts": "editing",
-    "memory_needs": "fitting",
-    "preview_paths": "session_files",
-    "remove_session": "folders",
-    "rename_session": "folders",
-    "resolve_device": "devices",
-    "restore_session": "folders",
-    "run_notes": "naming",
-    "session_folders": "folders",
-}
-
-__all__ = [
-    "Crew",
-    "JukeboxPipeline",
-    "LevelSettings",
-    "Music",
-    "MusicRun",
-    "Need",
-    "ParentRecord",
-    "Part",
-    "Plan",
-    "PriorShelf",
-    "Prompt",
-    "Request",
-    "Session",
-    "SessionRecord",
-    "Source",
-    "Take",
-    "TakeRecord",
-    "Wanted",
-    "WindowReport",
-    "available_memory",
-    "default_folder",
-    "describe_gpus",
-    "describe_plan",
-    "empty_trash",
-    "estimate_costs",
-    "estimate_gpus",
-    "export_audio",
-    "export_codes",
-    "find_parts",
-    "memory_needs",
-    "preview_paths",
-    "remove_session",
-    "rename_session",
-    "resolve_device",
-    "restore_session",
-    "run_notes",
-    "session_folders",
-]
+    from jukebox_hf.generation.continuing import Source as Source
+    from jukebox_hf.generation.devices import resolve_device as resolve_device
+    from jukebox_hf.generation.editing import Part as Part
+    from jukebox_hf.generation.editing import find_parts as find_parts
+    from jukebox_hf.generation.estimate import describe_plan as describe_plan
+    from jukebox_hf.generation.estimate import estimate_costs as estimate_costs
+    from jukebox_hf.generation.exporting import export_audio as export_audio
+    from jukebox_hf.generation.exporting import export_codes as export_codes
+    from jukebox_hf.generation.fitting import Need as Need
+    from jukebox_hf.generation.fitting import memory_needs as memory_needs
+    from jukebox_hf.generation.folders import default_folder as default_folder
+    from jukebox_hf.generation.folders import empty_trash as empty_trash
+    from jukebox_hf.generation.folders import remove_session as remove_session
+    from jukebox_hf.generation.folders import rename_session as rename_session
+    from jukebox_hf.generation.folders import restore_session as restore_session
+    from jukebox_hf.generation.folders import session_folders as session_folders
+    from jukebox_hf.generation.gpus import describe_gpus as describe_gpus
+    from jukebox_hf.generation.gpus import estimate_gpus as estimate_gpus
+    from jukebox_hf.generation.memory import available_memory as available_memory
+    from jukebox_hf.generation.naming import run_notes as run_notes
+    from jukebox_hf.generation.pipeline import JukeboxPipeline as JukeboxPipeline
+    from jukebox_hf.generation.pipeline import Music as Music
+    from jukebox_hf.generation.pipeline import MusicRun as MusicRun
+    from jukebox_hf.generation.pipeline import Take as Take
+    from jukebox_hf.generation.plan import Plan as Plan
+    from jukebox_hf.generation.request import Request as Request
+    from jukebox_hf.generation.request import Wanted as Wanted
+    from jukebox_hf.generation.run import WindowReport as WindowReport
+    from jukebox_hf.generation.session import Session as Session
+    from jukebox_hf.generation.session_files import preview_paths as preview_paths
+    from jukebox_hf.generation.session_record import ParentRecord as ParentRecord
+    from jukebox_hf.generation.session_record import SessionRecord as SessionRecord
+    from jukebox_hf.generation.session_record import TakeRecord as TakeRecord
+    from jukebox_hf.generation.session_work import Crew as Crew
+    from jukebox_hf.generation.settings import LevelSettings as LevelSettings
+    from jukebox_hf.generation.settings import Prompt as Prompt
+    from jukebox_hf.generation.shelf import PriorShelf as PriorShelf
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "continuing": ("Source",),
+        "devices": ("resolve_device",),
+        "editing": ("Part", "find_parts"),
+        "estimate": ("describe_plan", "estimate_costs"),
+        "exporting": ("export_audio", "export_codes"),
+        "fitting": ("Need", "memory_needs"),
+        "folders": (
+            "default_folder",
+            "empty_trash",
+            "remove_session",
+            "rename_session",
+            "restore_session",
+            "session_folders",
+        ),
+        "gpus": ("describe_gpus", "estimate_gpus"),
+        "memory": ("available_memory",),
+        "naming": ("run_notes",),
+        "pipeline": ("JukeboxPipeline", "Music", "MusicRun", "Take"),
+        "plan": ("Plan",),
+        "request": ("Request", "Wanted"),
+        "run": ("WindowReport",),
+        "session": ("Session",),
+        "session_files": ("preview_paths",),
+        "session_record": ("ParentRecord", "SessionRecord", "TakeRecord"),
+        "session_work": ("Crew",),
+        "settings": ("LevelSettings", "Prompt"),
+        "shelf": ("PriorShelf",),
+    },
+)

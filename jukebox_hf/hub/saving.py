@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jukebox_hf.hub.architecture import check_levels
-from jukebox_hf.hub.conversion import default_generation
+from jukebox_hf.hub.conversion.converting import default_generation
 from jukebox_hf.hub.folders import new_folder
 from jukebox_hf.hub.manifest import VQVAE, ComponentReference, Manifest, prior_name, save_manifest
 from jukebox_hf.labels import JukeboxProcessor

@@ -13,15 +13,20 @@ from typing import Any
 
 from jukebox_hf.hub.adapters import ADAPTER_CONFIG
 from jukebox_hf.hub.architecture import check_levels
-from jukebox_hf.hub.card_text import (
+from jukebox_hf.hub.cards.card_text import (
     CardText,
     adapter_text,
     codes_text,
     features_text,
     system_text,
 )
-from jukebox_hf.hub.cards import NewCard, make_card, text_outside
-from jukebox_hf.hub.facts import ComponentFacts, SystemFacts, describe_adapter, describe_component
+from jukebox_hf.hub.cards.model_facts import (
+    ComponentFacts,
+    SystemFacts,
+    describe_adapter,
+    describe_component,
+)
+from jukebox_hf.hub.cards.rendering import NewCard, make_card, text_outside
 from jukebox_hf.hub.licences import CARD, licence_in_card
 from jukebox_hf.hub.loading import read_config
 from jukebox_hf.hub.locations import HubRepository, LocalFolder

@@ -23,7 +23,8 @@ from jukebox_hf.hub.adapters import (
 )
 from jukebox_hf.hub.architecture import check_levels
 from jukebox_hf.hub.built_in import built_in_model, is_built_in
-from jukebox_hf.hub.convert_openai import find_files
+from jukebox_hf.hub.conversion.openai import find_files
+from jukebox_hf.hub.conversion.port_cache import converted_port, is_port_location
 from jukebox_hf.hub.headers import StoredWeights, check_headers, stored_weights
 from jukebox_hf.hub.licences import stated_licence
 from jukebox_hf.hub.loading import load_model, read_config
@@ -46,7 +47,6 @@ from jukebox_hf.hub.manifest import (
     prior_level,
     prior_name,
 )
-from jukebox_hf.hub.port_cache import converted_port, is_port_location
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.labels.storage import CONFIG_FILE
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig

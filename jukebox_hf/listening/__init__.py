@@ -3,3 +3,28 @@
 Audio and codes go in, plain numbers with intervals come out; no model of ours is needed but for
 `evaluation`, which puts a folder of generated music beside real music.
 """
+
+from typing import TYPE_CHECKING
+
+from jukebox_hf.fronts import lazy_names
+
+if TYPE_CHECKING:
+    from jukebox_hf.listening.evaluation import (
+        MEASURES as MEASURES,
+    )
+    from jukebox_hf.listening.evaluation import (
+        MusicEvaluation as MusicEvaluation,
+    )
+    from jukebox_hf.listening.evaluation import (
+        evaluate_music as evaluate_music,
+    )
+    from jukebox_hf.listening.picture import save_picture as save_picture
+
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "evaluation": ("MEASURES", "MusicEvaluation", "evaluate_music"),
+        "picture": ("save_picture",),
+    },
+)

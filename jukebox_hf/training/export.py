@@ -16,7 +16,7 @@ from torch import Tensor
 
 from jukebox_hf.files import give_usual_permissions
 from jukebox_hf.hub import AdapterReference, ComponentReference, Manifest, System, save_manifest
-from jukebox_hf.hub.conversion import default_generation
+from jukebox_hf.hub.conversion.converting import default_generation
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.training.checkpoints import AVERAGES, OPTIMIZER, STATE
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig

@@ -24,9 +24,9 @@ from jukebox_hf.hub import (
     save_manifest,
     save_training_facts,
 )
-from jukebox_hf.hub.card_text import cell, code, system_text
-from jukebox_hf.hub.cards import make_card
-from jukebox_hf.hub.facts import describe
+from jukebox_hf.hub.cards.card_text import cell, code, system_text
+from jukebox_hf.hub.cards.model_facts import gather_facts
+from jukebox_hf.hub.cards.rendering import make_card
 from jukebox_hf.hub.training_facts import Figure
 from jukebox_hf.records import read_json
 from model_cards.recipe.figures import load_figures
@@ -63,7 +63,7 @@ The weights are under [CC-BY-SA-4.0](LICENSE), the code that runs them under the
 
 def write_card(folder: Path) -> Path:
     """Write `README.md` from configs, training facts, figures and examples; returns its path."""
-    card = make_card(system_text(describe(System.open(folder)), folder.name))
+    card = make_card(system_text(gather_facts(System.open(folder)), folder.name))
     text = f"{card.content}\n{examples_text(examples_of(folder))}{SOURCES}"
     path = folder / "README.md"
     write_atomically(path, lambda file: _write(file, text))

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from jukebox_hf.generation.devices import PRECISIONS
 from jukebox_hf.generation.weights import loading_dtype, prepare
-from jukebox_hf.hub.names import is_linear_weight, transformers_targets
+from jukebox_hf.hub.conversion.tensor_names import is_linear_weight, transformers_targets
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from tests.benchmarks.measuring import alternate, environment, ratio, seconds_of, summary

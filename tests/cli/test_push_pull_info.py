@@ -50,7 +50,7 @@ def test_info_fits_a_screen_and_all_tells_the_rest(
     everything = run("info", model, "--all").stdout.splitlines()
     assert sum(line.startswith("  measured ") for line in everything) == 40
     assert any(line.startswith("  float16 ") for line in everything)
-    monkeypatch.setattr("jukebox_hf.hub.info.SCREEN_LINES", 6)
+    monkeypatch.setattr("jukebox_hf.hub.cards.summary.SCREEN_LINES", 6)
     crowded = run("info", model).stdout.splitlines()
     assert crowded[:5] == [
         *short[:4],

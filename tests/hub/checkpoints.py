@@ -1,7 +1,7 @@
 """Older checkpoints for tests: the golden ones in other wrappings, and large ones without values.
 
 The port's names are made here from the original's by rules of their own, so that the tables in
-`jukebox_hf.hub.names` are not compared with themselves.
+`jukebox_hf.hub.conversion.tensor_names` are not compared with themselves.
 """
 
 import json
@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from jukebox_hf.hub.names import openai_targets
-from jukebox_hf.hub.source import Component, rename
+from jukebox_hf.hub.conversion.recognising import Component, rename
+from jukebox_hf.hub.conversion.tensor_names import openai_targets
 from jukebox_hf.hub.tensor_files import StoredTensor
 from tests.golden_data import golden
 

@@ -18,9 +18,9 @@ from jukebox_hf.hub import (
     load_training_facts,
     save_training_facts,
 )
-from jukebox_hf.hub.card_text import adapter_text, cell, code, codes_text, prose, system_text
-from jukebox_hf.hub.cards import BEGIN, END, NewCard, make_card, read_card, text_outside
-from jukebox_hf.hub.facts import AdapterFacts, describe
+from jukebox_hf.hub.cards.card_text import adapter_text, cell, code, codes_text, prose, system_text
+from jukebox_hf.hub.cards.model_facts import AdapterFacts, gather_facts
+from jukebox_hf.hub.cards.rendering import BEGIN, END, NewCard, make_card, read_card, text_outside
 from jukebox_hf.hub.licences import card_licence, licence_in_card
 from tests.tiny import tiny_prior_config, tiny_system
 
@@ -40,7 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def card_of(folder: Path, repo_id: str = "me/model", **options: Any) -> NewCard:
-    return make_card(system_text(describe(System.open(folder)), repo_id, **options))
+    return make_card(system_text(gather_facts(System.open(folder)), repo_id, **options))
 
 
 def metadata(card: NewCard) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
 from jukebox_hf.hub import OPENAI_LICENCE, System, convert
-from jukebox_hf.hub.convert_openai import with_options
-from jukebox_hf.hub.names import is_linear_weight, openai_targets
-from jukebox_hf.hub.resolve import is_released, prior_config, vqvae_config
+from jukebox_hf.hub.conversion.openai import with_options
+from jukebox_hf.hub.conversion.recognising import is_released, prior_config, vqvae_config
+from jukebox_hf.hub.conversion.tensor_names import is_linear_weight, openai_targets
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from tests.golden_data import golden, load_json

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from jukebox_hf.hub import OPENAI_LICENCE, System, convert
-from jukebox_hf.hub.convert_transformers import components_of, open_transformers
-from jukebox_hf.hub.resolve import prior_config, vqvae_config
+from jukebox_hf.hub.conversion.former_port import components_of, open_transformers
+from jukebox_hf.hub.conversion.recognising import prior_config, vqvae_config
 from jukebox_hf.hub.tensor_files import StoredTensor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
@@ -276,7 +276,7 @@ def test_an_interrupted_conversion_leaves_no_cache(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("jukebox_hf.hub.conversion.save_manifest", stop)
+        patch.setattr("jukebox_hf.hub.conversion.converting.save_manifest", stop)
         with pytest.raises(KeyboardInterrupt):
             System.open(folder, cache_dir=tmp_path / "cache")
     assert list((tmp_path / "cache" / "jukebox_hf" / "converted").iterdir()) == []

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from jukebox_hf.hub import AdapterReference, System, load_manifest, save_manifest
-from jukebox_hf.hub.card_text import system_text
-from jukebox_hf.hub.cards import make_card
-from jukebox_hf.hub.facts import describe
-from jukebox_hf.hub.info import info_lines, info_record
+from jukebox_hf.hub.cards.card_text import system_text
+from jukebox_hf.hub.cards.model_facts import gather_facts
+from jukebox_hf.hub.cards.rendering import make_card
+from jukebox_hf.hub.cards.summary import info_lines, info_record
 from jukebox_hf.hub.shareable import adapter_files, component_files
 from tests.hub.hub_scenarios import make_adapter
 from tests.tiny import tiny_system
@@ -65,7 +65,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read_all(folder: Path) -> None:
     """What `info`, `generate` and `push` read before they do anything."""
     system = System.open(folder)
-    facts = describe(system)
+    facts = gather_facts(system)
     info_lines(facts)
     info_record(facts)
     make_card(system_text(facts, "me/tiny")).merged_with(None)

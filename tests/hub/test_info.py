@@ -6,8 +6,8 @@ import pytest
 
 from jukebox_hf.generation.fitting import memory_needs
 from jukebox_hf.hub import System, TrainingFacts, save_training_facts
-from jukebox_hf.hub.facts import describe
-from jukebox_hf.hub.info import info_lines, info_record
+from jukebox_hf.hub.cards.model_facts import gather_facts
+from jukebox_hf.hub.cards.summary import info_lines, info_record
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from tests.tiny import tiny_prior, tiny_system
@@ -20,7 +20,7 @@ def test_everything_is_told_without_reading_weights(tmp_path: Path) -> None:
     data = bytearray(weights.read_bytes())
     data[-1000:] = b"\xff" * 1000  # values do not matter
     weights.write_bytes(data)
-    facts = describe(System.open(folder))
+    facts = gather_facts(System.open(folder))
     record = info_record(facts)
     top = record["components"]["prior_2"]
     prior = tiny_prior(2, "encoder")
@@ -41,7 +41,7 @@ def test_everything_is_told_without_reading_weights(tmp_path: Path) -> None:
 def test_a_damaged_training_file_is_a_note(tmp_path: Path) -> None:
     folder = tiny_system(tmp_path / "model")
     (folder / "prior_0" / "training.json").write_text("[]")
-    (note,) = describe(System.open(folder)).notes
+    (note,) = gather_facts(System.open(folder)).notes
     assert "training.json: expected a JSON object" in note
 
 
@@ -51,7 +51,7 @@ def test_config_and_weights_of_other_sizes_are_refused(tmp_path: Path) -> None:
     config.codebook_fingerprint = System.open(folder).vqvae_config().codebook_fingerprint
     config.save_pretrained(folder / "prior_0")
     with pytest.raises(ValueError, match="its settings contradict its tensors: width 32"):
-        describe(System.open(folder))
+        gather_facts(System.open(folder))
 
 
 def test_memory_of_a_released_model_is_in_proportion() -> None:

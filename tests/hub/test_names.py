@@ -3,7 +3,11 @@
 import pytest
 
 from jukebox_hf.hub.architecture import expected_shapes
-from jukebox_hf.hub.names import is_linear_weight, openai_targets, transformers_targets
+from jukebox_hf.hub.conversion.tensor_names import (
+    is_linear_weight,
+    openai_targets,
+    transformers_targets,
+)
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from tests.golden_data import load_json

@@ -14,9 +14,9 @@ from jukebox_hf.hub import (
     TrainingFacts,
     save_training_facts,
 )
-from jukebox_hf.hub.card_text import codes_text, system_text
-from jukebox_hf.hub.cards import make_card
-from jukebox_hf.hub.facts import describe
+from jukebox_hf.hub.cards.card_text import codes_text, system_text
+from jukebox_hf.hub.cards.model_facts import describe
+from jukebox_hf.hub.cards.rendering import make_card
 from jukebox_hf.hub.shareable import shared_content, without_folders
 from tests.tiny import tiny_system
 

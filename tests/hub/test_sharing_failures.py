@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from jukebox_hf.hub.cards import BEGIN, END
+from jukebox_hf.hub.cards.rendering import BEGIN, END
 from tests.hub.hub_client import HubServer, wait_until
 from tests.tiny import tiny_system
 

@@ -8,8 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from jukebox_hf.hub.conversion.safetensors_writing import (
+    PlannedTensor,
+    plan_shards,
+    write_safetensors,
+    write_weights,
+)
 from jukebox_hf.hub.folders import check_free_space, new_folder
-from jukebox_hf.hub.writing import PlannedTensor, plan_shards, write_safetensors, write_weights
 from jukebox_hf.records import read_json
 
 

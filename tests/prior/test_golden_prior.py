@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.hub import convert
-from jukebox_hf.hub.names import openai_targets
+from jukebox_hf.hub.conversion.tensor_names import openai_targets
 from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.prior.conditioning import TimingEmbedding
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from jukebox_hf.hub.names import openai_targets
+from jukebox_hf.hub.conversion.tensor_names import openai_targets
 from jukebox_hf.training.optimization import make_optimizer, set_learning_rate
 from jukebox_hf.training.stepping import scale_gradients
 from tests.golden_data import load_golden

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from jukebox_hf.hub.convert_openai import open_openai
-from jukebox_hf.hub.names import openai_targets
+from jukebox_hf.hub.conversion.openai import open_openai
+from jukebox_hf.hub.conversion.tensor_names import openai_targets
 from jukebox_hf.vqvae import JukeboxVQVAE, JukeboxVQVAEConfig
 
 # Three levels with hops 2, 8 and 16, and STFTs that audio of 64 samples is long enough for.

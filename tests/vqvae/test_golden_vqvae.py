@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from jukebox_hf.hub.names import openai_targets
+from jukebox_hf.hub.conversion.tensor_names import openai_targets
 from jukebox_hf.vqvae import JukeboxVQVAE, JukeboxVQVAEOutput
 from jukebox_hf.vqvae.codebook import Codebook
 from tests.golden_data import golden, load_golden

@@ -1,4 +1,4 @@
-"""Names of artists and genres as the two older layouts keep them.
+"""Names of artists and genres as the two older layouts keep them, and processors made of them.
 
 The release keeps four text files, one list per kind and dialect; the port two JSON files with both
 dialects in one object, where names of dialect v2 end in `.v2`. These lists are under the release's
@@ -6,11 +6,15 @@ non-commercial licence: they are read from what the user has, and never part of 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jukebox_hf.hub.conversion.former_port import is_port
+from jukebox_hf.hub.conversion.recognising import Plan, dialect_of
+from jukebox_hf.labels import LYRIC_CHARACTERS, JukeboxProcessor
 from jukebox_hf.labels.vocabularies import DIALECTS, LARGEST_ID, Dialect, read_ids
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.records import read_json
 
 # Of the release's four lists, over sorted lines `name;id`: they make a model non-commercial.
@@ -135,3 +139,96 @@ def read_port_characters(folder: Path) -> str | None:
             f"{path}: expected single characters with ids 1, 2, ... and id 0 for others"
         )
     return "".join(map(str, characters))
+
+
+# --- processors ---------------------------------------------------------------------------------
+
+
+def read_names(paths: Sequence[Path], ids_dir: Path | None) -> dict[Dialect, Names]:
+    """The lists that the user gave, else those of the port's folder among the sources, if any."""
+    if ids_dir is not None:
+        return read_ids_folder(ids_dir)
+    found = [read_port_folder(path) for path in paths if path.is_dir() and is_port(path)]
+    return found[0] if found else {}
+
+
+def read_characters(paths: Sequence[Path], notes: list[str]) -> str | None:
+    """The characters that a port's own file names; the release's are known without it."""
+    for path in paths:
+        if path.is_dir() and is_port(path):
+            try:
+                return read_port_characters(path)
+            except ValueError as error:
+                notes.append(f"{error}; the characters of the release are used instead")
+    return None
+
+
+def make_processors(
+    plans: Mapping[str, Plan],
+    names: Mapping[Dialect, Names],
+    characters: str | None,
+    notes: list[str],
+) -> dict[str, JukeboxProcessor]:
+    """The processor of each prior that can have one; `notes` gets why others cannot.
+
+    Raises:
+        ValueError: if the lists do not fit a prior.
+    """
+    processors = {}
+    for name, (component, config) in plans.items():
+        if not isinstance(config, JukeboxPriorConfig):
+            continue
+        if config.has_labels and not names:
+            notes.append(
+                f"{name} takes artists and genres, but their names were not given (--ids-dir): the "
+                "converted prior understands label numbers only, and cannot be prompted by name"
+            )
+            continue
+        dialect = dialect_of(component, config)
+        if dialect is None and config.has_labels:
+            raise ValueError(
+                f"{component.source}: nothing says whether its {config.genre_count} genres are of "
+                "the v2 or the v3 lists; convert it without --ids-dir"
+            )
+        dialect = dialect or "v3"
+        try:
+            processors[name] = _processor(config, dialect, names, characters)
+        except ValueError as error:
+            raise ValueError(f"{component.source}: {error}") from error
+    return processors
+
+
+def _processor(
+    config: JukeboxPriorConfig,
+    dialect: Dialect,
+    names: Mapping[Dialect, Names],
+    characters: str | None,
+) -> JukeboxProcessor:
+    artists: Mapping[str, int] = {}
+    genres: Mapping[str, int] = {}
+    if config.has_labels:
+        if dialect not in names:
+            raise ValueError(f"speaks the {dialect} lists of names, which were not found")
+        artists, genres = names[dialect]
+        for kind, ids, rows in (
+            ("artist", artists, config.artist_count),
+            ("genre", genres, config.genre_count),
+        ):
+            if max(ids.values()) >= rows:
+                raise ValueError(
+                    f"its {kind} table has {rows} rows, but the {dialect} list has ids up to "
+                    f"{max(ids.values())}; convert it without these lists, or with its own"
+                )
+    lyric_characters = ""
+    if config.lyrics != "none":
+        known = [characters or "", *LYRIC_CHARACTERS.values()]
+        fitting = [each for each in known if each and len(each) + 1 == config.lyric_vocab_size]
+        if not fitting:
+            raise ValueError(
+                f"reads {config.lyric_vocab_size} lyric symbols, expected one of "
+                f"{', '.join(str(len(each) + 1) for each in known if each)}"
+            )
+        lyric_characters = fitting[0]
+    return JukeboxProcessor.for_prior(
+        config, artists=artists, genres=genres, dialect=dialect, lyric_characters=lyric_characters
+    )

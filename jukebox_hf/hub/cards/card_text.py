@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jukebox_hf.hub.built_in import BUILT_IN_NAME
-from jukebox_hf.hub.facts import AdapterFacts, ComponentFacts, LabelFacts, SystemFacts
+from jukebox_hf.hub.cards.model_facts import AdapterFacts, ComponentFacts, LabelFacts, SystemFacts
 from jukebox_hf.hub.manifest import OPENAI_LICENCE, VQVAE, prior_name
 from jukebox_hf.hub.shareable import REPO_ID, without_folders
 from jukebox_hf.hub.training_facts import Figure, TrainingFacts

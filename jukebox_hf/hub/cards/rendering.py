@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import jinja2
 from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard, ModelCardData
 
-from jukebox_hf.hub.card_text import CardText
-from jukebox_hf.hub.front_matter import merged_metadata, read_as_written, split_card
+from jukebox_hf.hub.cards.card_text import CardText
+from jukebox_hf.hub.cards.front_matter import merged_metadata, read_as_written, split_card
 from jukebox_hf.hub.licences import MAX_CARD_BYTES, card_licence
 from jukebox_hf.hub.shareable import REPO_ID, without_folders
 from jukebox_hf.hub.training_facts import Figure

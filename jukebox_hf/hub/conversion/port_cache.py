@@ -7,8 +7,8 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from jukebox_hf.files import safe_file_name
-from jukebox_hf.hub.conversion import convert
-from jukebox_hf.hub.convert_transformers import MODEL_TYPE, port_files
+from jukebox_hf.hub.conversion.converting import convert
+from jukebox_hf.hub.conversion.former_port import MODEL_TYPE, port_files
 from jukebox_hf.hub.locations import HubRepository, LocalFolder, Location
 from jukebox_hf.hub.manifest import MANIFEST_NAME
 from jukebox_hf.records import read_json

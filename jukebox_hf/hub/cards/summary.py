@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from jukebox_hf.hub.card_text import window_seconds
-from jukebox_hf.hub.facts import ComponentFacts, SystemFacts
+from jukebox_hf.hub.cards.card_text import window_seconds
+from jukebox_hf.hub.cards.model_facts import ComponentFacts, SystemFacts
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.words import enumerate_words, format_bytes, format_count

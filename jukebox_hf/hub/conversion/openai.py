@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jukebox_hf.hub.conversion.recognising import Component, rename
+from jukebox_hf.hub.conversion.tensor_names import openai_targets
 from jukebox_hf.hub.manifest import VQVAE
-from jukebox_hf.hub.names import openai_targets
-from jukebox_hf.hub.source import Component, rename
 from jukebox_hf.hub.tensor_files import open_tensors
 from jukebox_hf.prior.configuration_prior import ORIGINAL_ATTENTION_ORDERS
 

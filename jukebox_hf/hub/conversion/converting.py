@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jukebox_hf.hub.component_writing import (
+from jukebox_hf.hub.conversion.component_writing import (
     DTYPE_CHOICES,
     KEEP,
     ConvertedComponent,
@@ -16,9 +16,17 @@ from jukebox_hf.hub.component_writing import (
     stored_fingerprint,
     write_component,
 )
-from jukebox_hf.hub.conversion_labels import make_processors, read_characters, read_names
-from jukebox_hf.hub.convert_openai import ENDINGS, find_files, open_openai
-from jukebox_hf.hub.convert_transformers import fetch_port, is_port, open_transformers
+from jukebox_hf.hub.conversion.former_port import fetch_port, is_port, open_transformers
+from jukebox_hf.hub.conversion.label_lists import make_processors, read_characters, read_names
+from jukebox_hf.hub.conversion.openai import ENDINGS, find_files, open_openai
+from jukebox_hf.hub.conversion.recognising import (
+    Component,
+    Plan,
+    is_released,
+    prior_config,
+    vqvae_config,
+)
+from jukebox_hf.hub.conversion.safetensors_writing import SHARD_BYTES
 from jukebox_hf.hub.folders import check_free_space, check_new_folder, new_folder
 from jukebox_hf.hub.manifest import (
     OPENAI_LICENCE,
@@ -29,9 +37,6 @@ from jukebox_hf.hub.manifest import (
     prior_name,
     save_manifest,
 )
-from jukebox_hf.hub.resolve import Plan, is_released, prior_config, vqvae_config
-from jukebox_hf.hub.source import Component
-from jukebox_hf.hub.writing import SHARD_BYTES
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 

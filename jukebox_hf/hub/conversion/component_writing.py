@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from jukebox_hf.hub.names import is_linear_weight
-from jukebox_hf.hub.source import Component
+from jukebox_hf.hub.conversion.recognising import Component
+from jukebox_hf.hub.conversion.safetensors_writing import PlannedTensor, write_weights
+from jukebox_hf.hub.conversion.tensor_names import is_linear_weight
 from jukebox_hf.hub.tensor_files import StoredTensor
-from jukebox_hf.hub.writing import PlannedTensor, write_weights
 from jukebox_hf.precision import DTYPES, torch_dtype
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.codebook import codebook_fingerprint

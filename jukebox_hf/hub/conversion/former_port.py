@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jukebox_hf.hub.conversion.recognising import Component, rename
+from jukebox_hf.hub.conversion.tensor_names import transformers_targets
 from jukebox_hf.hub.locations import Location, open_repository
-from jukebox_hf.hub.names import transformers_targets
-from jukebox_hf.hub.source import Component, rename
 from jukebox_hf.hub.tensor_files import StoredTensor, open_tensors
 from jukebox_hf.records import read_json
 

@@ -132,7 +132,7 @@ class SystemFacts:
         return config if isinstance(config, JukeboxVQVAEConfig) else None
 
 
-def describe(system: System) -> SystemFacts:
+def gather_facts(system: System) -> SystemFacts:
     """Everything about a model that its small files and headers tell.
 
     Raises:

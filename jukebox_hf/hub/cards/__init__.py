@@ -1,0 +1,1 @@
+"""What is told of a model: facts from its files, as a card or as lines."""

@@ -1,0 +1,1 @@
+"""The two older layouts of checkpoints: recognised, renamed and written in ours."""
