@@ -109,7 +109,8 @@ def show_plan(plan: Plan, pipeline: JukeboxPipeline, output: Output) -> None:
 
     if output.quiet and not output.dry_run:
         return
-    costs = estimate_costs(plan, pipeline.device, calibrate=output.dry_run)
+    beside = output.crew.number == 1
+    costs = estimate_costs(plan, pipeline.device, calibrate=output.dry_run, beside=beside)
     text = describe_plan(plan, costs, pipeline.device)
     if not output.dry_run:
         note(text)
@@ -144,7 +145,11 @@ def work_on(
             if plan is not None:
                 show_plan(plan, pipeline, output)
             for report in session.run(
-                pipeline.system, device=pipeline.device, on_codes=bars.show, crew=output.crew
+                pipeline.system,
+                device=pipeline.device,
+                on_codes=bars.show,
+                crew=output.crew,
+                beside=True,
             ):
                 bars.after(report)
     except KeyboardInterrupt:
@@ -216,14 +221,14 @@ def working() -> Iterator[None]:
 class Bars:
     """One progress bar per level on a terminal; elsewhere one line when a level is done.
 
-    As soon as there is something to listen to, one line says where.
+    Levels that are made beside each other have theirs below one another. As soon as there is
+    something to listen to, one line says where.
     """
 
     def __init__(self, session: Session, *, quiet: bool) -> None:
         self.session = session
         self.quiet = quiet
-        self.level: int | None = None
-        self.bar: Any = None
+        self.bars: dict[int, Any] = {}
         self.has_told = quiet
 
     def show(self, level: int, codes: int, total: int) -> None:
@@ -231,10 +236,10 @@ class Bars:
         from tqdm import tqdm
 
         self._tell_preview()
-        if level != self.level:
-            self.close()
-            self.level = level
-            self.bar = tqdm(
+        if level not in self.bars:
+            for other in [one for one in self.bars if self.bars[one].n >= self.bars[one].total]:
+                self.bars.pop(other).close()  # it stays above
+            self.bars[level] = tqdm(
                 total=total,
                 initial=codes,
                 desc=f"Level {level}",
@@ -246,13 +251,14 @@ class Bars:
             )
         record = self.session.record
         seconds = codes * record.hop_lengths[level] / record.sampling_rate
-        self.bar.set_postfix_str(f"{seconds:.1f} s of audio", refresh=False)
-        self.bar.update(codes - self.bar.n)
+        bar = self.bars[level]
+        bar.set_postfix_str(f"{seconds:.1f} s of audio", refresh=False)
+        bar.update(codes - bar.n)
 
     def after(self, report: WindowReport) -> None:
         """A batch is done."""
         self.show(report.level, report.codes_done, report.codes_total)
-        if report.level_done and self.bar.disable:
+        if report.level_done and self.bars[report.level].disable:
             note(f"Level {report.level} is done: {report.codes_total:,} codes.", quiet=self.quiet)
 
     def _tell_preview(self) -> None:
@@ -263,13 +269,14 @@ class Bars:
             self.has_told = True
             place = paths[0] if len(paths) == 1 else paths[0].parent
             text = f"Listen already: {place} (it grows, and gets finer level by level)"
-            if self.bar is None or self.bar.disable:
+            bar = next(iter(self.bars.values()), None)
+            if bar is None or bar.disable:
                 note(text)
             else:
-                self.bar.write(text, file=sys.stderr)
+                bar.write(text, file=sys.stderr)
 
     def close(self) -> None:
-        """Leave the last bar as it is."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
+        """Leave the last bars as they are."""
+        for bar in self.bars.values():
+            bar.close()
+        self.bars.clear()

@@ -151,6 +151,38 @@ def decode_part(
     return audio[0, 0, first - first_code * hop : end - first_code * hop].cpu()
 
 
+def past_span(codec: JukeboxVQVAE, level: int, run: Run, upper_total: int) -> tuple[int, int]:
+    """The codes `[first, end)` of the level above whose sound decides a run's past."""
+    hops = codec.config.hop_lengths
+    first, end = _past_samples(codec, level, run)
+    halo = codec.decoding_halo(level + 1)
+    return max(first // hops[level + 1] - halo, 0), min(
+        -(-end // hops[level + 1]) + halo, upper_total
+    )
+
+
+def find_past(
+    codec: JukeboxVQVAE, level: int, run: Run, upper: Tensor, *, chunk_seconds: float | None
+) -> Tensor:
+    """The codes (run.past,) before a run that the sound of `upper` (time,) has there.
+
+    Of the codes above, only those of `past_span` are read.
+    """
+    hop = codec.config.hop_lengths[level]
+    first, end = _past_samples(codec, level, run)
+    end = min(end, len(upper) * codec.config.hop_lengths[level + 1])
+    audio = decode_part(codec, level + 1, upper, first, end, chunk_seconds=chunk_seconds)
+    codes = codec.encode(audio[None, None], [level], chunk_seconds=chunk_seconds)[0][0]
+    begin = run.begin - run.past - first // hop
+    return codes[begin : begin + run.past].cpu()
+
+
+def _past_samples(codec: JukeboxVQVAE, level: int, run: Run) -> tuple[int, int]:
+    """The samples `[first, end)` that are encoded for a run's past, with what surrounds it."""
+    hop, halo = codec.config.hop_lengths[level], codec.encoding_halo(level)
+    return max(run.begin - run.past - halo, 0) * hop, (run.begin + halo) * hop
+
+
 def _find_seam(codec: JukeboxVQVAE, level: int, left: Chain, right: Chain) -> Seam:
     config = codec.config
     hop = config.hop_lengths[level]

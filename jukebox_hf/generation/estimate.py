@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from jukebox_hf.generation import memory
+from jukebox_hf.generation.beside import PROCESS_BYTES, processes_beside, share_rows
 from jukebox_hf.generation.devices import sampling_threads
 from jukebox_hf.generation.memory import PriorMemory
 from jukebox_hf.generation.plan import LevelPlan, Plan
@@ -104,22 +105,35 @@ class Estimate:
         levels: that are sampled, in the order of the work.
         available_bytes: of memory on the device now.
         disk_bytes: that a session takes when it is complete.
+        processes: that sample levels beside each other; 1: they follow each other.
     """
 
     levels: tuple[LevelEstimate, ...]
     available_bytes: int
     disk_bytes: int
+    processes: int = 1
 
     @property
     def seconds(self) -> float | None:
-        """Of all levels together; None if it was not measured."""
-        parts = [level.seconds for level in self.levels]
-        return None if None in parts else sum(part for part in parts if part is not None)
+        """Of all levels together; None if it was not measured.
+
+        Beside each other no less than the longest, and than what every process has to do.
+        """
+        parts = [level.seconds for level in self.levels if level.seconds is not None]
+        if len(parts) < len(self.levels):
+            return None
+        return max(sum(parts) / self.processes, max(parts, default=0.0))
 
     @property
     def memory_bytes(self) -> int:
-        """The most that is needed at once: priors are loaded one after the other."""
-        return max((level.memory_bytes for level in self.levels), default=0)
+        """The most that is needed at once.
+
+        Priors are loaded one after the other, or, by processes beside each other, all by each.
+        """
+        needed = [level.memory_bytes for level in self.levels]
+        if self.processes > 1:
+            return self.processes * (sum(needed) + PROCESS_BYTES)
+        return max(needed, default=0)
 
     def to_record(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -128,6 +142,7 @@ class Estimate:
             "memory_bytes": self.memory_bytes,
             "available_bytes": self.available_bytes,
             "disk_bytes": self.disk_bytes,
+            "processes": self.processes,
             "levels": [
                 {
                     "level": level.level,
@@ -142,13 +157,19 @@ class Estimate:
         }
 
 
-def estimate_costs(plan: Plan, device: torch.device, *, calibrate: bool = True) -> Estimate:
-    """What a plan costs on a device; `calibrate` also measures how long it takes."""
+def estimate_costs(
+    plan: Plan, device: torch.device, *, calibrate: bool = True, beside: bool = False
+) -> Estimate:
+    """What a plan costs on a device; `calibrate` also measures how long it takes.
+
+    `beside`: where levels may be sampled beside each other, see `Session.run`.
+    """
+    processes = processes_beside(plan, device) if beside else 1
     available = memory.available_memory(device)
     precision = plan.settings.precision
     levels = []
     speeds: dict[tuple[Any, ...], Speed] = {}
-    for work in sampled_levels(plan, precision, device, available):
+    for work in sampled_levels(plan, precision, device, available, processes):
         config, size = work.config, work.batch_size
         seconds = None
         if calibrate:
@@ -161,7 +182,7 @@ def estimate_costs(plan: Plan, device: torch.device, *, calibrate: bool = True) 
     samples = sum(take.num_samples for take in plan.takes)
     codes = sum(take.num_samples // hop for take in plan.takes for hop in plan.hop_lengths)
     disk = round(samples * FLAC_BYTES_PER_SAMPLE + codes * STORED_LEVELS_BYTES)
-    return Estimate(tuple(levels), available, disk)
+    return Estimate(tuple(levels), available, disk, processes)
 
 
 def sampled_levels(
@@ -169,6 +190,7 @@ def sampled_levels(
     precision: str,
     device: torch.device | str,
     available_bytes: int,
+    processes: int = 1,
 ) -> Iterator[SampledLevel]:
     """The levels with something to do, in batches that fit into `available_bytes`."""
     for level in plan.levels:
@@ -178,7 +200,7 @@ def sampled_levels(
         needed = memory.prior_memory(config, precision, device).with_rows(copies)
         runs = sum(len(level.runs(take)) for take in takes)
         if runs:
-            size = min(needed.batch_size(available_bytes), runs)
+            size = min(needed.batch_size(available_bytes), share_rows(runs, processes))
             work = level_work(plan, level, size)
             yield SampledLevel(level.level, config, needed, size, size * copies, work)
 
@@ -321,6 +343,8 @@ def describe_plan(plan: Plan, costs: Estimate, device: torch.device) -> str:
             + ("." if level.seconds is None else f", about {format_seconds(level.seconds)}.")
         )
     fits = "" if costs.memory_bytes <= costs.available_bytes else ", which may not be enough"
+    if costs.processes > 1:
+        parts.append(f"Levels beside each other, in {costs.processes} processes.")
     parts.append(
         f"Memory: {format_bytes(costs.memory_bytes)} needed, "
         f"{format_bytes(costs.available_bytes)} available{fits}. "

@@ -120,7 +120,7 @@ class LevelSampler:
         Returns per row the first and last character of the lyrics that the window could see, or
         None without lyrics.
         """
-        given = torch.stack([_given(row, window) for row, window in batch])
+        given = torch.stack([given_codes(row, window) for row, window in batch])
         noise = torch.stack([self._noise(row, window) for row, window in batch])
         conditioning, spans = self._condition(batch)
         codes = self.sampler.sample(given, noise, conditioning, on_codes).cpu()
@@ -201,7 +201,7 @@ class LevelSampler:
         return torch.cat([seen, seen[-1:].expand(missing)])
 
 
-def _given(row: Row, window: Window) -> Tensor:
+def given_codes(row: Row, window: Window) -> Tensor:
     """(window.given,) codes of the row or its past, from the window's start on."""
     first = window.start - row.run.begin
     if first >= 0:

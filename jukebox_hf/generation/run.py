@@ -5,6 +5,7 @@ memory: `session` keeps it on disk, `pipeline` wraps it for use in Python.
 """
 
 import gc
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,14 @@ from torch import Tensor
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation import memory
 from jukebox_hf.generation.alignment import LyricAlignment, align_lyrics
-from jukebox_hf.generation.chains import Chain, Seam, decode_chains, find_seams, splice
+from jukebox_hf.generation.chains import (
+    Chain,
+    Seam,
+    decode_chains,
+    find_past,
+    find_seams,
+    splice,
+)
 from jukebox_hf.generation.devices import check_backend, sampling_threads
 from jukebox_hf.generation.holes import (
     FIRST_TAKE,
@@ -32,6 +40,7 @@ from jukebox_hf.generation.levels import LevelSampler, Piece, Row, RowWindow, ne
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
 from jukebox_hf.generation.shelf import PriorShelf
 from jukebox_hf.generation.weights import load_for_sampling
+from jukebox_hf.generation.windows import Run
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.vqvae import JukeboxVQVAE
 
@@ -107,6 +116,7 @@ class Generation:
         chosen: by take, the candidate that its hole is filled with.
         batch_sizes: windows sampled at once, by level, once that is decided.
         alignments: by take, when its words are sung; as soon as a level that can tell is complete.
+        fresh: by take and level, codes of a window under way in another process, after all others.
         on_codes: called during a batch with level, codes of it so far, and all it will have.
     """
 
@@ -124,6 +134,7 @@ class Generation:
         share: tuple[int, int] = (0, 1),
         on_codes: Callable[[int, int, int], None] | None = None,
         shelf: PriorShelf | None = None,
+        processes: int = 1,
     ) -> None:
         """Begin, or go on with what an earlier run left.
 
@@ -137,6 +148,7 @@ class Generation:
                 nothing; several processes divide a level so (`make_level`, `finish_level`).
             on_codes: see the attribute.
             shelf: where priors are kept for later; None: each is let go after its level.
+            processes: that sample levels beside each other, see `beside.processes_beside`.
         """
         self.system = plan.system
         self.plan = plan
@@ -145,6 +157,8 @@ class Generation:
         self.on_codes = on_codes
         self.share = share
         self.shelf = shelf
+        self.processes = processes
+        self.fresh: dict[tuple[int, int], Tensor] = {}
         self.with_alignments = alignments and share[1] == 1
         self.alignments: dict[int, LyricAlignment] = {}
         self.batch_sizes = dict(batch_sizes or {})
@@ -157,12 +171,18 @@ class Generation:
         self.chosen: dict[int, Score] = {}
         self._earlier_chains = dict(chains or {})
         self._codec: JukeboxVQVAE | None = None
+        self._found_seams: dict[tuple[int, int, int], Seam] = {}
         self._under_way: _UnderWay | None = None
 
     # --- the work ---
 
     def __iter__(self) -> Iterator[WindowReport]:
         self.prepare()
+        if self.processes > 1:
+            from jukebox_hf.generation.beside import LevelsBeside
+
+            yield from LevelsBeside(self, [self.device] * self.processes)
+            return
         for level in self.plan.levels:
             yield from self.make_level(level)
 
@@ -174,7 +194,7 @@ class Generation:
         for level in self.plan.levels:
             for take in self.plan.takes_at(level.level):
                 if (take.number, level.level) in self._earlier_chains:
-                    self._rows(level, take)
+                    self.rows(level, take)
 
     def _given_codes(self, take: TakePlan) -> dict[int, Tensor]:
         primer = take.prompt.primer
@@ -193,7 +213,7 @@ class Generation:
     def make_level(self, level: LevelPlan) -> Iterator[WindowReport]:
         """Sample what is missing of one level, once everything above it is there."""
         takes = self.plan.takes_at(level.level)
-        rows = {take.number: self._rows(level, take) for take in takes}
+        rows = {take.number: self.rows(level, take) for take in takes}
         own = self._own_share([row for some in rows.values() for row in some])
         if any(row.done < row.run.length for row in own):
             yield from self._sample_level(level, rows, own)
@@ -217,7 +237,7 @@ class Generation:
             and len(self.codes[take.number][level.level]) < take.num_samples // level.hop_length
         ]
         for take in unjoined:
-            self._rows(level, take)
+            self.rows(level, take)
         holes = [take for take in unjoined if take.hole is not None]
         self._join_chains(level, [take for take in unjoined if take.hole is None])
         if holes and level.unit == 1:
@@ -226,7 +246,7 @@ class Generation:
             self._fill(level, holes)
         return bool(unjoined)
 
-    def _rows(self, level: LevelPlan, take: TakePlan) -> list[Row]:
+    def rows(self, level: LevelPlan, take: TakePlan) -> list[Row]:
         """The rows of a take at a level, with the codes that they have already."""
         runs = level.runs(take)
         made = self.codes[take.number][level.level]
@@ -251,16 +271,8 @@ class Generation:
     def _sample_level(
         self, level: LevelPlan, rows: Mapping[int, list[Row]], own: Sequence[Row]
     ) -> Iterator[WindowReport]:
-        takes = self.plan.takes_at(level.level)
         config = self.system.prior_config(level.level)
-        sampling = level.sampling(takes)
-        needed = memory.prior_memory(config, self.plan.settings.precision, self.device).with_rows(
-            sampling.rows_per_window
-        )
-        available = memory.available_memory(self.device)
-        if self.device.type == "cpu":  # which all processes have together
-            available //= self.share[1]
-        size = self.batch_sizes.get(level.level) or needed.batch_size(available)
+        size = self.batch_sizes.get(level.level) or self.fitting_batch(level)
         self.batch_sizes[level.level] = min(size, len(own))
         self._find_pasts(level, own)
         prior = self._load_prior(level.level)
@@ -271,7 +283,7 @@ class Generation:
             ):
                 started = time.perf_counter()
                 try:
-                    sampler = sampler or self._sampler(level, prior, takes, needed)
+                    sampler = sampler or self._sampler(level, prior)
                     with sampling_threads(self.device, config.width):
                         spans = sampler.sample(batch, self._progress(level, own, batch, sampler))
                 except Exception as error:
@@ -285,7 +297,7 @@ class Generation:
                 self._take_over(level, rows, batch)
                 if self.share[1] == 1 and all(row.done == row.run.length for row in own):
                     self.finish_level(level, prior)
-                    self._align(level, prior, takes)
+                    self._align(level, prior, self.plan.takes_at(level.level))
                 records = tuple(
                     _record(entry, rows, span) for entry, span in zip(batch, spans, strict=True)
                 )
@@ -294,26 +306,36 @@ class Generation:
             del prior, sampler
             self._free()
 
+    def fitting_batch(self, level: LevelPlan) -> int:
+        """How many windows of a level fit into the memory that there is now."""
+        available = memory.available_memory(self.device)
+        if self.device.type == "cpu":  # which all processes have together
+            available //= self.share[1]
+        return self._needed(level).batch_size(available)
+
+    def _needed(self, level: LevelPlan) -> memory.PriorMemory:
+        config = self.system.prior_config(level.level)
+        needed = memory.prior_memory(config, self.plan.settings.precision, self.device)
+        return needed.with_rows(level.sampling(self.plan.takes_at(level.level)).rows_per_window)
+
     def _find_pasts(self, level: LevelPlan, rows: Sequence[Row]) -> None:
         """Give rows with a past the codes of the upper level's sound there."""
-        waiting = [row for row in rows if row.run.past and row.done < row.run.length]
-        for number in dict.fromkeys(row.take for row in waiting):
-            upper = self.codes[number][level.level + 1][None]
-            audio = self.codec.decode(upper, level.level + 1, chunk_seconds=DECODED_SECONDS)
-            codes = self.codec.encode(audio, [level.level], chunk_seconds=DECODED_SECONDS)[0][0]
-            for row in waiting:
-                if row.take == number:
-                    row.past = codes[row.run.begin - row.run.past : row.run.begin].cpu()
+        for row in rows:
+            if row.run.past and row.done < row.run.length:
+                row.past = self.past(level, row.run, self.codes[row.take][level.level + 1])
 
-    def _sampler(
-        self,
-        level: LevelPlan,
-        prior: JukeboxPrior,
-        takes: Sequence[TakePlan],
-        needed: memory.PriorMemory,
-    ) -> LevelSampler:
+    def past(self, level: LevelPlan, run: Run, upper: Tensor) -> Tensor:
+        """The codes (run.past,) of the sound of codes (time,) above, just before a run."""
+        return find_past(self.codec, level.level, run, upper, chunk_seconds=DECODED_SECONDS)
+
+    def sampler(self, level: LevelPlan) -> LevelSampler:
+        """What samples batches of a level, by its prior and `codes` as they are then."""
+        return self._sampler(level, self._load_prior(level.level))
+
+    def _sampler(self, level: LevelPlan, prior: JukeboxPrior) -> LevelSampler:
         size = self.batch_sizes[level.level]
-        memory.check_limit(needed, size)
+        memory.check_limit(self._needed(level), size)
+        takes = self.plan.takes_at(level.level)
         pieces = {
             take.number: Piece(
                 labels=take.labels[level.level],
@@ -360,8 +382,18 @@ class Generation:
             chains = self._chains_of(key)
             made = self.codes[take.number]
             before = made[level.level][: chains[0].run.begin]
-            self.seams[key] = find_seams(self.codec, level.level, chains)
+            self.seams[key] = [
+                self.seam(*key, index, *pair)
+                for index, pair in enumerate(itertools.pairwise(chains))
+            ]
             made[level.level] = torch.cat([before, splice(chains, self.seams[key])])
+
+    def seam(self, number: int, level: int, index: int, left: Chain, right: Chain) -> Seam:
+        """Where two neighbouring chains of a take are joined, once both are complete."""
+        key = (number, level, index)
+        if key not in self._found_seams:
+            self._found_seams[key] = find_seams(self.codec, level, [left, right])[0]
+        return self._found_seams[key]
 
     # --- holes ---
 
@@ -380,7 +412,7 @@ class Generation:
         after = hole.after(level.level)[: scored_codes(hole)]
         made = {
             row.candidate or 0: row.codes[begin - row.run.begin :]
-            for row in self._rows(level, first)
+            for row in self.rows(level, first)
         }
         scores = [
             Score(
@@ -407,7 +439,7 @@ class Generation:
         """Put what was sampled at a finer level into the hole of each take."""
         for take in takes:
             assert take.hole is not None
-            (row,) = self._rows(level, take)
+            (row,) = self.rows(level, take)
             made = row.codes[take.hole.begin // level.hop_length - row.run.begin :]
             before = self._before_hole(take, level)
             self._put_in(take, level, fill(self.codec, level.level, before, made, take.hole))
@@ -425,20 +457,20 @@ class Generation:
         takes that are not known.
         """
         for level in self.plan.levels:
-            takes = [take for take in self.plan.takes if self._can_align(level, take)]
+            takes = [take for take in self.plan.takes if self.can_align(level, take)]
             missing = [take for take in takes if take.number not in self.alignments]
             if number in {take.number for take in missing}:
                 self._align(level, self._load_prior(level.level), missing)
         return self.alignments.get(number)
 
-    def _can_align(self, level: LevelPlan, take: TakePlan) -> bool:
+    def can_align(self, level: LevelPlan, take: TakePlan) -> bool:
         config = self.system.prior_config(level.level)
         return config.alignment_layer is not None and bool(take.labels[level.level].lyric_ids)
 
     def _align(self, level: LevelPlan, prior: JukeboxPrior, takes: Sequence[TakePlan]) -> None:
         """Align the lyrics of takes while the prior that reads them is here."""
         for take in takes:
-            if not self.with_alignments or not self._can_align(level, take):
+            if not self.with_alignments or not self.can_align(level, take):
                 continue
             try:
                 self.alignments[take.number] = align_lyrics(
@@ -465,13 +497,25 @@ class Generation:
         records: tuple[WindowRecord, ...],
         seconds: float,
     ) -> WindowReport:
+        done = [row.done for row in rows]
+        return self.report(level, rows, done, records, seconds)
+
+    def report(
+        self,
+        level: LevelPlan,
+        rows: Sequence[Row],
+        done: Sequence[int],
+        records: tuple[WindowRecord, ...],
+        seconds: float,
+    ) -> WindowReport:
+        """What is said of a batch when so many codes of every row are there."""
         return WindowReport(
             level=level.level,
             windows=records,
             seconds=seconds,
-            codes_done=sum(row.done for row in rows),
+            codes_done=sum(done),
             codes_total=sum(row.run.length for row in rows),
-            level_done=all(row.done == row.run.length for row in rows),
+            level_done=all(n == row.run.length for n, row in zip(done, rows, strict=True)),
         )
 
     def _progress(
@@ -537,6 +581,8 @@ class Generation:
         The latter only where the level is not cut into chains, and while `on_codes` is called.
         """
         made, now = self.codes[number][level], self._under_way
+        if (number, level) in self.fresh:
+            return self.fresh[number, level]
         if now is None or now.level != level or not now.num_codes or (number, level) in self.chains:
             return made
         takes = [row.take for row, _ in now.batch]

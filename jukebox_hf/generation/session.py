@@ -378,6 +378,7 @@ class Session:
         on_codes: Callable[[int, int, int], None] | None = None,
         crew: Crew | None = None,
         shelf: PriorShelf | None = None,
+        beside: bool = False,
     ) -> Iterator[WindowReport]:
         """Make what is missing; yields a report after each batch of windows, which is then on disk.
 
@@ -390,6 +391,8 @@ class Session:
             crew: which of several processes this is, None if it is alone. All of them call this;
                 takes and chains are divided, and the music is the same.
             shelf: where priors are kept loaded from one session to the next.
+            beside: sample levels beside each other, in processes of their own, where cores and
+                memory allow it (`beside.processes_beside`); the music is the same.
 
         Raises:
             FolderInUseError: if another process works on it.
@@ -412,6 +415,7 @@ class Session:
                 on_codes=on_codes,
                 crew=crew,
                 shelf=shelf,
+                beside=beside,
             ).run()
 
     # --- changes ---

@@ -20,6 +20,7 @@ from jukebox_hf.generation.alignment_files import (
     save_word_files,
     save_words,
 )
+from jukebox_hf.generation.beside import processes_beside
 from jukebox_hf.generation.joined import JoinedCodes
 from jukebox_hf.generation.levels import Row
 from jukebox_hf.generation.naming import take_file_name, take_tags
@@ -95,6 +96,7 @@ class SessionWork:
         preview_seconds: how often audio of what is under way is kept up to date; None: never.
         shelf: where priors are kept from one stretch of work to the next.
         on_codes: see `Generation`.
+        beside: whether levels are sampled beside each other where they can be.
         crew: the processes that share the work.
     """
 
@@ -106,6 +108,7 @@ class SessionWork:
     on_codes: Callable[[int, int, int], None] | None
     crew: Crew
     shelf: PriorShelf | None = None
+    beside: bool = False
 
     def __post_init__(self) -> None:
         self._part = PartRecord()
@@ -118,6 +121,8 @@ class SessionWork:
             return
         self._begin()
         generation = self._generation()
+        if self.beside:
+            generation.processes = processes_beside(self.plan, self.device)
         listened = None
         if self.preview_seconds is not None:
             listened = Previews(self.folder, generation, interval=self.preview_seconds)
@@ -235,7 +240,7 @@ class SessionWork:
             self._note_windows(batch_record(report), generation.batch_sizes)
         for number, alignment in generation.alignments.items():
             path = alignment_path(self.folder, number)
-            if report.level_done and not path.exists():
+            if not path.exists():
                 save_alignment(path, alignment)
                 self._show_words(number, path)
         self._write()

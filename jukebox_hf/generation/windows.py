@@ -4,6 +4,7 @@ Lengths in codes go in; windows, spans and runs in codes come out. No tensors he
 small case can be tested. Filling the windows with codes is `sampling`'s work.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -206,6 +207,34 @@ def chain_runs(
                 *(Run(begin, begin + length, past=past) for begin in begins[1:]),
             ]
     return [Run(0, total, min(existing, total))]
+
+
+def settled_spans(runs: Sequence[Run], done: Sequence[int]) -> list[tuple[int, int]]:
+    """The spans `[first, end)` of a level that are final once its runs have so many codes each.
+
+    Where two runs overlap, both must be complete: only then is it known where one follows the
+    other. What lies before the first run was there from the beginning.
+
+    >>> runs = [Run(4, 12), Run(10, 18)]
+    >>> settled_spans(runs, [3, 5]), settled_spans(runs, [8, 7]), settled_spans(runs, [8, 8])
+    ([(0, 7), (12, 15)], [(0, 10), (12, 17)], [(0, 18)])
+    """
+    pieces = [(0, runs[0].begin)]
+    for index, (run, count) in enumerate(zip(runs, done, strict=True)):
+        first = runs[index - 1].end if index else run.begin
+        last = runs[index + 1].begin if index + 1 < len(runs) else run.end
+        if index and done[index - 1] == runs[index - 1].length and count == run.length:
+            pieces.append((run.begin, first))
+        pieces.append((first, min(run.begin + count, last)))
+    found: list[tuple[int, int]] = []
+    for first, end in pieces:
+        if first >= end:
+            continue
+        if found and found[-1][1] == first:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((first, end))
+    return found
 
 
 def _round_up(number: int, unit: int) -> int:
