@@ -17,7 +17,7 @@ PORT_BIN := $(PORT_VENV)/bin
 endif
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
 
-.PHONY: help demo test check test-oldest test-newest browser browser-tools bench bench-full bench-port
+.PHONY: help demo test check test-oldest test-newest docs browser browser-tools bench bench-full bench-port
 
 help:
 	@echo "make demo         install into $(VENV) and make a song with the built-in model"
@@ -26,6 +26,7 @@ help:
 	@echo "make test-oldest  the tests with the oldest supported versions of everything"
 	@echo "make test-newest  the tests with the newest releases of everything"
 	@echo "make browser      the stories of the studio's page; needs chromium, or JUKEBOX_BROWSER=PROGRAM"
+	@echo "make docs         the guide and the API reference, as pages, into docs/"
 	@echo "make bench        benchmarks that fit in ten CPU minutes; bench-full: all of them"
 	@echo "make bench-port   the same models here and in transformers 4.57.6, side by side"
 
@@ -46,6 +47,9 @@ test-oldest:
 # Whatever is newest, within what setup.py allows: nothing is held back but by an empty file.
 test-newest:
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=constraints-newest.txt
+
+docs: $(VENV)/installed-dev
+	$(BIN)/python -m model_cards.guide.build docs
 
 browser: browser-tools
 	$(BIN)/python -m pytest -q -m browser $(PYTEST_ARGS)

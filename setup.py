@@ -11,7 +11,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 FOLDERS = {"jukebox_cli": "cli", "jukebox_model_cards": "model_cards"}
-NOT_INSTALLED = ["recipe", "recipe.*"]  # of the built-in model: run from a checkout
+NOT_INSTALLED = ["recipe", "recipe.*", "guide"]  # run from a checkout
 
 
 def read_version() -> str:
@@ -37,7 +37,9 @@ STUDIO = ["starlette>=1,<2", "uvicorn>=0.40,<1"]
 FORMATS = ["av>=15"]
 # The transliteration that the released models were trained with, to the letter; under the GPL.
 EXACT_LYRICS = ["Unidecode>=1.4"]
+DOCS = ["pdoc>=15"]
 TEST = [
+    *DOCS,
     *STUDIO,
     *FORMATS,
     *EXACT_LYRICS,
@@ -109,6 +111,7 @@ setup(
         "exact-lyrics": EXACT_LYRICS,
         # And without its dependencies, which are TensorFlow: pip install --no-deps basic-pitch
         "evaluate": ["onnxruntime>=1.20"],
+        "docs": DOCS,
         "lora": ["peft>=0.17"],
         "tensorboard": ["tensorboard"],
         "browser": ["axe-playwright-python>=0.1.8", "playwright>=1.56"],  # what plays the page
