@@ -36,8 +36,12 @@ BUILT_IN_MODEL = "the model that comes with the package"
 def label_options(function: Function) -> Function:
     """`--artist`, `--genre`, `--lyrics`, `--total-seconds`, `--offset-seconds`."""
     options = [
-        click.option("--artist", help="Artist, as the model knows it (`jukebox labels`)."),
-        click.option("--genre", help="Genre, as the model knows it."),
+        per_level_option(
+            "--artist",
+            value_type=click.STRING,
+            help="Artist, as the model knows it (`jukebox labels`).",
+        ),
+        per_level_option("--genre", value_type=click.STRING, help="Genre, as the model knows it."),
         click.option(
             "--lyrics",
             metavar="FILE|-",

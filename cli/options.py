@@ -223,6 +223,10 @@ class PerLevelType(click.ParamType):  # type: ignore[type-arg]  # generic since 
         if isinstance(value, tuple):
             return cast("tuple[int | None, Any]", value)
         level, equals, text = value.rpartition("=")
+        if self.value_type is click.STRING:  # which may hold the sign
+            level, equals, text = value.partition("=")
+            if not (equals and level.isascii() and level.isdigit()):
+                return (None, value)
         if equals and not (level.isascii() and level.isdigit()):
             self.fail(
                 f"{value!r:.60}: {level!r:.40} is not a level; give VALUE or LEVEL=VALUE",

@@ -27,6 +27,31 @@ SESSION = click.Path(exists=True, file_okay=False, path_type=Path)
 AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac")
 
 
+class NumbersInOrder(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """So many numbers, as they stand: `3,1,2` -> (3, 1, 2)."""
+
+    name = "numbers"
+
+    def __init__(self, count: int, *, whole: bool = False) -> None:
+        self.count = count
+        self.whole = whole
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            found = tuple((int if self.whole else float)(part) for part in value.split(","))
+        except ValueError:
+            found = ()
+        if len(found) != self.count:
+            self.fail(
+                f"{value!r:.60} is not {self.count} numbers; give them as in 1,2,3", param, ctx
+            )
+        return found
+
+
 @click.group()
 def sessions() -> None:
     """Look at sessions, mark their good takes, and get audio and codes out of them."""
@@ -169,6 +194,19 @@ def remove(folders: tuple[Path, ...], yes: bool, as_json: bool) -> None:
     help="Of the audio files.",
 )
 @click.option("--codes", is_flag=True, help="Write codes files instead of audio.")
+@click.option(
+    "--stereo",
+    type=NumbersInOrder(3, whole=True),
+    metavar="LEFT,CENTRE,RIGHT",
+    help="Write these three takes as one file, as renders of one take sound wide.",
+)
+@click.option(
+    "--delay",
+    type=NumbersInOrder(3),
+    metavar="SECONDS,SECONDS,SECONDS",
+    show_default="0,0,0",
+    help="With --stereo: by how much each of them is late.",
+)
 @model_option(help="The model of the session, if it is at another place now.")
 @device_option
 @overwrite_option
@@ -181,6 +219,8 @@ def export(
     numbers: tuple[int, ...] | None,
     audio_format: str,
     codes: bool,
+    stereo: tuple[int, ...] | None,
+    delay: tuple[float, ...] | None,
     model: str | None,
     device: str,
     overwrite: bool,
@@ -192,11 +232,29 @@ def export(
     A take that is not finished is written from the finest level that it has complete. Prints the
     paths.
     """
-    from jukebox_hf.generation import Session, export_audio, export_codes
+    from jukebox_hf.generation import Session, export_audio, export_codes, export_stereo
 
     found = Session.open(session)
     chosen = list(numbers) if numbers else found.kept
-    if codes:
+    if stereo is None and delay is not None:
+        raise click.UsageError("--delay goes with --stereo")
+    if stereo is not None and (codes or numbers):
+        raise click.UsageError("--stereo names its takes, and writes audio")
+    if stereo is not None:
+        chosen = list(stereo)
+        paths = [
+            export_stereo(
+                found,
+                stereo,
+                output,
+                delay_seconds=delay or (),
+                audio_format=audio_format,
+                overwrite=overwrite,
+                model=model,
+                device=device,
+            )
+        ]
+    elif codes:
         paths = export_codes(found, chosen, output, overwrite=overwrite)
     else:
         paths = export_audio(

@@ -18,6 +18,7 @@ from .generation_options import (
 )
 from .making import Output, carry_out, help_main_process
 from .options import (
+    MOST_TAKES,
     clean_errors,
     device_option,
     json_option,
@@ -32,6 +33,12 @@ from .options import (
 @click.argument("source", metavar="SESSION|CODES", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--takes", "numbers", type=TAKES, show_default="those kept, or all", help="Takes to finish."
+)
+@click.option(
+    "--renders",
+    type=click.IntRange(1, MOST_TAKES),
+    show_default="1",
+    help="Finish each of them in so many ways.",
 )
 @label_options
 @seed_option
@@ -64,7 +71,9 @@ def upsample(
     """Finish takes that stopped at a coarser level, as `generate --to-level 2` leaves them.
 
     With the seed of the session, which is the default, they become what `generate` would have made
-    of them at once. Prints the paths of the audio files.
+    of them at once. `--renders 3` makes three finishes of each, which `sessions export --stereo`
+    puts side by side; names may differ by level, as in `--genre 1=rock --genre 0=pop`. Prints the
+    paths of the audio files.
     """
     launch_if_asked(num_processes)
     place = Output.of(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jukebox_hf.generation.estimate import estimate_costs as estimate_costs
     from jukebox_hf.generation.exporting import export_audio as export_audio
     from jukebox_hf.generation.exporting import export_codes as export_codes
+    from jukebox_hf.generation.exporting import export_stereo as export_stereo
     from jukebox_hf.generation.fitting import Need as Need
     from jukebox_hf.generation.fitting import memory_needs as memory_needs
     from jukebox_hf.generation.folders import default_folder as default_folder
@@ -56,7 +57,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "devices": ("resolve_device",),
         "editing": ("Part", "find_parts"),
         "estimate": ("describe_plan", "estimate_costs"),
-        "exporting": ("export_audio", "export_codes"),
+        "exporting": ("export_audio", "export_codes", "export_stereo"),
         "fitting": ("Need", "memory_needs"),
         "folders": (
             "default_folder",

@@ -4,7 +4,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from jukebox_hf.audio import AudioTags, check_output_path, load_audio, save_audio
+import torch
+from torch import Tensor
+
+from jukebox_hf.audio import AudioTags, check_output_path, load_audio, mix_down, save_audio
 from jukebox_hf.codes import Codes, save_codes
 from jukebox_hf.generation.devices import resolve_device
 from jukebox_hf.generation.joined import JoinedCodes
@@ -12,6 +15,9 @@ from jukebox_hf.generation.naming import name_tags, take_file_name
 from jukebox_hf.generation.run import decode_joined
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.settings import Prompt
+from jukebox_hf.vqvae import JukeboxVQVAE
+
+LONGEST_DELAY = 1.0  # seconds
 
 
 def export_codes(
@@ -53,28 +59,88 @@ def export_audio(
     paths = _paths(session, numbers, folder, audio_format)
     for path in paths:
         check_output_path(path, overwrite=overwrite)
-    codec = None
+    rate, decoder = session.record.sampling_rate, _Decoder(session, model, place)
     for number, path in zip(numbers, paths, strict=True):
-        take = session.take(number)
-        rate = session.record.sampling_rate
-        if take.audio is not None and (session.folder / take.audio).is_file():
-            audio = load_audio(session.folder / take.audio, rate, mono=False)
-        else:
-            if codec is None:
-                codec = session.open_system(model).load_vqvae(device=place)
-            codes = _codes(session, number)
-            level = _best_level(codes, take.num_samples)
-            audio = decode_joined(codec, level, codes.level(level))
-        tags = AudioTags(
-            title=f"Take {number}",
-            **name_tags(take.prompt, take.labels),
-            generated=True,
-            model=session.model_name,
-            seed=session.settings.seed,
-            licence=session.record.model.licence,
-        )
-        save_audio(path, audio, rate, tags=tags, overwrite=overwrite)
+        tags = _tags(session, number)
+        save_audio(path, decoder.audio(number), rate, tags=tags, overwrite=overwrite)
     return paths
+
+
+def export_stereo(
+    session: Session,
+    numbers: Sequence[int],
+    folder: str | os.PathLike[str],
+    *,
+    delay_seconds: Sequence[float] = (),
+    audio_format: str = "flac",
+    overwrite: bool = False,
+    model: str | None = None,
+    device: str = "auto",
+) -> Path:
+    """Write three takes as one file in stereo: left, centre and right, as renders of one take are.
+
+    Each channel is half of its side and half of the centre. A delay moves a take back by so many
+    seconds; beyond the end it is cut off. Returns the file's path; errors as of `export_audio`.
+    """
+    if len(numbers) != 3:
+        raise ValueError(
+            f"stereo takes three takes, left, centre and right, as in 1,2,3; got {len(numbers)}"
+        )
+    delays = tuple(delay_seconds) or (0.0, 0.0, 0.0)
+    if len(delays) != 3 or not all(0 <= delay <= LONGEST_DELAY for delay in delays):
+        raise ValueError(
+            f"give a delay for each of the three, from 0 to {LONGEST_DELAY:g} seconds, as in "
+            f"0.02,0,0.04; got {', '.join(f'{delay:g}' for delay in delays)}"
+        )
+    place = resolve_device(device)
+    name = "_".join(["stereo", *(f"{number:02d}" for number in numbers)])
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    path = Path(folder) / f"{name}_{session.settings.seed}.{audio_format}"
+    check_output_path(path, overwrite=overwrite)
+    rate, decoder = session.record.sampling_rate, _Decoder(session, model, place)
+    sounds = [mix_down(decoder.audio(number))[0] for number in numbers]
+    length = min(len(sound) for sound in sounds)
+    left, centre, right = (
+        torch.cat([torch.zeros(min(round(delay * rate), length)), sound])[:length]
+        for delay, sound in zip(delays, sounds, strict=True)
+    )
+    audio = torch.stack([(left + centre) / 2, (right + centre) / 2])
+    save_audio(path, audio, rate, tags=_tags(session, numbers[1]), overwrite=overwrite)
+    return path
+
+
+class _Decoder:
+    """Audio of takes: from their files, else decoded."""
+
+    def __init__(self, session: Session, model: str | None, device: torch.device) -> None:
+        self.session = session
+        self.model = model
+        self.device = device
+        self._codec: JukeboxVQVAE | None = None
+
+    def audio(self, number: int) -> Tensor:
+        """(channels, samples) float32."""
+        session, take = self.session, self.session.take(number)
+        if take.audio is not None and (session.folder / take.audio).is_file():
+            rate = session.record.sampling_rate
+            return load_audio(session.folder / take.audio, rate, mono=False)
+        if self._codec is None:
+            self._codec = session.open_system(self.model).load_vqvae(device=self.device)
+        codes = _codes(session, number)
+        level = _best_level(codes, take.num_samples)
+        return decode_joined(self._codec, level, codes.level(level))
+
+
+def _tags(session: Session, number: int) -> AudioTags:
+    take = session.take(number)
+    return AudioTags(
+        title=f"Take {number}",
+        **name_tags(take.prompt, take.labels),
+        generated=True,
+        model=session.model_name,
+        seed=session.settings.seed,
+        licence=session.record.model.licence,
+    )
 
 
 def _paths(

@@ -329,8 +329,8 @@ class JukeboxPipeline:
     def generate(
         self,
         *,
-        artist: str | None = None,
-        genre: str | None = None,
+        artist: PerLevel[str] | None = None,
+        genre: PerLevel[str] | None = None,
         lyrics: str | TimedLyrics | None = None,
         seconds: float | None = None,
         total_seconds: float | None = None,
@@ -356,7 +356,8 @@ class JukeboxPipeline:
         """Make music.
 
         Args:
-            artist, genre, lyrics, seconds, total_seconds, offset_seconds: see `Prompt`.
+            artist, genre: see `Prompt`; for all levels or by level, as upsamplers may know others.
+            lyrics, seconds, total_seconds, offset_seconds: see `Prompt`.
             primer: music to continue: a file, codes of one take, or an array of numpy or torch,
                 (samples,) or (channels, samples), floats in [-1, 1].
             primer_start_seconds, primer_end_seconds: the part of it that is used, see `Prompt`.

@@ -265,6 +265,8 @@ def make_plan(
     to_level = _finest_level(system, num_levels, to_level, notes)
     wanted = [level for level in system.prior_levels if level >= to_level and sampled]
     check_levels(given, range(to_level, num_levels))
+    for prompt in prompts.values():
+        check_levels({"a name": prompt.level_names}, range(to_level, num_levels))
     fallbacks = _fallbacks(system.manifest.generation, defaults or {})
     levels = {level: level_settings(level, num_levels, fallbacks, given) for level in wanted}
     for level, own in levels.items():
@@ -390,7 +392,7 @@ class _Fitter:
             for processor in self.processors.values():
                 processor.check_total(measures.total_samples)
             labels = {
-                level: processor.resolve(prompt.artist, prompt.genre, prompt.lyrics)
+                level: processor.resolve(*prompt.names(level), prompt.lyrics)
                 for level, processor in self.processors.items()
             }
         except FileNotFoundError as error:

@@ -45,8 +45,8 @@ PIECE = (*_CHANGES, *_PRIMER, "seconds", "takes", "primer")  # what there are no
 class Wanted(TypedDict, total=False):
     """The arguments of `JukeboxPipeline.generate` and `start`, which says what they mean."""
 
-    artist: str | None
-    genre: str | None
+    artist: PerLevel[str] | None
+    genre: PerLevel[str] | None
     lyrics: str | TimedLyrics | None
     seconds: float | None
     total_seconds: float | None
@@ -116,7 +116,7 @@ class Request:
             ValueError: for anything else, and for what makes no sense.
         """
         given = _given(wanted, (*_CHANGES, *_PRIMER, "seconds", "takes", *_SOURCES))
-        shared = _named(given, (*_CHANGES, *_PRIMER, "seconds"))
+        shared = {**_changes(given), **_named(given, (*_PRIMER, "seconds"))}
         sources = _named(given, _SOURCES)
         if len(sources) > 1:
             raise ValueError(f"{' and '.join(sources)} exclude each other; name primers there")
@@ -147,7 +147,7 @@ class Request:
         _check_takes(given.get("takes", 1))
         starts = [start for start in _starts(found, given) for _ in range(given.get("takes", 1))]
         cut = given.get("from_seconds")
-        changes = _named(given, _CHANGES)
+        changes = _changes(given)
         prompts = [
             continue_prompt(start, seconds=given["seconds"], from_seconds=cut, **changes)
             for start in starts
@@ -169,14 +169,21 @@ class Request:
 
         Args:
             source: of the takes.
-            wanted: `numbers` of the takes (those kept, or all); the rest as in `more`.
+            wanted: `numbers` of the takes (those kept, or all); `renders`, in how many ways each is
+                finished (1), as takes numbered from 1 on; the rest as in `more`.
         """
-        given = _given(wanted, (*_CHANGES, "numbers"))
+        given = _given(wanted, (*_CHANGES, "numbers", "renders"))
         found = source if isinstance(source, Source) else Source(source)
-        starts = _starts(found, given)
-        changes = _named(given, _CHANGES)
+        renders = given.get("renders", 1)
+        _check_takes(renders, "renders")
+        starts = [start for start in _starts(found, given) for _ in range(renders)]
+        changes = _changes(given)
+        prompts = [upsample_prompt(start, **changes) for start in starts]
+        numbers = [start.number for start in starts]
+        if renders > 1:
+            numbers = list(range(1, len(starts) + 1))
         return cls(
-            prompts={start.number: upsample_prompt(start, **changes) for start in starts},
+            prompts=dict(zip(numbers, prompts, strict=True)),
             earlier=found.session.settings if found.session is not None else None,
             parent=_parent(found, "upsample", starts, None),
             **_settings(given),
@@ -242,7 +249,7 @@ class Request:
         """
         given = _given(wanted, (*_CHANGES, *_INFILL))
         found = source if isinstance(source, Source) else Source(source)
-        made = find_hole(found, _named(given, _INFILL), _named(given, _CHANGES))
+        made = find_hole(found, _named(given, _INFILL), _changes(given))
         earlier = found.session.settings if found.session is not None else None
         settings = _settings(given)
         settings["to_level"] = max(settings.get("to_level", 0), made.level)
@@ -339,13 +346,32 @@ def _named(given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: given[name] for name in names if name in given}
 
 
+def _changes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a prompt that are given; names may be given by level (`PerLevel`)."""
+    changes = _named(given, _CHANGES)
+    names: dict[int, dict[str, str]] = {}
+    for name in ("artist", "genre"):
+        value = changes.get(name)
+        if value is None:
+            continue
+        changes["level_names"] = names  # not those of what is gone on from
+        if isinstance(value, Mapping):
+            for level, own in value.items():
+                if level is not None:
+                    names.setdefault(level, {})[name] = own
+            del changes[name]
+            if value.get(None) is not None:
+                changes[name] = value[None]
+    return changes
+
+
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**_named(given, _RUN), "sampling": _named(given, LEVEL_SETTINGS)}
 
 
-def _check_takes(takes: int) -> None:
+def _check_takes(takes: int, name: str = "takes") -> None:
     if not 1 <= takes <= MOST_TAKES:
-        raise ValueError(f"takes must be 1 to {MOST_TAKES}, got {takes}")
+        raise ValueError(f"{name} must be 1 to {MOST_TAKES}, got {takes}")
 
 
 def _starts(source: Source, given: Mapping[str, Any]) -> list[Start]:

@@ -59,6 +59,7 @@ class Prompt:
             rate, or codes of one take.
         primer_start_seconds: what to leave out at the primer's beginning.
         primer_end_seconds: where the primer ends, counted in its file; None: at its own end.
+        level_names: other names for single levels: by level, then by `artist` or `genre`.
     """
 
     artist: str | None = None
@@ -70,12 +71,17 @@ class Prompt:
     primer: Path | Tensor | Codes | None = None
     primer_start_seconds: float = 0.0
     primer_end_seconds: float | None = None
+    level_names: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.primer, str):
             object.__setattr__(self, "primer", Path(self.primer))
         for name in ("artist", "genre", "lyrics"):
             _require_unicode(name, getattr(self, name))
+        for names in self.level_names.values():
+            refuse_unknown(names, ("artist", "genre"), "the names of a level")
+            for name, value in names.items():
+                _require_unicode(name, value)
         if isinstance(self.lyrics, str):
             found = find_lyrics(self.lyrics).lyrics
             if isinstance(found, TimedLyrics):
@@ -95,6 +101,11 @@ class Prompt:
                 f"{end:g} s"
             )
 
+    def names(self, level: int) -> tuple[str | None, str | None]:
+        """Artist and genre of a level."""
+        own = self.level_names.get(level, {})
+        return own.get("artist", self.artist), own.get("genre", self.genre)
+
     @classmethod
     def from_record(cls, record: Any, *, source: str, folder: Path) -> "Prompt":
         """One line of a prompts file: the fields above by name; `lyrics_file` names a file instead.
@@ -104,7 +115,7 @@ class Prompt:
         """
         if not isinstance(record, dict):
             raise ValueError(f"{source}: expected an object such as {{'genre': 'rock'}}")
-        known = {field.name for field in fields(cls)} | {"lyrics_file"}
+        known = {field.name for field in fields(cls)} - {"level_names"} | {"lyrics_file"}
         refuse_unknown(record, known, source)
         values = {name: value for name, value in record.items() if value is not None}
         for name, value in values.items():
@@ -133,7 +144,10 @@ class Prompt:
                 end_seconds=self.lyrics.end_seconds,
                 tags=self.lyrics.tags,
             )
-        return PromptRecord(**{**values, "primer": primer_record(self.primer)})
+        levels = {level: dict(names) for level, names in self.level_names.items()}
+        return PromptRecord(
+            **{**values, "primer": primer_record(self.primer), "level_names": levels}
+        )
 
     @classmethod
     def restore(cls, record: "PromptRecord", *, verbatim: bool = False) -> "Prompt":
@@ -190,6 +204,7 @@ class PromptRecord:
     primer: PrimerRecord | None
     primer_start_seconds: float
     primer_end_seconds: float | None
+    level_names: dict[int, dict[str, str]] = field(default_factory=dict, metadata=OMIT)
 
     def __post_init__(self) -> None:
         Prompt.restore(self)  # checks what it holds

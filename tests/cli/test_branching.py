@@ -262,3 +262,65 @@ def test_exported_codes_are_those_of_the_session(sketch: Path, tmp_path: Path) -
     expected = Session.open(sketch).codes(2)
     assert expected is not None
     assert torch.equal(load_codes(file).levels[2], expected.levels[2])
+
+
+def test_renders_are_finishes_of_one_take_with_names_by_level(
+    sketch: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    once = tmp_path / "once"
+    done("upsample", sketch, "--takes", "1", "-o", once, "--to-level", "1")
+    wide = tmp_path / "wide"
+    wanted = ["--takes", "1", "--renders", "3", "--to-level", "1", "--genre", "1=punk"]
+    record = done("upsample", sketch, *wanted, "-o", wide)
+    assert record["takes"] == [1, 2, 3]
+    session = Session.open(wide)
+    assert session.record.parent is not None
+    assert session.record.parent.takes == [1, 1, 1]
+    assert session.take(2).labels[1].genre_name == "punk"
+    assert session.take(2).labels[2].genre_name == "rock"
+    plain = done("upsample", sketch, *wanted[:-2], "-o", tmp_path / "plain")
+    found = [Session.open(plain["session"]).codes(number) for number in (1, 2, 3)]
+    levels = [codes.levels for codes in found if codes is not None]
+    expected = Session.open(once).codes(1)
+    assert expected is not None
+    assert torch.equal(levels[0][1], expected.levels[1])
+    assert all(torch.equal(one[2], expected.levels[2]) for one in levels)
+    assert not torch.equal(levels[0][1], levels[1][1])
+    punk = session.codes(1)
+    assert punk is not None
+    assert not torch.equal(punk.levels[1], expected.levels[1])
+    refused = run("upsample", sketch, *wanted[:-1], "0=punk").output
+    assert "given for level 0, but the levels that are sampled are 1, 2" in refused
+
+    out = tmp_path / "out"
+    delays = ["--stereo", "3,1,2", "--delay", "0.02,0,0.04"]
+    (file,) = done("sessions", "export", wide, *delays, "--format", "wav", "-o", out)["files"]
+    stereo, rate = soundfile.read(file, dtype="float32")
+    left, centre, right = (
+        soundfile.read(wide / str(session.take(number).audio), dtype="float32")[0]
+        for number in (3, 1, 2)
+    )
+    late = round(0.02 * rate)
+    assert stereo.shape == (len(centre), 2)
+    expected_left = (left[:-late] + centre[late:]) / 2
+    assert abs(stereo[late:, 0] - expected_left).max() < 1e-6
+    expected_right = (right[: -2 * late] + centre[2 * late :]) / 2
+    assert abs(stereo[2 * late :, 1] - expected_right).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--stereo", "1,2"], "'1,2' is not 3 numbers"),
+        (["--stereo", "1,2,9"], "has no take 9"),
+        (["--delay", "0,0,0"], "--delay goes with --stereo"),
+        (["--stereo", "1,2,1", "--codes"], "--stereo names its takes, and writes audio"),
+        (["--stereo", "1,2,1", "--delay", "0,0,2"], "from 0 to 1 seconds"),
+    ],
+)
+def test_stereo_of_what_makes_no_sense_is_refused(
+    sketch: Path, tmp_path: Path, options: list[str], expected: str
+) -> None:
+    result = run("sessions", "export", sketch, *options, "-o", tmp_path / "out")
+    assert result.exit_code != 0
+    assert expected in result.output
