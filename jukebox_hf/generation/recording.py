@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers.utils import FEATURE_EXTRACTOR_NAME
 
 from jukebox_hf.generation.holes import Hole
 from jukebox_hf.generation.plan import Measures, Plan, TakePlan
@@ -97,10 +98,12 @@ def _identity(
 def folder_digest(folder: Path) -> str:
     """SHA-256 of a local component's settings, and of the sizes and samples of its weights.
 
-    How it was trained, and what was measured since, does not change what it makes.
+    How it was trained, and what was measured since, does not change what it makes; nor does what
+    tells other libraries how to feed it.
     """
     digest = hashlib.sha256()
-    for path in sorted(set(folder.glob("*.json")) - {folder / TRAINING_FILE}):
+    others = {folder / TRAINING_FILE, folder / FEATURE_EXTRACTOR_NAME}
+    for path in sorted(set(folder.glob("*.json")) - others):
         if not path.is_file():
             raise ValueError(f"{path}: expected a plain file, found a pipe or a device")
         digest.update(path.name.encode() + path.read_bytes())
