@@ -145,7 +145,7 @@ def save_codes(path: str | os.PathLike[str], codes: Codes) -> None:
     }
     if codes.fingerprint is not None:
         metadata["fingerprint"] = codes.fingerprint
-    write_atomically(path, lambda temporary: _write(temporary, tensors, metadata))
+    write_atomically(path, lambda temporary: _write(temporary, tensors, metadata), sweep=True)
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

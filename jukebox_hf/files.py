@@ -32,19 +32,24 @@ REPLACE_ATTEMPTS = 10
 REPLACE_PAUSE_SECONDS = 0.05
 
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
+def write_atomically(
+    path: str | os.PathLike[str], write: Callable[[Path], None], *, sweep: bool = False
+) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in the place of `path` at once.
 
     `write` gets the temporary path, whose name does not end like `path`: a writer that goes by the
     extension must be told the format. When it returns, the content is on disk before the name
     changes, so that neither `kill -9` nor a power cut leaves half a file under `path`. When it
     raises, the temporary file is removed and `path` keeps what it held. A symbolic link stays a
-    link; the file that it points to is replaced. The folder must exist.
+    link; the file that it points to is replaced. The folder must exist. With `sweep` what killed
+    processes have left of the same file goes first, for which the folder is listed.
 
     Raises `FileNotFoundError` when the folder is missing, other `OSError`s for what cannot be
     replaced by a file (a folder, a device), and whatever `write` raises.
     """
     target = check_writable_target(path)
+    if sweep:
+        sweep_leftovers(target.parent, target.name)
     temporary = target.with_name(f".{_shorten(target.name, 100)}.{_maker()}{PARTIAL_SUFFIX}")
     try:
         write(temporary)

@@ -74,6 +74,32 @@ def is_reachable(repo_id: str, revision: str | None = None, *, kind: str = "mode
     return True
 
 
+@contextmanager
+def asked_once(repo_id: str, revision: str | None = None) -> Iterator[None]:
+    """Within it, a Hub that does not answer is not asked for a dataset again and again.
+
+    Libraries then use what was fetched before; where nothing was, that is a `FileNotFoundError`.
+    """
+    if is_reachable(repo_id, revision, kind="dataset"):
+        yield
+        return
+    import datasets.config
+    from huggingface_hub import constants
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    except (ConnectionError, LocalEntryNotFoundError) as error:
+        raise FileNotFoundError(
+            f"{repo_id}: there is no such folder, and no such dataset in the cache; the Hub could "
+            "not be asked (offline mode, or no connection)"
+        ) from error
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
 def _refusal(
     error: Exception, repo_id: str, revision: str | None, kind: str, writing: bool
 ) -> Exception | None:

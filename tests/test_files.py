@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from jukebox_hf import files
+from jukebox_hf.audio import save_audio
+from jukebox_hf.codes import Codes, save_codes
 from jukebox_hf.files import safe_file_name, write_atomically
 from jukebox_hf.hub.folders import new_folder
 from jukebox_hf.training.checkpoints import durable_folder
@@ -255,6 +257,20 @@ def test_sweeping_leaves_what_others_write(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == sorted(kept)
     files.sweep_leftovers(tmp_path, everybody=True)
     assert sorted(os.listdir(tmp_path)) == [".x.partial", "x.partial"]
+
+
+@pytest.mark.parametrize("name", ["song.codes.safetensors", "song.wav"])
+def test_writing_again_sweeps_what_a_killed_process_left_of_the_same_file(
+    tmp_path: Path, name: str
+) -> None:
+    dead = f"{files._machine()}-999999999-01234567.partial"
+    (tmp_path / f".{name}.{dead}").touch()
+    (tmp_path / f".other.{dead}").touch()
+    if name.endswith(".wav"):
+        save_audio(tmp_path / name, torch.zeros(1, 100), 8000)
+    else:
+        save_codes(tmp_path / name, Codes({0: torch.zeros(1, 4, dtype=torch.long)}, (8,), 8000))
+    assert sorted(os.listdir(tmp_path)) == [f".other.{dead}", name]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")

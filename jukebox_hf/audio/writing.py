@@ -185,7 +185,7 @@ def save_audio(
         written = read_tags(temporary) if fields else {}
         unwritten.extend(name for name, value in fields.items() if written.get(name) != value)
 
-    write_atomically(path, write)
+    write_atomically(path, write, sweep=True)
     return WriteReport(
         path=Path(path),
         sampling_rate=file_rate,

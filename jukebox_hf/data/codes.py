@@ -30,7 +30,7 @@ from jukebox_hf.data.regions import encodable_samples
 from jukebox_hf.data.songs import split_songs
 from jukebox_hf.labels import UNKNOWN, TimedLyrics
 from jukebox_hf.records import read_json
-from jukebox_hf.refusals import hub_refusals
+from jukebox_hf.refusals import asked_once, hub_refusals
 from jukebox_hf.words import shorten
 
 LONGEST_NAME = 200  # of a file; file systems allow 255 bytes
@@ -270,7 +270,11 @@ def _open_repository(repo_id: str, revision: str | None) -> tuple[CodesInfo, Any
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     patterns = [CODES_FILE, STATE_FILE, INFO_FILE, f"{PART_PREFIX}*{PART_SUFFIX}"]
-    with hub_refusals(repo_id, revision, kind="dataset"), table_errors(repo_id):
+    with (
+        hub_refusals(repo_id, revision, kind="dataset"),
+        table_errors(repo_id),
+        asked_once(repo_id, revision),
+    ):
         try:
             hf_hub_download(repo_id, CODES_FILE, repo_type="dataset", revision=revision)
         except LocalEntryNotFoundError:

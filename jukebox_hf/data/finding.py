@@ -22,7 +22,7 @@ from jukebox_hf.data.folders import (
 )
 from jukebox_hf.data.tables import find_in_stream, find_in_table
 from jukebox_hf.labels import LYRICS_SUFFIXES
-from jukebox_hf.refusals import hub_refusals
+from jukebox_hf.refusals import asked_once, hub_refusals
 
 TABLE_SUFFIXES = (".parquet", ".arrow")
 
@@ -49,13 +49,18 @@ def find_songs(
     folder = path if path.is_dir() else None
     if folder is None:
         _check_repository_name(name)
-        with hub_refusals(name, revision, kind="dataset"):
+        with hub_refusals(name, revision, kind="dataset"), asked_once(name, revision):
             folder = _fetch_audio_folder(name, revision)
+            if folder is None:
+                table = _load_table(
+                    name, split=split, subset=subset, revision=revision, streaming=False
+                )
+                return find_in_table(table, columns=columns, source=name, folder=None)
     elif (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return find_in_table(
             _saved_table(folder, split), columns=columns, source=name, folder=folder
         )
-    if folder is not None and not _has_tables(folder):
+    if not _has_tables(folder):
         return find_in_folder(folder, split=split, columns=columns, source=name)
     table = _load_table(name, split=split, subset=subset, revision=revision, streaming=False)
     return find_in_table(table, columns=columns, source=name, folder=folder)
@@ -73,7 +78,10 @@ def stream_songs(
     name = os.fspath(dataset)
     if not Path(dataset).exists():
         _check_repository_name(name)
-    table = _load_table(name, split=split, subset=subset, revision=revision, streaming=True)
+        with hub_refusals(name, revision, kind="dataset"), asked_once(name, revision):
+            table = _load_table(name, split=split, subset=subset, revision=revision, streaming=True)
+    else:
+        table = _load_table(name, split=split, subset=subset, revision=revision, streaming=True)
     return find_in_stream(table, columns=columns, source=name)
 
 

@@ -41,7 +41,7 @@ def save_picture(path: Path, found: MusicEvaluation) -> None:
             _draw(draw, interval, middle + shift, low, high, colour)
             text = f"{interval.mean:.3g}"
             draw.text((WIDTH - RIGHT + 15, middle + shift - 9), text, colour, font)
-    write_atomically(path, lambda file: image.save(file, format="PNG"))
+    write_atomically(path, lambda file: image.save(file, format="PNG"), sweep=True)
 
 
 def _draw(

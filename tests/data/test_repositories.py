@@ -1,9 +1,11 @@
 """Datasets on the Hub: which are fetched as folders, which are read as tables."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import (
@@ -13,8 +15,15 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 
-from jukebox_hf.data import encode_dataset, open_codes, open_songs
+from jukebox_hf.data import encode_dataset, open_codes, open_songs, stream_songs
+from jukebox_hf.refusals import HTTP_LIBRARIES
 from tests.data.song_files import tiny_codec, write_song, write_songs
+
+
+class ConnectError(Exception):
+    """What the HTTP library of huggingface_hub raises without a network."""
+
+    __module__ = HTTP_LIBRARIES[0]
 
 
 class FakeHub:
@@ -93,13 +102,35 @@ def test_names_that_can_only_be_folders_are_not_looked_for_on_the_hub(
     assert not hub.fetched
 
 
+@pytest.mark.parametrize("name", ["musik", "me/musik"])
+@pytest.mark.parametrize("look", [open_songs, open_codes, lambda name: next(stream_songs(name))])
+def test_a_hub_that_does_not_answer_is_asked_once(
+    name: str, look: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries ask it again and again, for half a minute each."""
+    asked = []
+
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        asked.append(arguments)
+        raise ConnectError("no network")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", refuse)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    sentence = f"^{name}: there is no such folder, and no such dataset in the cache; the Hub could"
+    with pytest.raises(FileNotFoundError, match=sentence):
+        look(name)
+    assert len(asked) == 1
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE
+    assert not datasets.config.HF_HUB_OFFLINE
+
+
 @pytest.mark.parametrize("layout", ["arrow", "parquet"])
 def test_codes_are_opened_from_a_repository(
     tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, layout: str
 ) -> None:
     """As `jukebox push` leaves them, or as `Dataset.push_to_hub` would."""
-    import datasets
-
     songs = open_songs(write_songs(tmp_path / "music", [1.0, 0.5])).songs
     encode_dataset(songs, tiny_codec(), tmp_path / "codes")
     local = open_codes(tmp_path / "codes")
