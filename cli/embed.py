@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from .crew import crew_option, is_launched, join_crew, launch_if_asked, own_device
-from .dataset_encoding import count, list_skipped
+from .dataset_encoding import count, list_skipped, tell_found
 from .dataset_options import SHARD, refuse_without_effect, song_options
 from .generation_options import BUILT_IN_MODEL, open_model
 from .options import (
@@ -231,8 +231,7 @@ def embed(
     _tell_licence(system, quiet=quiet)
     bar = _Bar(quiet=quiet)
     found = _find(files, dataset, system, chosen, selection, bar)
-    for text in found.notes:
-        note(text, quiet=quiet)
+    tell_found([], found.notes, quiet=quiet)
     size = batch_size or fitting_batch_size(
         system.prior_config(chosen),
         max(settings.layers or (1,)),

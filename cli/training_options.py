@@ -193,13 +193,15 @@ def run(settings: TrainingSettings, options: dict[str, Any]) -> None:
         say=lambda text: note(text, quiet=quiet),
     )
     plan = trainer.plan()
+    if options["dry_run"]:
+        if is_main():
+            for text in trainer.parts.notes:
+                note(text, quiet=quiet)
+            print_result("\n".join(plan.lines()), plan._asdict(), as_json=as_json)
+        return
     if is_main():
         for line in plan.lines():
             note(line, quiet=quiet)
-    if options["dry_run"]:
-        if is_main():
-            print_result("\n".join(plan.lines()), plan._asdict(), as_json=as_json)
-        return
     result = trainer.train()
     if result.interrupted:
         if is_main():

@@ -190,3 +190,24 @@ def test_a_configuration_of_tables_in_a_folder_has_an_effect(tmp_path: Path) -> 
     table.save_to_disk(tmp_path / "saved")
     assert holds_tables(tmp_path / "parquet")
     assert not holds_tables(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("command", ["encode", "embed", "train"])
+def test_every_command_says_what_it_made_of_a_table(
+    command: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = write_songs(tmp_path / "music", [1.0, 1.0], rate=SAMPLING_RATE)
+    table = "file_name,Performer,style\nsong_0.wav,X,rock\nsong_1.wav,Y,jazz\n"
+    (folder / "metadata.csv").write_text(table, encoding="utf-8")
+    options = {
+        "encode": ["encode", "--model", tiny_model],
+        "embed": ["embed", "--model", tiny_model, "--dry-run"],
+        "train": ["train", "vqvae", "--preset", "toy_vqvae", "--dry-run"],
+    }[command]
+    arguments = [*options, "--dataset", folder, "-o", tmp_path / "output"]
+    result = CliRunner().invoke(main, list(map(str, arguments)), prog_name="jukebox")
+    assert result.exit_code == 0, result.output
+    said = "metadata.csv: artist is column 'Performer', genre is column 'style'\n"
+    assert result.stderr.count(said) == 1, result.stderr
+    if command != "embed":  # which takes files one by one
+        assert "2 songs; 2 artists; 2 genres" in result.stderr
