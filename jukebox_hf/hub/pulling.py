@@ -9,23 +9,22 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
 from jukebox_hf.hub.adapters import ADAPTER_CONFIG
-from jukebox_hf.hub.folders import new_folder
 from jukebox_hf.hub.loading import check_weights
 from jukebox_hf.hub.locations import ALL_FILES, HubRepository, Location
 from jukebox_hf.hub.manifest import (
     VQVAE,
     AdapterReference,
     ComponentReference,
-    Manifest,
     prior_level,
-    save_manifest,
 )
+from jukebox_hf.hub.saving import Fill, write_system
 from jukebox_hf.hub.shareable import (
     CODES_FILE,
     CODES_PATTERNS,
@@ -148,39 +147,29 @@ def copy_system(
     `written` are components that take the place of those of the model: functions that fill a
     folder. The folder appears complete or not at all. Raises `FileExistsError` if it exists.
     """
-    wanted = tuple(components or system.manifest.components)
-    adapters = []
-    with new_folder(Path(folder), overwrite=overwrite) as temporary:
-        for name in wanted:
-            if name in (written or {}):
-                (temporary / name).mkdir()
-                (written or {})[name](temporary / name)
-                continue
-            files = component_files(system.component_path(name))
-            _copy(files, temporary / name)
-            adapter = system.adapter_path(name)
-            if adapter is not None:
-                own = f"adapter_{name}"
-                _copy(adapter_files(adapter), temporary / own)
-                adapters.append(AdapterReference(own, component=name))
-        for name in RIGHTS_FILES:
-            path = system.location.file(name)
-            if path is not None:
-                shutil.copyfile(path, temporary / name)
-        manifest = Manifest(
-            {name: ComponentReference(subfolder=name) for name in wanted},
-            generation=system.manifest.generation,
-            licence=system.licence,
-            adapters=adapters,
-            name=system.manifest.name,
-            notes=system.manifest.notes,
-        )
-        save_manifest(temporary, manifest)
-    return Path(folder)
+    own = written or {}
+    parts: dict[str, ComponentReference | Fill] = {}
+    adapters: dict[str, AdapterReference | Fill] = {}
+    for name in components or system.manifest.components:
+        parts[name] = own.get(name) or partial(_copy, component_files(system.component_path(name)))
+        adapter = None if name in own else system.adapter_path(name)
+        if adapter is not None:
+            adapters[name] = partial(_copy, adapter_files(adapter))
+    rights = [path for path in map(system.location.file, RIGHTS_FILES) if path is not None]
+    return write_system(
+        folder,
+        parts,
+        adapters=adapters,
+        beside=partial(_copy, rights),
+        overwrite=overwrite,
+        generation=system.manifest.generation,
+        licence=system.licence,
+        name=system.manifest.name,
+        notes=system.manifest.notes,
+    )
 
 
 def _copy(files: Sequence[Path], folder: Path) -> None:
-    folder.mkdir()
     for path in files:
         shutil.copyfile(path, folder / path.name)
 

@@ -1,18 +1,118 @@
-"""Models in memory to one folder on disk, in the layout that `System.open` reads."""
+"""Models to one folder on disk, in the layout that `System.open` reads.
+
+`write_system` and `fill_system` write every such folder, from functions that fill the folder of one
+component each; `save_system` does so for models in memory.
+"""
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jukebox_hf.hub.architecture import check_levels
-from jukebox_hf.hub.conversion.converting import default_generation
 from jukebox_hf.hub.folders import new_folder
-from jukebox_hf.hub.manifest import VQVAE, ComponentReference, Manifest, prior_name, save_manifest
+from jukebox_hf.hub.manifest import (
+    VQVAE,
+    AdapterReference,
+    ComponentReference,
+    Manifest,
+    in_order,
+    prior_name,
+    save_manifest,
+)
 from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+
+Reference = TypeVar("Reference", bound=ComponentReference)
+Fill = Callable[[Path], object]  # writes files into a folder that exists
+# How the original samples: the share of each window that is new, and the temperature.
+TOP_HOP_FRACTION, HOP_FRACTION, TEMPERATURE = 0.125, 0.5, 0.99
+USUAL_SECONDS, USUAL_TOTAL_SECONDS = 20.0, 180.0
+
+
+def write_system(
+    folder: str | os.PathLike[str],
+    components: Mapping[str, ComponentReference | Fill],
+    *,
+    adapters: Mapping[str, AdapterReference | Fill] | None = None,
+    beside: Fill | None = None,
+    overwrite: bool = False,
+    **manifest: Any,
+) -> Path:
+    """A new folder with a model, which appears complete or not at all; returns it.
+
+    Arguments are those of `fill_system`. Raises `FileExistsError` if the folder exists.
+    """
+    with new_folder(Path(folder), overwrite=overwrite) as temporary:
+        fill_system(temporary, components, adapters=adapters, beside=beside, **manifest)
+    return Path(folder)
+
+
+def fill_system(
+    folder: Path,
+    components: Mapping[str, ComponentReference | Fill],
+    *,
+    adapters: Mapping[str, AdapterReference | Fill] | None = None,
+    beside: Fill | None = None,
+    **manifest: Any,
+) -> None:
+    """Write components, what stands beside them, and the manifest into a folder that exists.
+
+    Args:
+        folder: to be filled.
+        components: by name ("vqvae", "prior_0", ...): where one is, or what fills its folder here.
+        adapters: the same by the name of the prior that each is for.
+        beside: writes other files of the model.
+        manifest: the other fields of `Manifest`.
+    """
+    references = {}
+    for name, part in in_order(components).items():
+        references[name] = _placed(folder / name, part, ComponentReference(subfolder=name))
+    placed = []
+    for name, part in (adapters or {}).items():
+        own = AdapterReference(subfolder=f"adapter_{name}", component=name)
+        placed.append(_placed(folder / f"adapter_{name}", part, own))
+    save_manifest(folder, Manifest(references, adapters=placed, **manifest))
+    if beside is not None:
+        beside(folder)
+
+
+def _placed(folder: Path, part: Reference | Fill, own: Reference) -> Reference:
+    """Where a part is, after its folder was filled if it is here."""
+    if isinstance(part, ComponentReference):
+        return part
+    folder.mkdir()
+    part(folder)
+    return own
+
+
+def default_generation(
+    configs: Sequence[JukeboxVQVAEConfig | JukeboxPriorConfig],
+) -> dict[str, Any]:
+    """Sampling defaults as in the original's script, within the lengths that the priors allow."""
+    priors = [config for config in configs if isinstance(config, JukeboxPriorConfig)]
+    if not priors:
+        return {}
+    levels = sorted(config.level for config in priors)
+    top = max(priors, key=lambda config: config.level)
+    total = USUAL_TOTAL_SECONDS
+    if top.has_timing:
+        # The maximum itself is excluded.
+        total = max(min(total, 0.9 * top.max_total_seconds), top.min_total_seconds)
+    return {
+        "temperature": {str(level): TEMPERATURE for level in levels},
+        "hop_fraction": {
+            str(level): HOP_FRACTION if level < top.level or top.is_upsampler else TOP_HOP_FRACTION
+            for level in levels
+        },
+        "seconds": min(USUAL_SECONDS, total),
+        "total_seconds": total,
+    }
 
 
 def save_system(
@@ -49,44 +149,44 @@ def save_system(
         FileExistsError: if the folder exists.
     """
     priors, processors, references = priors or {}, processors or {}, references or {}
-    components = _components(vqvae, priors, references)
+    components: dict[str, ComponentReference | Fill] = {
+        prior_name(level): partial(_save_prior, prior, processors.get(level), vqvae, max_shard_size)
+        for level, prior in priors.items()
+    }
+    if vqvae is not None:
+        components[VQVAE] = partial(vqvae.save_pretrained, max_shard_size=max_shard_size)
+    doubled = sorted(components.keys() & references.keys())
+    if doubled:
+        raise ValueError(f"{', '.join(doubled)} is given as a model and as a reference; give one")
+    if not components and not references:
+        raise ValueError("expected at least one component to save, got none")
     _check(vqvae, priors, processors)
-    configs = [prior.config for prior in priors.values()]
-    manifest = Manifest(
-        components,
-        generation=dict(default_generation(configs) if generation is None else generation),
+    if generation is None:
+        generation = default_generation([prior.config for prior in priors.values()])
+    return write_system(
+        folder,
+        {**components, **references},
+        overwrite=overwrite,
+        generation=dict(generation),
         licence=licence,
         name=name,
     )
-    with new_folder(Path(folder), overwrite=overwrite) as temporary:
-        if vqvae is not None:
-            vqvae.save_pretrained(temporary / VQVAE, max_shard_size=max_shard_size)
-        for level, prior in priors.items():
-            place = temporary / prior_name(level)
-            prior.save_pretrained(place, max_shard_size=max_shard_size)
-            if vqvae is not None and prior.config.codebook_fingerprint is None:
-                config = copy.deepcopy(prior.config)
-                config.codebook_fingerprint = vqvae.fingerprint()
-                config.save_pretrained(place)
-            if level in processors:
-                processors[level].save_pretrained(place)
-        save_manifest(temporary, manifest)
-    return Path(folder)
 
 
-def _components(
+def _save_prior(
+    prior: JukeboxPrior,
+    processor: JukeboxProcessor | None,
     vqvae: JukeboxVQVAE | None,
-    priors: Mapping[int, JukeboxPrior],
-    references: Mapping[str, ComponentReference],
-) -> dict[str, ComponentReference]:
-    saved = ([VQVAE] if vqvae is not None else []) + [prior_name(level) for level in priors]
-    doubled = sorted(set(saved) & set(references))
-    if doubled:
-        raise ValueError(f"{', '.join(doubled)} is given as a model and as a reference; give one")
-    components = {name: ComponentReference(subfolder=name) for name in saved} | dict(references)
-    if not components:
-        raise ValueError("expected at least one component to save, got none")
-    return components
+    max_shard_size: str,
+    folder: Path,
+) -> None:
+    prior.save_pretrained(folder, max_shard_size=max_shard_size)
+    if vqvae is not None and prior.config.codebook_fingerprint is None:
+        config = copy.deepcopy(prior.config)
+        config.codebook_fingerprint = vqvae.fingerprint()
+        config.save_pretrained(folder)
+    if processor is not None:
+        processor.save_pretrained(folder)
 
 
 def _check(

@@ -9,14 +9,15 @@ import shutil
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from jukebox_hf.files import give_usual_permissions
-from jukebox_hf.hub import AdapterReference, ComponentReference, Manifest, System, save_manifest
-from jukebox_hf.hub.conversion.converting import default_generation
+from jukebox_hf.hub import AdapterReference, ComponentReference, System
+from jukebox_hf.hub.saving import Fill, default_generation, fill_system
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.training.checkpoints import AVERAGES, OPTIMIZER, STATE
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
@@ -54,32 +55,30 @@ class SystemExport:
 
     def __call__(self, folder: Path, state: Mapping[str, Tensor]) -> None:
         """Fill a folder that exists."""
-        own = f"adapter_{self.name}" if self.is_adapter else self.name
-        (folder / own).mkdir()
-        self.save(folder / own, state)
-        give_usual_permissions(folder / own)
-        components = {} if self.is_adapter else {self.name: ComponentReference(subfolder=own)}
-        adapters = []
-        if self.is_adapter:
-            adapters.append(AdapterReference(subfolder=own, component=self.name))
+
+        def own(target: Path) -> None:
+            self.save(target, state)
+            give_usual_permissions(target)
+
+        components: dict[str, ComponentReference | Fill] = {}
+        adapters: dict[str, AdapterReference | Fill] = {}
         if self.base is not None:
             for name in self.base.manifest.components:
-                if name not in components:
-                    components[name] = place_component(self.base, name, folder)
-            # An adapter on top of another one is not a thing: the new one takes its place.
-            adapters += [
-                place_adapter(self.base, adapter, folder)
-                for adapter in self.base.manifest.adapters
-                if adapter.component != self.name
-            ]
-        save_manifest(
+                components[name] = place_component(self.base, name)
+            for adapter in self.base.manifest.adapters:
+                adapters[adapter.component] = place_adapter(self.base, adapter)
+        # An adapter on top of another one is not a thing: the new one takes its place.
+        adapters.pop(self.name, None)
+        if self.is_adapter:
+            adapters = {self.name: own, **adapters}
+        else:
+            components[self.name] = own
+        fill_system(
             folder,
-            Manifest(
-                dict(sorted(components.items(), key=lambda item: (item[0] != "vqvae", item[0]))),
-                generation=self._generation(),
-                licence=None if self.base is None else self.base.licence,
-                adapters=adapters,
-            ),
+            components,
+            adapters=adapters,
+            generation=self._generation(),
+            licence=None if self.base is None else self.base.licence,
         )
 
     def _generation(self) -> dict[str, Any]:
@@ -96,8 +95,8 @@ class SystemExport:
         return fresh
 
 
-def place_component(system: System, name: str, folder: Path) -> ComponentReference:
-    """Refer to a component of `system` on the Hub, or put it into `folder` if it is local."""
+def place_component(system: System, name: str) -> ComponentReference | Fill:
+    """Where a component of `system` is on the Hub, or what copies it if it is local."""
     reference = system.reference(name)
     if reference is not None:
         return reference
@@ -106,30 +105,26 @@ def place_component(system: System, name: str, folder: Path) -> ComponentReferen
         return stated  # in the former port's layout there, and converted here
     if not Path(system.source).is_dir():
         return ComponentReference(stated.subfolder, system.source)  # likewise
-    copy_model_files(system.component_path(name), folder / name)
-    return ComponentReference(subfolder=name)
+    return partial(copy_model_files, system.component_path(name))
 
 
-def place_adapter(system: System, adapter: AdapterReference, folder: Path) -> AdapterReference:
+def place_adapter(system: System, adapter: AdapterReference) -> AdapterReference | Fill:
     """The same for an adapter of `system`."""
     if adapter.repo_id is not None:
         return adapter
     if not Path(system.source).is_dir():
         return replace(adapter, repo_id=system.source)
-    name = f"adapter_{adapter.component}"
     source = system.adapter_path(adapter.component)
     assert source is not None, "it is one of this system"
-    copy_model_files(source, folder / name)
-    return AdapterReference(subfolder=name, component=adapter.component)
+    return partial(copy_model_files, source)
 
 
 def copy_model_files(source: Path, target: Path) -> None:
-    """Copy config, weights and processor from a folder into a new one, and who may read them.
+    """Copy config, weights and processor from a folder into another, and who may read them.
 
     They are copies, not other names of the same files: people edit what is in their model's folder,
     and the original may be another model, or belong to the installed package.
     """
-    target.mkdir()
     for path in sorted(source.iterdir()):
         is_model_file = path.suffix in (".json", ".safetensors") and path.name not in NOT_THE_MODEL
         if path.is_file() and is_model_file and path.name != "jukebox.json":

@@ -34,6 +34,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +42,15 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.hub import (
-    ComponentReference,
-    Manifest,
     System,
     TrainingData,
     TrainingFacts,
     load_training_facts,
-    save_manifest,
     save_training_facts,
 )
 from jukebox_hf.hub.built_in import BUILT_IN_NAME
 from jukebox_hf.hub.folders import new_folder
+from jukebox_hf.hub.saving import fill_system
 from jukebox_hf.hub.training_facts import Figure
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.records import read_json
@@ -117,20 +116,20 @@ def package_model(recipe: Recipe, output: Path, *, overwrite: bool = False) -> l
         name: component_facts(name, systems[name], recipe, some_rows.get(name, rows))
         for name in systems
     }
+
+    def fill(name: str, folder: Path) -> None:
+        save_component(folder, name, systems[name], notes)
+        save_training_facts(folder, facts[name])
+
     with new_folder(output, overwrite=overwrite) as folder:
-        for name, system in systems.items():
-            save_component(folder / name, name, system, notes)
-            save_training_facts(folder / name, facts[name])
         figures = [figure for own in facts.values() for figure in own.figures]
-        save_manifest(
+        fill_system(
             folder,
-            Manifest(
-                {name: ComponentReference(subfolder=name) for name in systems},
-                generation=sampling_defaults(systems, recipe.generation),
-                licence=LICENCE,
-                name=recipe.name,
-                notes=honest_notes(figures, notes),
-            ),
+            {name: partial(fill, name) for name in systems},
+            generation=sampling_defaults(systems, recipe.generation),
+            licence=LICENCE,
+            name=recipe.name,
+            notes=honest_notes(figures, notes),
         )
         (folder / "LICENSE").write_bytes(LICENCE_TEXT.read_bytes())
         (folder / "ATTRIBUTION.md").write_text(attribution(recipe.songs), encoding="utf-8")

@@ -276,7 +276,7 @@ def test_an_interrupted_conversion_leaves_no_cache(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("jukebox_hf.hub.conversion.converting.save_manifest", stop)
+        patch.setattr("jukebox_hf.hub.saving.save_manifest", stop)
         with pytest.raises(KeyboardInterrupt):
             System.open(folder, cache_dir=tmp_path / "cache")
     assert list((tmp_path / "cache" / "jukebox_hf" / "converted").iterdir()) == []

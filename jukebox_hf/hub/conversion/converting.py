@@ -5,8 +5,9 @@ through memory alone. What each file is, its tensors tell.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jukebox_hf.hub.conversion.component_writing import (
     DTYPE_CHOICES,
@@ -27,24 +28,20 @@ from jukebox_hf.hub.conversion.recognising import (
     vqvae_config,
 )
 from jukebox_hf.hub.conversion.safetensors_writing import SHARD_BYTES
-from jukebox_hf.hub.folders import check_free_space, check_new_folder, new_folder
+from jukebox_hf.hub.folders import check_free_space, check_new_folder
 from jukebox_hf.hub.manifest import (
     OPENAI_LICENCE,
     VQVAE,
     ComponentReference,
-    Manifest,
     in_order,
     prior_name,
-    save_manifest,
 )
+from jukebox_hf.hub.saving import Fill, default_generation, write_system
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 
 Config = JukeboxVQVAEConfig | JukeboxPriorConfig
 
-# How the original samples: the share of each window that is new, and the temperature.
-TOP_HOP_FRACTION, HOP_FRACTION, TEMPERATURE = 0.125, 0.5, 0.99
-USUAL_SECONDS, USUAL_TOTAL_SECONDS = 20.0, 180.0
 RELEASED_NOTE = (
     "the weights have the shapes of those that OpenAI released, or come with its label lists: they "
     "are taken to be under its Noncommercial Use License, which also covers music made with them "
@@ -143,23 +140,32 @@ def convert(
     total = sum(tensor.num_bytes for each in tensors.values() for tensor in each.values())
     check_free_space(output, total)
     report = _Progress(progress, total)
-    converted = {}
-    with new_folder(output, overwrite=overwrite) as folder:
-        for name, (component, config) in plans.items():
-            (folder / name).mkdir()
-            converted[name] = write_component(
-                folder / name,
-                config,
-                tensors[name],
-                source=component.source,
-                shard_bytes=shard_bytes,
-                progress=report,
-            )
-            if name in processors:
-                processors[name].save_pretrained(folder / name)
-        save_manifest(folder, _manifest(plans, licence, vqvae_reference))
-        if licence == OPENAI_LICENCE:
-            (folder / "README.md").write_text(NOTICE, encoding="utf-8")
+    converted: dict[str, ConvertedComponent] = {}
+
+    def fill(name: str, folder: Path) -> None:
+        component, config = plans[name]
+        converted[name] = write_component(
+            folder,
+            config,
+            tensors[name],
+            source=component.source,
+            shard_bytes=shard_bytes,
+            progress=report,
+        )
+        if name in processors:
+            processors[name].save_pretrained(folder)
+
+    parts: dict[str, ComponentReference | Fill] = {name: partial(fill, name) for name in plans}
+    if VQVAE not in parts and vqvae_reference is not None:
+        parts[VQVAE] = vqvae_reference
+    write_system(
+        output,
+        parts,
+        beside=_write_notice if licence == OPENAI_LICENCE else None,
+        overwrite=overwrite,
+        generation=default_generation([plan.config for plan in plans.values()]),
+        licence=licence,
+    )
     return Conversion(output, converted, licence, tuple(notes))
 
 
@@ -227,36 +233,5 @@ def _plan(
     return in_order(plans)
 
 
-# --- manifest -----------------------------------------------------------------------------------
-
-
-def _manifest(
-    plans: Mapping[str, Plan], licence: str | None, vqvae_reference: ComponentReference | None
-) -> Manifest:
-    components = {name: ComponentReference(subfolder=name) for name in plans}
-    if VQVAE not in components and vqvae_reference is not None:
-        components = {VQVAE: vqvae_reference, **components}
-    configs = [plan.config for plan in plans.values()]
-    return Manifest(components, generation=default_generation(configs), licence=licence)
-
-
-def default_generation(configs: Sequence[Config]) -> dict[str, Any]:
-    """Sampling defaults as in the original's script, within the lengths that the priors allow."""
-    priors = [config for config in configs if isinstance(config, JukeboxPriorConfig)]
-    if not priors:
-        return {}
-    levels = sorted(config.level for config in priors)
-    top = max(priors, key=lambda config: config.level)
-    total = USUAL_TOTAL_SECONDS
-    if top.has_timing:
-        # The maximum itself is excluded.
-        total = max(min(total, 0.9 * top.max_total_seconds), top.min_total_seconds)
-    return {
-        "temperature": {str(level): TEMPERATURE for level in levels},
-        "hop_fraction": {
-            str(level): HOP_FRACTION if level < top.level or top.is_upsampler else TOP_HOP_FRACTION
-            for level in levels
-        },
-        "seconds": min(USUAL_SECONDS, total),
-        "total_seconds": total,
-    }
+def _write_notice(folder: Path) -> None:
+    (folder / "README.md").write_text(NOTICE, encoding="utf-8")
