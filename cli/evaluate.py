@@ -122,7 +122,7 @@ def evaluate(
     given = {name: value for name, value in options.items() if value is not None}
     if held_out is not None:
         given["validation_fraction"] = held_out
-    refuse_without_effect(options["dataset"])
+    refuse_without_effect(options.get("dataset"))
     settings = TrainingSettings(task="prior", evaluation_items=items, **given)
     if record:
         check_recordable(model)

@@ -5,7 +5,8 @@ The songs become codes in the folder of the run, once; then the prior learns fro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +14,7 @@ from .crew import is_launched
 from .dataset_encoding import ProgressBar, count, list_skipped, tell_found
 from .generation_options import BUILT_IN_MODEL, say_built_in
 from .options import model_option, note
-from .training_options import run, settings_of, silence_transformers, training_options
+from .training_options import RunOptions, run, settings_of, silence_transformers, training_options
 
 if TYPE_CHECKING:
     from jukebox_hf.training import TrainingSettings
@@ -51,7 +52,7 @@ def finetune(
     lora: bool,
     lora_rank: int | None,
     on_the_fly: bool,
-    **options: Any,
+    options: RunOptions,
 ) -> None:
     """Teach a model your songs: by default its top prior, with all weights.
 
@@ -60,16 +61,17 @@ def finetune(
     Artists and genres that it does not know are added to its tables. The result refers to the
     base's codec and upsamplers, so it is a whole model: `jukebox generate --model OUTPUT/final`.
     """
-    output = options["output"]
-    if options["resume"] and output is not None:
+    output = options.output
+    if options.resume and output is not None:
         from jukebox_hf.training import own_datasets
 
-        options |= own_datasets(output)  # whatever songs these codes were made of
+        # Whatever songs these codes were made of.
+        options = replace(options, settings=options.settings | own_datasets(output))
     elif model is None:
         from jukebox_hf.hub import BUILT_IN_NAME
 
         model = BUILT_IN_NAME
-        say_built_in(model, quiet=options["quiet"])
+        say_built_in(model, quiet=options.quiet)
     rank = (lora_rank or DEFAULT_RANK) if lora or lora_rank else None
     settings = settings_of(
         "prior",
@@ -80,8 +82,8 @@ def finetune(
         level=level,
         lora_rank=rank,
     )
-    if not (on_the_fly or options["resume"] or options["dry_run"]):
-        settings = encode_first(settings, quiet=options["quiet"])
+    if not (on_the_fly or options.resume or options.dry_run):
+        settings = encode_first(settings, quiet=options.quiet)
     run(settings, options)
 
 

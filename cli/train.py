@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from .generation_options import BUILT_IN_MODEL, say_built_in
 from .options import model_option
-from .training_options import run, settings_of, training_options
+from .training_options import RunOptions, run, settings_of, training_options
 
 
 @click.group()
@@ -26,7 +24,7 @@ def train() -> None:
     "--start-from", metavar="REPO_OR_DIR", help="Model whose codec to go on from.", default=None
 )
 @training_options
-def vqvae(start_from: str | None, **options: Any) -> None:
+def vqvae(start_from: str | None, options: RunOptions) -> None:
     """Train the codec: audio to codes and back."""
     settings = settings_of("vqvae", options, None, start_from=start_from)
     run(settings, options)
@@ -42,13 +40,15 @@ def vqvae(start_from: str | None, **options: Any) -> None:
     "--start-from", metavar="REPO_OR_DIR", help="Model whose prior to go on from.", default=None
 )
 @training_options
-def prior(model: str | None, level: int | None, start_from: str | None, **options: Any) -> None:
+def prior(
+    model: str | None, level: int | None, start_from: str | None, options: RunOptions
+) -> None:
     """Train the prior of one level, on codes (`jukebox encode --dataset`) or on audio."""
     settings = settings_of("prior", options, None, codec=model, level=level, start_from=start_from)
     if settings.codec is None and settings.start_from is None:
         from jukebox_hf.hub import BUILT_IN_NAME
 
-        say_built_in(BUILT_IN_NAME, quiet=options["quiet"])
+        say_built_in(BUILT_IN_NAME, quiet=options.quiet)
         settings = settings.with_changes(codec=BUILT_IN_NAME)
     run(settings, options)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,9 +26,7 @@ from .options import (
 if TYPE_CHECKING:
     from jukebox_hf.training import TrainingSettings
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-# Options that are settings of the same name; the others are read by `run`.
+# Options that are settings of the same name; the others are fields of `RunOptions`.
 SETTINGS = (
     *("dataset", "split", "subset", "revision"),
     *("audio_column", "artist_column", "genre_column", "lyrics_column"),
@@ -35,8 +35,39 @@ SETTINGS = (
 )
 
 
-def training_options(function: Function) -> Function:
-    """Everything that the training commands have in common."""
+@dataclass(frozen=True)
+class RunOptions:
+    """What the options say that the training commands have in common.
+
+    Attributes:
+        settings: those that are settings of the same name, by name; None is not given.
+        assignments: of `--set`.
+        preset, config, report_to, output, num_processes, resume, dry_run, as_json, quiet: as in
+            the help.
+    """
+
+    settings: dict[str, Any]
+    assignments: tuple[str, ...]
+    preset: str | None
+    config: Path | None
+    report_to: str | None
+    output: Path | None
+    num_processes: Any
+    resume: bool
+    dry_run: bool
+    as_json: bool
+    quiet: bool
+
+
+def training_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Everything that the training commands have in common, as their argument `options`."""
+
+    @functools.wraps(command)
+    def function(**given: Any) -> None:
+        settings = {name: given.pop(name) for name in SETTINGS}
+        own = {one.name: given.pop(one.name) for one in fields(RunOptions) if one.name in given}
+        command(**given, options=RunOptions(settings=settings, **own))
+
     for option in reversed(
         [
             click.option("--preset", metavar="NAME", help="Built-in settings to start from."),
@@ -118,23 +149,21 @@ def training_options(function: Function) -> Function:
     return clean_errors(function)
 
 
-def collect(options: dict[str, Any], **more: Any) -> dict[str, Any]:
+def collect(options: RunOptions, **more: Any) -> dict[str, Any]:
     """The settings that were given as options, and `more`; what is None was not given."""
-    given = {name: options[name] for name in SETTINGS if options.get(name) is not None}
+    given = {name: value for name, value in options.settings.items() if value is not None}
     for name, default in (("device", "auto"), ("audio_column", "audio")):
         if given.get(name) == default:
             del given[name]  # a preset may say otherwise
-    if options["report_to"] is not None:
-        given["report_to"] = [
-            name.strip() for name in options["report_to"].split(",") if name.strip()
-        ]
-    if options["output"] is not None:
-        given["output"] = str(options["output"])
+    if options.report_to is not None:
+        given["report_to"] = [name.strip() for name in options.report_to.split(",") if name.strip()]
+    if options.output is not None:
+        given["output"] = str(options.output)
     return given | {name: value for name, value in more.items() if value is not None}
 
 
 def settings_of(
-    task: str, options: dict[str, Any], default_preset: str | None, **more: Any
+    task: str, options: RunOptions, default_preset: str | None, **more: Any
 ) -> TrainingSettings:
     """The settings of a run from a preset or file, then `--set`, then options.
 
@@ -142,24 +171,24 @@ def settings_of(
     """
     from jukebox_hf.training import TrainingSettings, merge_settings, parse_overrides
 
-    if options["output"] is None:
+    if options.output is None:
         raise click.UsageError("--output says where the run goes; give a folder")
-    if options["preset"] is not None and options["config"] is not None:
+    if options.preset is not None and options.config is not None:
         raise click.UsageError(
             "--preset and --config exclude each other; copy the preset and edit it"
         )
-    given = merge_settings(parse_overrides(options["assignments"]), collect(options, **more))
-    if options["resume"]:
-        path = options["output"] / "settings.yaml"
+    given = merge_settings(parse_overrides(options.assignments), collect(options, **more))
+    if options.resume:
+        path = options.output / "settings.yaml"
         if not path.is_file():
-            raise click.UsageError(f"{options['output']} holds no run to resume")
+            raise click.UsageError(f"{options.output} holds no run to resume")
         saved = TrainingSettings.load(path)
         if saved.task != task:
-            raise click.UsageError(f"the run in {options['output']} trains a {saved.task}")
+            raise click.UsageError(f"the run in {options.output} trains a {saved.task}")
         return saved.with_changes(output=given.pop("output")).resumed_with(given)
-    if options["config"] is not None:
-        settings = TrainingSettings.load(options["config"], **given)
-    elif (name := options["preset"] or default_preset) is not None:
+    if options.config is not None:
+        settings = TrainingSettings.load(options.config, **given)
+    elif (name := options.preset or default_preset) is not None:
         settings = TrainingSettings.preset(name, **given)
     else:
         settings = TrainingSettings.from_mapping({"task": task, **given}, source="settings")
@@ -171,29 +200,29 @@ def settings_of(
     return settings
 
 
-def run(settings: TrainingSettings, options: dict[str, Any]) -> None:
+def run(settings: TrainingSettings, options: RunOptions) -> None:
     """Train, in this process or several, and print where the model is."""
     from jukebox_hf.launching import is_main
     from jukebox_hf.training import find_finished
 
-    quiet, as_json = options["quiet"], options["as_json"]
-    if options["resume"] and (finished := find_finished(settings)) is not None:
+    quiet, as_json = options.quiet, options.as_json
+    if options.resume and (finished := find_finished(settings)) is not None:
         if is_main():
             note(f"{settings.output} is complete already: {finished.steps} steps", quiet=quiet)
             _print_result(settings, finished.steps, finished.skipped, options)
         return
-    launch_if_asked(options["num_processes"])
+    launch_if_asked(options.num_processes)
     silence_transformers()
     from jukebox_hf.training import JukeboxTrainer
 
     trainer = JukeboxTrainer(
         settings,
-        resume=options["resume"],
+        resume=options.resume,
         visible=not quiet,
         say=lambda text: note(text, quiet=quiet),
     )
     plan = trainer.plan()
-    if options["dry_run"]:
+    if options.dry_run:
         if is_main():
             for text in trainer.parts.notes:
                 note(text, quiet=quiet)
@@ -219,7 +248,7 @@ def _print_result(
     settings: TrainingSettings,
     steps: int,
     skipped: list[dict[str, str]],
-    options: dict[str, Any],
+    options: RunOptions,
 ) -> None:
     output = Path(settings.output or "")
     final = output / "final"
@@ -230,7 +259,7 @@ def _print_result(
         "steps": steps,
         "skipped": skipped,
     }
-    print_result(final, record, as_json=options["as_json"])
+    print_result(final, record, as_json=options.as_json)
 
 
 def silence_transformers() -> None:

@@ -109,6 +109,7 @@ def package_model(recipe: Recipe, output: Path, *, overwrite: bool = False) -> l
     Raises `ValueError` or `OSError` with the reason why not; nothing is changed then.
     """
     notes: list[str] = []
+    said: list[str] = []
     rows = [row for folder in recipe.songs for row in song_rows(folder)]
     systems = {name: System.open(folder) for name, folder in recipe.sources.items()}
     some_rows = {name: song_rows(folder) for name, folder in recipe.songs_of.items()}
@@ -129,8 +130,9 @@ def package_model(recipe: Recipe, output: Path, *, overwrite: bool = False) -> l
             generation=sampling_defaults(systems, recipe.generation),
             licence=LICENCE,
             name=recipe.name,
-            notes=honest_notes(figures, notes),
+            notes=honest_notes(figures, said),
         )
+        notes += said
         (folder / "LICENSE").write_bytes(LICENCE_TEXT.read_bytes())
         (folder / "ATTRIBUTION.md").write_text(attribution(recipe.songs), encoding="utf-8")
         keep_examples(output, folder, notes)
