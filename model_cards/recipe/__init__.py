@@ -5,6 +5,8 @@ Each is `python -m model_cards.recipe.NAME`, from a checkout, and answers `--hel
 - `fetch_music`: openly licensed music from Debian packages, as a labelled folder with an
   attribution table. `music_manifest.csv` lists every file with its licence.
 - `sing`: synthetic singing with known words and the times of each word.
+- `render`: music played from notes that a program made up (`composing`, `harmony`), exactly
+  labelled and free of licences.
 - `combine`: several such folders as one, so many minutes of each genre.
 - `evaluate_codec`: how well a codec rebuilds songs that it has not heard.
 - `evaluate_codes`: how predictable codes are without a prior, and whether generated codes quote the

@@ -218,10 +218,12 @@ def linked_copyright(content: Extracted, fetcher: Fetcher) -> str:
         return other.copyright
 
 
-def metadata_table(rows: Iterable[dict[str, str]]) -> str:
+def metadata_table(
+    rows: Iterable[dict[str, str]], columns: Sequence[str] = METADATA_COLUMNS
+) -> str:
     """`metadata.csv`, as `audiofolder` of the `datasets` library has it."""
     text = io.StringIO()
-    table = csv.DictWriter(text, METADATA_COLUMNS, lineterminator="\n")
+    table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()

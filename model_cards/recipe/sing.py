@@ -24,8 +24,6 @@ pyworld 0.3.5 needs setuptools older than 81.
 """
 
 import argparse
-import csv
-import io
 import random
 import sys
 import warnings
@@ -40,7 +38,7 @@ import torch
 
 from jukebox_hf.audio import AudioTags, audio_info, save_audio
 from model_cards.recipe import loudness
-from model_cards.recipe.fetch_music import write_text
+from model_cards.recipe.fetch_music import metadata_table, write_text
 from model_cards.recipe.packages import note
 from model_cards.recipe.singing import (
     SungSong,
@@ -206,17 +204,9 @@ def sing(
         rows.append(row)
         total += float(row["seconds"])
         if len(rows) % 10 == 0 or total >= seconds:
-            write_text(output / "metadata.csv", metadata_table(rows))
+            write_text(output / "metadata.csv", metadata_table(rows, COLUMNS))
             note(f"{len(rows)} songs, {total / 60:.1f} of {seconds / 60:.1f} minutes")
     return len(rows)
-
-
-def metadata_table(rows: Sequence[dict[str, str]]) -> str:
-    text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
