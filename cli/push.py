@@ -42,6 +42,12 @@ from .options import clean_errors, json_option, note, print_result, quiet_option
 @click.option(
     "--create-pr", is_flag=True, help="Offer the files as a pull request instead of pushing them."
 )
+@click.option(
+    "--licence",
+    metavar="ID",
+    show_default="as the card says",
+    help="Of a dataset, for its card: an identifier such as cc-by-4.0.",
+)
 @json_option
 @quiet_option
 @clean_errors
@@ -55,6 +61,7 @@ def push(
     replace_card: bool,
     commit_message: str | None,
     create_pr: bool,
+    licence: str | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -81,6 +88,7 @@ def push(
         replace_card=replace_card,
         message=commit_message,
         create_pr=create_pr,
+        licence=licence,
     )
     for text in done.notes:
         note(f"Note: {text}", quiet=quiet)

@@ -33,6 +33,7 @@ from jukebox_hf.records import read_json
 from jukebox_hf.refusals import asked_once, hub_refusals
 from jukebox_hf.words import shorten
 
+TABLES = "data"  # the folder of parquet files in what was pushed
 LONGEST_NAME = 200  # of a file; file systems allow 255 bytes
 
 
@@ -179,7 +180,7 @@ class _ListColumn:
 
 
 def open_codes(path_or_repo: str | os.PathLike[str], *, revision: str | None = None) -> CodeSongs:
-    """Open a dataset of codes that `encode_dataset` wrote.
+    """Open a dataset of codes that `encode_dataset` wrote, in its own form or as it was pushed.
 
     Args:
         path_or_repo: its folder, or a repository on the Hub that it was pushed to (`jukebox push`).
@@ -233,6 +234,8 @@ def _open_folder(folder: Path) -> tuple[CodesInfo, Any]:
             "encode --dataset`"
         )
     info = CodesInfo.load(folder / CODES_FILE)
+    if not (folder / STATE_FILE).is_file() and (folder / TABLES).is_dir():
+        return info, _read_tables(folder)
     if not (folder / STATE_FILE).is_file():
         raise ValueError(
             f"{folder} is not complete; run the same `jukebox encode --dataset` again, and all of "
@@ -264,12 +267,31 @@ def _read_parts(folder: Path) -> Any:
         raise ValueError(f"the files of {folder} do not belong together: {error}") from None
 
 
+def _read_tables(folder: Path) -> Any:
+    """The table of a folder as it was pushed: parquet files that count themselves."""
+    from datasets import Dataset
+
+    found = sorted(path.name for path in (folder / TABLES).glob("*.parquet"))
+    counted = {name.rpartition("-of-")[2].removesuffix(".parquet") for name in found}
+    if len(counted) > 1 or not all(
+        number.isdigit() and int(number) == len(found) for number in counted
+    ):
+        raise ValueError(
+            f"{folder / TABLES} lacks files, or holds those of two tables: "
+            f"{shorten(', '.join(found))}"
+        )
+    with table_errors(os.fspath(folder)):
+        files = [os.fspath(folder / TABLES / name) for name in found]
+        return Dataset.from_parquet(files)
+
+
 def _open_repository(repo_id: str, revision: str | None) -> tuple[CodesInfo, Any]:
     from datasets import load_dataset
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     patterns = [CODES_FILE, STATE_FILE, INFO_FILE, f"{PART_PREFIX}*{PART_SUFFIX}"]
+    patterns.append(f"{TABLES}/*.parquet")
     with (
         hub_refusals(repo_id, revision, kind="dataset"),
         table_errors(repo_id),
@@ -286,8 +308,8 @@ def _open_repository(repo_id: str, revision: str | None) -> tuple[CodesInfo, Any
                 repo_id, repo_type="dataset", revision=revision, allow_patterns=patterns
             )
         )
-        if (folder / STATE_FILE).is_file():
+        if (folder / STATE_FILE).is_file() or (folder / TABLES).is_dir():
             return _open_folder(folder)
-        # Somebody has pushed the table by itself, as parquet.
+        # Somebody has pushed the table by itself, in another way.
         table = load_dataset(repo_id, split="train", revision=revision)
         return CodesInfo.load(folder / CODES_FILE), table

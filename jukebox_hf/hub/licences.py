@@ -20,7 +20,7 @@ HUB_LICENCE_IDS = """
     cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cc-by-nd-4.0
     cc-by-sa-3.0 cc-by-sa-4.0 cc0-1.0 creativeml-openrail-m ecl-2.0 epl-1.0 epl-2.0 etalab-2.0
     eupl-1.1 eupl-1.2 gfdl gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1 lgpl-3.0 mit mpl-2.0 ms-pl ncsa
-    odbl odc-by ofl-1.1 openrail openrail++ osl-3.0 pddl unlicense wtfpl zlib
+    odbl odc-by ofl-1.1 openrail openrail++ osl-3.0 pddl unknown unlicense wtfpl zlib
 """
 HUB_LICENCES = frozenset(HUB_LICENCE_IDS.split())
 

@@ -7,6 +7,7 @@ pickles. Each is checked before.
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,8 @@ from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 Kind = Literal["system", "component", "adapter", "codes", "features"]
 CODES_FILE, CODES_STATE = "jukebox_codes.json", "state.json"
 CODES_PATTERNS = (CODES_FILE, CODES_STATE, "dataset_info.json", "codes-*.arrow")
-FEATURES_FILE, FEATURES_PATTERN = "embed.json", "data/*.parquet"
+FEATURES_FILE, TABLES_PATTERN = "embed.json", "data/*.parquet"
+TABLE_BYTES = 500_000_000  # of one file of a table, before it is packed
 PROCESSOR_FILES = (CONFIG_FILE, VOCABULARY_FILE)
 RIGHTS_FILES = ("LICENSE", "ATTRIBUTION.md")  # of a whole model: they go where its weights go
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -91,7 +93,14 @@ def adapter_files(folder: Path) -> list[Path]:
 
 
 def codes_files(folder: Path) -> list[Path]:
-    """The files of a dataset of codes that is complete; raises `ValueError` otherwise."""
+    """The files of a dataset of codes that is complete; raises `ValueError` otherwise.
+
+    They are as `encode_dataset` leaves them, or tables as `write_tables` makes them.
+    """
+    tables = sorted(folder.glob(TABLES_PATTERN))
+    if tables and not (folder / CODES_STATE).is_file():
+        read_json(folder / CODES_FILE)
+        return [folder / CODES_FILE, *tables]
     if not (folder / CODES_STATE).is_file():
         raise ValueError(
             f"{folder}: is not complete; run the same `jukebox encode --dataset` again, and all of "
@@ -107,10 +116,28 @@ def codes_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def write_tables(folder: Path, output: Path) -> None:
+    """Write a complete dataset of codes as the tables that the Hub shows, with what describes it.
+
+    As `datasets` does itself: `data/train-00000-of-00002.parquet` and so on, some songs in each.
+    """
+    import datasets
+
+    table = datasets.load_from_disk(os.fspath(folder))
+    number = min(len(table), -(-table.data.nbytes // TABLE_BYTES)) or 1
+    (output / "data").mkdir()
+    for index in range(number):
+        path = output / "data" / f"train-{index:05d}-of-{number:05d}.parquet"
+        table.shard(number, index, contiguous=True).to_parquet(path)
+    for name in (CODES_FILE, "README.md"):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, output / name)
+
+
 def features_files(folder: Path) -> list[Path]:
     """The files of a dataset of features; raises `ValueError` for features in other files."""
     read_json(folder / FEATURES_FILE)
-    tables = sorted(folder.glob(FEATURES_PATTERN))
+    tables = sorted(folder.glob(TABLES_PATTERN))
     if not tables:
         raise ValueError(
             f"{folder}: holds features, but no table of them; make it with `jukebox embed --format "
@@ -155,8 +182,9 @@ def without_folders(value: Any) -> Any:
 
 
 def is_known_file(name: str) -> bool:
-    """Whether a file of that name may be part of a component or adapter."""
-    return name in (*SETTINGS, INDEX, ADAPTER_CONFIG) or name.endswith(".safetensors")
+    """Whether a file of that name may be part of a component, adapter or dataset."""
+    is_weights_or_table = name.endswith((".safetensors", ".parquet"))
+    return name in (*SETTINGS, INDEX, ADAPTER_CONFIG) or is_weights_or_table
 
 
 def inherited_from_parent(folder: Path) -> Path | None:

@@ -5,7 +5,10 @@ model refers to in other repositories is not uploaded but referred to, at the co
 `pulling` is the way back.
 """
 
+import contextlib
+import fnmatch
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,6 +48,8 @@ from jukebox_hf.hub.manifest import (
 from jukebox_hf.hub.sameness import same_elsewhere
 from jukebox_hf.hub.shareable import (
     CODES_FILE,
+    CODES_PATTERNS,
+    CODES_STATE,
     FEATURES_FILE,
     RIGHTS_FILES,
     adapter_files,
@@ -56,6 +61,7 @@ from jukebox_hf.hub.shareable import (
     kind_of,
     shared_content,
     without_folders,
+    write_tables,
 )
 from jukebox_hf.hub.system import System
 from jukebox_hf.hub.training_facts import load_training_facts
@@ -99,6 +105,7 @@ class _Plan:
         card: the new one.
         readme: a card in the folder that is pushed.
         notes: for the user.
+        replaced: patterns of files that what is pushed takes the place of.
     """
 
     files: dict[str, Content]
@@ -106,6 +113,7 @@ class _Plan:
     card: NewCard
     readme: Path
     notes: list[str] = field(default_factory=list)
+    replaced: Sequence[str] = ()
 
 
 def push(
@@ -119,8 +127,11 @@ def push(
     replace_card: bool = False,
     message: str | None = None,
     create_pr: bool = False,
+    licence: str | None = None,
 ) -> Push:
     """Upload a model, a part of one, an adapter or a dataset of codes, as one commit.
+
+    Codes go as parquet, which the Hub shows; `open_codes` and `datasets.load_dataset` read them.
 
     Nothing is uploaded that could not be loaded again: configs, headers of weights, processors and
     what belongs together are checked first. A repository that has a card keeps what somebody wrote
@@ -138,6 +149,7 @@ def push(
         replace_card: take the card in `path` instead of the one in the repository.
         message: of the commit.
         create_pr: offer it as a pull request, to a repository that exists and may be another's.
+        licence: of a dataset: an SPDX identifier, or words; None: as its card says, else unknown.
 
     Raises:
         ValueError: if the folder holds nothing that can be shared, or it is damaged.
@@ -147,23 +159,31 @@ def push(
     kind = kind_of(folder)
     if kind not in ("system", "adapter") and (components or refer_to):
         raise ValueError(f"{folder}: is not a whole model; components of it cannot be chosen")
-    source: _Part | _Source
-    if kind == "system":
-        source = _read_system(System.open(folder), components, refer_to)
-    else:
-        source = _read_part(folder, kind, refer_to, components)
-    target = open_target(
-        repo_id,
-        repo_type="dataset" if kind in DATASETS else "model",
-        private=private,
-        branch=revision,
-        create_pr=create_pr,
-    )
-    if isinstance(source, _Part):
-        plan = _plan_part(source, target)
-    else:
-        plan = _plan_system(source, target, is_whole=components is None)
-    return _commit(plan, target, message or f"Upload {kind} with jukebox_hf", replace_card)
+    if licence is not None and kind not in DATASETS:
+        raise ValueError(f"{folder}: a licence is given to a dataset; a model says its own")
+    with contextlib.ExitStack() as stack:
+        if kind == "codes" and len(codes_files(folder)) and (folder / CODES_STATE).is_file():
+            tables = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            write_tables(folder, tables)
+            folder = tables
+        source: _Part | _Source
+        if kind == "system":
+            source = _read_system(System.open(folder), components, refer_to)
+        else:
+            source = _read_part(folder, kind, refer_to, components)
+            source = replace(source, licence=licence)
+        target = open_target(
+            repo_id,
+            repo_type="dataset" if kind in DATASETS else "model",
+            private=private,
+            branch=revision,
+            create_pr=create_pr,
+        )
+        if isinstance(source, _Part):
+            plan = _plan_part(source, target)
+        else:
+            plan = _plan_system(source, target, is_whole=components is None)
+        return _commit(plan, target, message or f"Upload {kind} with jukebox_hf", replace_card)
 
 
 def push_system(system: System, repo_id: str, **options: Any) -> Push:
@@ -202,7 +222,8 @@ def _commit(plan: _Plan, target: Target, message: str, replace_card: bool) -> Pu
     stale = {
         name
         for name in target.files - set(files)
-        if os.path.dirname(name) in plan.folders and is_known_file(os.path.basename(name))
+        if (os.path.dirname(name) in plan.folders and is_known_file(os.path.basename(name)))
+        or any(fnmatch.fnmatchcase(name, pattern) for pattern in plan.replaced)
     }
     commit = target.upload(files, stale, message)
     return Push(
@@ -220,6 +241,7 @@ class _Part:
     Attributes:
         folder, kind, files: it, what it is, what of it is shared.
         config: of the prior that an adapter makes.
+        licence: of a dataset, if it was said.
         base: where the prior is that an adapter belongs to, if that was said.
     """
 
@@ -228,6 +250,7 @@ class _Part:
     files: list[Path]
     config: JukeboxPriorConfig | None = None
     base: ComponentReference | None = None
+    licence: str | None = None
 
 
 def _read_part(
@@ -280,14 +303,28 @@ def _plan_part(part: _Part, target: Target) -> _Plan:
         files[ROOT_CONFIG_NAME] = part.config.to_json_string().encode()
     return _Plan(
         files=files,
-        folders=[] if part.kind in DATASETS else [""],
+        folders=["data"] if part.kind in DATASETS else [""],
+        replaced=CODES_PATTERNS[1:] if part.kind == "codes" else (),
+        notes=_dataset_notes(part, target) if part.kind in DATASETS else [],
         card=make_card(_part_text(part, target)),
         readme=part.folder / CARD,
     )
 
 
+def _dataset_notes(part: _Part, target: Target) -> list[str]:
+    """What to know of a dataset; `ValueError` if the repository holds tables of something else."""
+    own = CODES_FILE if part.kind == "codes" else FEATURES_FILE
+    if own not in target.files and any(name.startswith("data/") for name in target.files):
+        raise ValueError(
+            f"{target.repo_id} holds another dataset; push {part.kind} to a repository of their own"
+        )
+    if part.licence or _card_licence(target) or _own_licence(part) != "unknown":
+        return []
+    return ["the card names no licence: that of the music covers it too, say it with --licence"]
+
+
 def _part_text(part: _Part, target: Target) -> CardText:
-    known = _card_licence(target)
+    known = part.licence or _card_licence(target) or _own_licence(part)
     if part.kind == "codes":
         info = without_folders(read_json(part.folder / CODES_FILE))
         return codes_text(info, target.repo_id, licence=known)
@@ -312,6 +349,13 @@ def _part_text(part: _Part, target: Target) -> CardText:
     found = describe_component(system, name, [])
     facts = SystemFacts(str(part.folder), None, None, licence or system.licence, {name: found}, {})
     return system_text(facts, target.repo_id, in_subfolder=False)
+
+
+def _own_licence(part: _Part) -> str | None:
+    """The licence in the card of a folder that is pushed; of a dataset without one "unknown"."""
+    card = part.folder / CARD
+    found = licence_in_card(card.read_text("utf-8", "replace")) if card.is_file() else None
+    return found or ("unknown" if part.kind in DATASETS else None)
 
 
 def _card_licence(target: Target) -> str | None:

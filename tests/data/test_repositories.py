@@ -142,6 +142,9 @@ def test_codes_are_opened_from_a_repository(
         table = datasets.load_from_disk(tmp_path / "codes")
         table.to_parquet(repository / "data" / "train-00000-of-00001.parquet")
         shutil.copy(tmp_path / "codes" / "jukebox_codes.json", repository)
+        pushed = open_codes(repository)
+        assert (pushed.info, pushed.songs) == (local.info, local.songs)
+        assert pushed.codes(1, 0).equal(local.codes(1, 0))
     load = datasets.load_dataset
     monkeypatch.setattr(
         datasets, "load_dataset", lambda name, **kw: load(str(hub.root / name), **kw)
@@ -152,6 +155,11 @@ def test_codes_are_opened_from_a_repository(
     assert remote.songs == local.songs
     for number, level in [(0, 0), (1, 2)]:
         assert remote.codes(number, level).equal(local.codes(number, level))
+    if layout == "parquet":
+        only = repository / "data" / "train-00000-of-00001.parquet"
+        only.rename(only.with_name("train-00000-of-00002.parquet"))
+        with pytest.raises(ValueError, match="lacks files, or holds those of two tables: train-0"):
+            open_codes(repository)
     (repository / "jukebox_codes.json").unlink()
     with pytest.raises(
         ValueError, match=r"holds no codes \(there is no jukebox_codes.json in it\)"

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from click.testing import CliRunner
-from huggingface_hub import constants, hf_hub_download, list_repo_files, upload_file
+from huggingface_hub import constants, create_repo, hf_hub_download, list_repo_files, upload_file
 from safetensors.torch import save_file
 
 from jukebox_cli.main import main
@@ -203,10 +203,23 @@ def publish_codes(folder: Path) -> dict[str, Any]:
     write_songs(folder / "songs", [0.5, 0.7])
     songs = open_songs(folder / "songs").songs
     encode_dataset(songs, tiny_codec(), folder / "codes", model="ada/codec")
-    pushed = command("push", folder / "codes", "--repo-id", "ada/codes", "--json")
+    for name in ("state.json", "codes-old.arrow", "data/train-00001-of-00009.parquet"):
+        # as earlier versions, and an earlier push of more songs, left them
+        create_repo("ada/codes", repo_type="dataset", exist_ok=True)
+        for each in (name, "jukebox_codes.json"):
+            upload_file(
+                path_or_fileobj=b"{}", path_in_repo=each, repo_id="ada/codes", repo_type="dataset"
+            )
+    first = command("push", folder / "codes", "--repo-id", "ada/codes", "--json")
+    pushed = command(
+        *("push", folder / "codes", "--repo-id", "ada/codes", "--json"),
+        *("--licence", "CC-BY-4.0"),
+    )
     known = open_codes(folder / "codes")
     return {
         "push": pushed,
+        "first": first,
+        "there": list_repo_files("ada/codes", repo_type="dataset"),
         "codes": known.codes(1, 2).tolist(),
         "names": [s.name for s in known.songs],
     }

@@ -326,5 +326,15 @@ def test_a_fine_tune_says_what_it_learnt_from_and_how(
 
 def test_codes_have_a_dataset_card(hub_server: HubServer, published: Result) -> None:
     card = DatasetCard(hub_server.read("datasets/ada/codes", "README.md") or "")
-    assert card.data.to_dict()["configs"][0]["data_files"][0]["path"] == "codes-*.arrow"
+    assert card.data.to_dict()["configs"][0]["data_files"][0]["path"] == "data/train-*.parquet"
+    assert "say it with --licence" in published["songs"]["first"]["record"]["notes"][0]
+    assert published["songs"]["push"]["record"]["notes"] == []
+    assert card.data.license == "cc-by-4.0"
     assert "Made by the VQ-VAE of `ada/codec`" in card.text
+
+
+def test_codes_are_pushed_as_the_tables_that_the_hub_shows(published: Result) -> None:
+    files = ["README.md", "data/train-00000-of-00001.parquet", "jukebox_codes.json"]
+    assert published["songs"]["push"]["record"]["files"] == files
+    there = [name for name in published["songs"]["there"] if name != ".gitattributes"]
+    assert sorted(there) == files  # nothing of an earlier form stays beside it

@@ -26,7 +26,7 @@ GENERATED = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
 # What transformers' own push_to_hub writes when it knows nothing about a model.
 EMPTY_CARD = "# Model Card for Model ID"
 # Kinds that are datasets, and their tables.
-DATASET_FILES = {"codes": "codes-*.arrow", "features": "data/*.parquet"}
+DATASET_FILES = {"codes": "data/train-*.parquet", "features": "data/*.parquet"}
 TAGS = ("jukebox", "music", "audio-generation")
 
 
