@@ -15,7 +15,7 @@ from jukebox_hf.hub import (
     save_training_facts,
 )
 from jukebox_hf.hub.cards.card_text import codes_text, system_text
-from jukebox_hf.hub.cards.model_facts import describe
+from jukebox_hf.hub.cards.model_facts import gather_facts
 from jukebox_hf.hub.cards.rendering import make_card
 from jukebox_hf.hub.shareable import shared_content, without_folders
 from tests.tiny import tiny_system
@@ -57,7 +57,7 @@ def test_cards_and_files_name_no_folders(tmp_path: Path) -> None:
         figures=(Figure("bits", 1.0, f"jukebox evaluate --dataset {where}", where),),
     )
     save_training_facts(folder / "prior_2", facts)
-    card = make_card(system_text(describe(System.open(folder)), "me/model"))
+    card = make_card(system_text(gather_facts(System.open(folder)), "me/model"))
     assert SECRET not in card.content
     assert "jukebox train --dataset songs" in card.content
     assert SECRET not in json.dumps(content_of(folder / "prior_2" / "training.json"))
