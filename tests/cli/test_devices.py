@@ -19,6 +19,8 @@ COMMANDS = {
     "generate": ["--model", "DIR/model", "-o", "DIR/new"],
     "continue": ["DIR/session", "--seconds", "1", "-o", "DIR/new"],
     "upsample": ["DIR/session", "-o", "DIR/new"],
+    "edit": ["DIR/session", "-o", "DIR/new"],
+    "infill": ["DIR/session", "--from", "0.05", "--to", "0.1", "-o", "DIR/new"],
     "resume": ["DIR/unfinished"],
     "sessions export": ["DIR/session", "-o", "DIR/new"],
     "encode": ["DIR/songs/song_0.wav", "--model", "DIR/model", "-o", "DIR/new.safetensors"],
