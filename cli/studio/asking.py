@@ -22,11 +22,12 @@ FORMS = ("flac", "wav", "mp3", "ogg", "codes")
 KNOWN = frozenset(
     {"verb", "model", "name", "genre", "artist", "lyrics", "total_seconds", "offset_seconds"}
     | {"seconds", "takes", "seed", "sketch", "primer", "levels", "source", "numbers"}
-    | {"from_seconds"}
+    | {"from_seconds", "to_seconds", "insert_seconds", "candidates", "cut"}
 )
 LONGEST_TEXT = 200
 LONGEST_LYRICS = 50_000
 LARGEST_BODY = 2**20
+MOST_CANDIDATES = 64
 MAX_SEED = 2**64 - 1
 LEVEL_NUMBERS = {  # per-level settings that the page offers
     "temperature": (0.0, 100.0),
@@ -70,7 +71,10 @@ def _refuse_constant(text: str) -> float:
 
 
 def check_request(given: Mapping[str, Any], limits: Limits, models: list[str]) -> dict[str, Any]:
-    """A request for a new piece (`make`), more of one (`continue`), or finer levels (`upsample`).
+    """A request, by its verb.
+
+    For a new piece (`make`), more of one (`continue`), its finer levels (`upsample`), a stretch of
+    it alone or cut out (`edit`), or a stretch made again (`infill`).
 
     `models` are the names that the page may choose from; the request names one by its place.
     """
@@ -78,8 +82,8 @@ def check_request(given: Mapping[str, Any], limits: Limits, models: list[str]) -
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r:.40}")
     verb = given.get("verb")
-    if verb not in ("make", "continue", "upsample"):
-        raise ValueError(f"expected make, continue or upsample, got {verb!r:.40}")
+    if verb not in ("make", "continue", "upsample", "edit", "infill"):
+        raise ValueError(f"expected make, continue, upsample, edit or infill, got {verb!r:.40}")
     model = given.get("model", 0)
     if isinstance(model, bool) or not isinstance(model, int) or not 0 <= model < len(models):
         raise ValueError(f"there is no model {model!r:.40}")
@@ -96,8 +100,9 @@ def check_request(given: Mapping[str, Any], limits: Limits, models: list[str]) -
         "levels": _levels(given.get("levels")),
         "sketch": given["sketch"] if isinstance(given.get("sketch"), bool) else None,
     }
-    if verb != "upsample":
+    if verb in ("make", "continue", "infill"):
         request["takes"] = check_count(given.get("takes", 1), "takes", limits.takes)
+    if verb in ("make", "continue"):
         seconds = _duration(given, "seconds", above=True)
         if seconds is None and verb == "continue":
             raise ValueError("say how many seconds of new music to make")
@@ -111,11 +116,36 @@ def check_request(given: Mapping[str, Any], limits: Limits, models: list[str]) -
     else:
         request["source"] = check_text(given.get("source"), "source")
         request["numbers"] = check_numbers(given.get("numbers"))
-    if verb == "continue":
+    if verb in ("continue", "edit", "infill"):
         request["from_seconds"] = _duration(given, "from_seconds")
-    if request["seed"] is None and verb != "upsample":
+    if verb in ("edit", "infill"):
+        request |= _stretch(given, limits)
+    if request["seed"] is None and verb not in ("upsample", "edit"):
         request["seed"] = secrets.randbits(32)
     return request
+
+
+def _stretch(given: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    """What is asked for of a part of one take."""
+    numbers = check_numbers(given.get("numbers"))
+    if len(numbers) != 1:
+        raise ValueError("say of which take")
+    if given["verb"] == "edit":
+        if not isinstance(given.get("cut"), bool):
+            raise ValueError("say whether the stretch is to be cut out, or kept alone")
+        return {"to_seconds": _duration(given, "to_seconds", above=True), "cut": given["cut"]}
+    found = {
+        "to_seconds": _duration(given, "to_seconds", above=True),
+        "insert_seconds": _duration(given, "insert_seconds", above=True),
+        "candidates": check_count(given.get("candidates", 8), "tries", MOST_CANDIDATES),
+    }
+    begin = _duration(given, "from_seconds") or 0.0
+    seconds = found["insert_seconds"] or (found["to_seconds"] or begin) - begin
+    if seconds > limits.seconds:
+        raise ValueError(
+            f"this studio makes up to {limits.seconds:g} seconds in one go, got {seconds:g}"
+        )
+    return found
 
 
 def _new_name(value: Any) -> str | None:

@@ -24,7 +24,7 @@ LARGEST_QUEUE = 64 * 2**20
 
 
 STATES = ("waiting", "running", "failed")
-VERBS = ("make", "continue", "upsample", "resume")
+VERBS = ("make", "continue", "upsample", "edit", "infill", "resume")
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Job:
         id: for the page.
         room: whose pieces these are; empty where there is one room.
         piece: the folder that it makes.
-        request: what is asked for, checked; its verb is make, continue, upsample or resume.
+        request: what is asked for, checked; its verb is one of `VERBS`.
         state: waiting, running, or failed.
         begun: whether it has been at work before.
         levels: seconds that each level was estimated to take, by level.

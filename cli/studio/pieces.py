@@ -211,18 +211,26 @@ def _chain_counts(record: Mapping[str, Any]) -> dict[tuple[int, int], int]:
     for entry in record["chains"]:
         made = [int(_number(one["count"], low=0)) for one in entry["codes"] if one is not None]
         begin = min((int(run[0]) for run in entry["runs"]), default=0)
-        counts[int(entry["take"]), int(entry["level"])] = begin + sum(made)
+        ways = len(made) if len({tuple(run) for run in entry["runs"]}) == 1 else 1  # candidates
+        counts[int(entry["take"]), int(entry["level"])] = begin + sum(made) // max(ways, 1)
     return counts
 
 
 def _seams(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Where takes are joined: as they began, and where levels were made in chains."""
+    filled = {(entry["take"], entry["level"]) for entry in record.get("filled") or []}
+    given = [
+        entry
+        for entry in record.get("given") or []
+        if (entry["take"], entry["level"]) not in filled
+    ]
     return [
         {
             "take": int(entry["take"]),
             "level": int(entry["level"]),
             "seconds": _number(seam["seconds"], low=0),
         }
-        for entry in record["chains"]
+        for entry in (*given, *(record.get("filled") or []), *record["chains"])
         for seam in entry["seams"] or []
     ]
 

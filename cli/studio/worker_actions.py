@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from .pieces import TRASH_FOLDER
 
 if TYPE_CHECKING:
-    from jukebox_hf.generation import JukeboxPipeline, PriorShelf, Request, Session
+    from jukebox_hf.generation import JukeboxPipeline, Part, PriorShelf, Request, Session
     from jukebox_hf.hub import System
 
 PREVIEW_SECONDS = 2.0  # between updates of what can be heard
+SNAP_SECONDS = 0.05  # a join is moved by up to so much, where both sides are alike
 MOST_PRIMER_SECONDS = 600.0
 PRIMER_FORMATS = {"WAV": ".wav", "FLAC": ".flac", "OGG": ".ogg", "MP3": ".mp3", "MPEG": ".mp3"}
 
@@ -111,7 +112,7 @@ class Actions:
     # --- requests ---
 
     def _wanted(self, folder: Path, request: Mapping[str, Any]) -> Wanted:
-        from jukebox_hf.generation import JukeboxPipeline, Request, Source
+        from jukebox_hf.generation import JukeboxPipeline, Request, Source, resolve_device
 
         given = {**self._labels(request), "seed": request.get("seed")}
         levels: Mapping[str, Mapping[str, Any]] = request.get("levels") or {}
@@ -136,6 +137,14 @@ class Actions:
                 given["to_level"] = 0
             given |= {name: request.get(name) for name in ("seconds", "from_seconds", "takes")}
             asked = Request.more(source, given)
+        elif verb == "infill":
+            names = ("from_seconds", "to_seconds", "insert_seconds", "candidates", "takes")
+            given |= {name: request.get(name) for name in names}
+            given["take"] = given.pop("numbers")[0]
+            asked = Request.infill(source, given)
+        elif verb == "edit":
+            codec = system.load_vqvae(device=resolve_device(self.device))
+            asked = Request.edit(_parts(folder, request), {"snap_seconds": SNAP_SECONDS}, codec)
         else:
             asked = Request.finer(source, given)
         return Wanted(JukeboxPipeline(system, device=self.device), asked)
@@ -260,6 +269,20 @@ class Actions:
         named = path.with_suffix(ending)
         path.rename(named)
         return {"file": named.name, "seconds": round(seconds, 2)}
+
+
+def _parts(folder: Path, request: Mapping[str, Any]) -> list[Part]:
+    """What is left of a take: a stretch of it, or what is around that."""
+    from jukebox_hf.generation import Part
+
+    begin, end = request.get("from_seconds") or None, request.get("to_seconds")
+    bounds = [(begin, end)]
+    if request["cut"]:
+        bounds = [(None, begin)] * (begin is not None) + [(end, None)] * (end is not None)
+        if not bounds:
+            raise ValueError("nothing is left: the stretch is the whole take")
+    source = folder / request["source"]
+    return [Part(source, request["numbers"][0], *bound) for bound in bounds]
 
 
 def _place_of(session: Session, models: list[str | None]) -> str | None:

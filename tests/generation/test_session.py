@@ -26,6 +26,7 @@ from jukebox_hf.generation.folders import session_folders
 from jukebox_hf.generation.naming import name_tags
 from jukebox_hf.generation.plan import Plan
 from jukebox_hf.generation.preview import Previews
+from jukebox_hf.generation.recording import folder_digest
 from jukebox_hf.generation.run import Generation
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.session_files import PREVIEW_FOLDER, remove_previews
@@ -680,3 +681,16 @@ def test_remarks_on_labels_may_be_worded_otherwise(tiny: System, tmp_path: Path)
     session.record.takes[0].labels[2].artist_id = 3
     with pytest.raises(ValueError, match="its vocabularies have changed"):
         session.restore_plan(tiny)
+
+
+def test_files_that_change_nothing_do_not_make_another_model(tmp_path: Path) -> None:
+    """What tells other libraries of a codec, or how it was trained, may come later."""
+    found = []
+    for names in ((), ("training.json", "preprocessor_config.json"), ("other.json",)):
+        place = tiny_system(tmp_path / str(len(found))) / "vqvae"
+        (place / "preprocessor_config.json").unlink(missing_ok=True)
+        for name in names:
+            (place / name).write_text("{}", encoding="utf-8")
+        found.append(folder_digest(place))
+    assert found[0] == found[1]
+    assert found[0] != found[2]

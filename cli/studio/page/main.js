@@ -35,6 +35,8 @@ const view = new PieceView(byId("main"), player, {
   keep: (number, wanted) => keep(number, wanted),
   continueFrom: (piece, numbers, seconds) => showForm(() => form.showContinue(state, piece, numbers, seconds)),
   finish: (piece, numbers) => showForm(() => form.showFinish(state, piece, numbers)),
+  infill: (piece, number, stretch) => askInfill(piece, number, stretch),
+  edit: (piece, number, stretch, cut) => askEdit(piece, number, stretch, cut),
   more: (piece) => moreTakes(piece),
   export: (piece, numbers, which) => askExport(piece, numbers, which),
   download: (name) => act(async () => fetchFile(await post(piecePath(name, "download")))),
@@ -293,6 +295,44 @@ function askExport(piece, numbers, which) {
   ], "Export", async () => fetchFile(await post(piecePath(piece.name, "export"), { format: choice.value, numbers })));
 }
 
+/** Fields for a stretch of a take; what is typed there goes into a request. */
+function stretchFields([begin, end]) {
+  const field = (id, label, value, told, extra = {}) => {
+    const input = el("input", { id, value, autocomplete: "off", inputmode: "decimal", ...extra });
+    return [input, el("div", { class: "field" }, el("label", { for: id }, label), input, told ? el("small", {}, told) : null)];
+  };
+  return { field, from: field("stretch-from", "From", begin.toFixed(2), "Seconds, or m:ss."), to: field("stretch-to", "To", end.toFixed(2), null) };
+}
+
+async function makeStretch(request) {
+  player.unlock();
+  const { piece } = await post("api/make", request);
+  open(piece, { listen: true });
+}
+
+function askInfill(piece, number, stretch) {
+  const { field, from, to } = stretchFields(stretch);
+  const tries = field("stretch-tries", "Ways to try", "8", "The one is taken that fits best what follows. More take longer and fit better.", { type: "number", min: "1", max: "64" });
+  const versions = field("stretch-takes", "Versions to hear", "1", "So many of the best ones.", { type: "number", min: "1", max: "8" });
+  askInFront(`Make a stretch of ${piece.name} again`, [
+    el("p", { class: "facts" }, `Take ${number}. What is before and after the stretch stays as it is. It becomes a new piece.`),
+    from[1], to[1], tries[1], versions[1],
+  ], "Make it again", () => makeStretch({
+    verb: "infill", source: piece.name, numbers: [number], from_seconds: from[0].value, to_seconds: to[0].value,
+    candidates: Number(tries[0].value), takes: Number(versions[0].value),
+  }));
+}
+
+function askEdit(piece, number, stretch, cut) {
+  const { from, to } = stretchFields(stretch);
+  askInFront(cut ? `Cut a stretch out of ${piece.name}` : `Keep only a stretch of ${piece.name}`, [
+    el("p", { class: "facts" }, `Take ${number}. ${cut ? "What is before and after it is joined." : "What is before and after it is left out."} It becomes a new piece.`),
+    from[1], to[1],
+  ], cut ? "Cut it out" : "Keep only this", () => makeStretch({
+    verb: "edit", source: piece.name, numbers: [number], from_seconds: from[0].value, to_seconds: to[0].value, cut,
+  }));
+}
+
 function askName(name) {
   const input = el("input", { id: "new-name", value: name, autocomplete: "off", maxlength: "81" });
   askInFront(`Rename ${name}`, [
@@ -314,6 +354,10 @@ const KEYS = [
   ["k", "keep the chosen take, or not", () => { const one = view.take(); if (one) keep(one.number, !one.kept); }],
   ["[", "go on from where you listen", () => view.setPoint(player.now())],
   ["c", "continue", () => click("continue")],
+  ["]", "end a stretch where you listen", () => { view.until = player.now(); }],
+  ["r", "make a stretch again", () => click("infill")],
+  ["x", "cut a stretch out", () => click("cut")],
+  ["t", "keep only a stretch", () => click("trim")],
   ["u", "finish what is kept", () => click("upsample")],
   ["m", "more takes", () => click("more")],
   ["e", "export", () => click("export")],

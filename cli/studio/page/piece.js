@@ -17,6 +17,7 @@ export class PieceView {
     this.name = null;
     this.chosen = 1;
     this.point = null; // where to go on from; null is the end
+    this.until = null; // where a stretch that begins there ends
     this.view = "wave";
     this.sounds = new Map(); // take -> {version, buffer, long}
     this.listen = false; // begin to sound as soon as there is something
@@ -45,6 +46,7 @@ export class PieceView {
       this.name = name;
       this.chosen = 1;
       this.point = null;
+      this.until = null;
     }
     this.shell = null;
     this.listen = listen;
@@ -116,7 +118,7 @@ export class PieceView {
     const from = piece.goes_on_from;
     const told = el("span", {}, facts.join(" · "));
     if (from) {
-      const verb = from.action === "upsample" ? "finishes" : "goes on from";
+      const verb = { upsample: "finishes", edit: "is cut from", infill: "mends" }[from.action] || "goes on from";
       const where = from.from_seconds === null || from.action === "upsample" ? "" : ` at ${clock(from.from_seconds)}`;
       const which = [...new Set(from.takes)];
       told.append(
@@ -466,6 +468,14 @@ export class PieceView {
     this.setPoint(moves[event.key]);
   }
 
+  /** The stretch that is to be mended or cut: from “go on here”, or from where one listens. */
+  stretch() {
+    const { seconds } = this.take();
+    const begin = this.point ?? Math.min(this.player.now(), Math.max(seconds - 2, 0));
+    const end = this.until !== null && this.until > begin ? this.until : Math.min(begin + 2, seconds);
+    return [begin, end];
+  }
+
   // --- words ---
 
   showWords() {
@@ -525,9 +535,13 @@ export class PieceView {
       el("div", { class: "row" },
         button("continue", `Continue take ${this.chosen} from ${place}`, "c", () => this.acts.continueFrom(piece, [this.chosen], this.point)),
         piece.to_level > 0 ? button("upsample", `Finish ${which}`, "u", () => this.acts.finish(piece, this.keptNumbers()), wait, { class: "primary" }) : null,
+        button("infill", "Make a stretch again", "r", () => this.acts.infill(piece, this.chosen, this.stretch())),
+        button("cut", "Cut a stretch out", "x", () => this.acts.edit(piece, this.chosen, this.stretch(), true)),
+        button("trim", "Keep only a stretch", "t", () => this.acts.edit(piece, this.chosen, this.stretch(), false)),
         button("more", "More takes", "m", () => this.acts.more(piece), false),
         button("export", "Export", "e", () => this.acts.export(piece, this.keptNumbers(), which)),
         button("download", "Download piece", null, () => this.acts.download(piece.name))),
+      el("p", {}, "What you mend or cut becomes a new piece; this one stays as it is, one click away in the list."),
       el("p", {}, "Drag “go on here” in the picture to continue from an earlier moment. What you keep is what gets finished and exported."));
     this.showAbout();
   }

@@ -28,7 +28,7 @@ def test_a_request_gets_a_seed_and_what_was_left_out_is_none() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"verb": "rm"}, "expected make, continue or upsample, got 'rm'"),
+        ({"verb": "rm"}, "expected make, continue, upsample, edit or infill, got 'rm'"),
         ({"colour": "red"}, "unknown field 'colour'"),
         ({"model": 2}, "there is no model 2"),
         ({"model": "/etc"}, "there is no model '/etc'"),
@@ -50,6 +50,16 @@ def test_a_request_gets_a_seed_and_what_was_left_out_is_none() -> None:
         ({"levels": {"temperature": {"0": "hot"}}}, "temperature must be a number from 0 to 100"),
         ({"verb": "continue", "source": "a"}, "say how many seconds of new music"),
         ({"verb": "continue", "seconds": 1}, "source must be text, got None"),
+        ({"verb": "edit", "source": "a", "numbers": [1, 2]}, "say of which take"),
+        ({"verb": "edit", "source": "a", "numbers": [1]}, "to be cut out, or kept alone"),
+        (
+            {"verb": "infill", "source": "a", "numbers": [1], "candidates": 65},
+            "tries must be a whole number from 1 to 64, got 65",
+        ),
+        (
+            {"verb": "infill", "source": "a", "numbers": [1], "insert_seconds": 61},
+            "makes up to 60 seconds in one go, got 61",
+        ),
         ({"verb": "upsample", "source": "a", "numbers": [0]}, "a take must be a whole number"),
     ],
 )
@@ -69,7 +79,10 @@ FIELDS = st.sampled_from(sorted(KNOWN))
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.sampled_from(["make", "continue", "upsample"]), st.dictionaries(FIELDS, JSON))
+@given(
+    st.sampled_from(["make", "continue", "upsample", "edit", "infill"]),
+    st.dictionaries(FIELDS, JSON),
+)
 def test_whatever_comes_is_taken_or_refused_with_a_sentence(
     verb: str, given_fields: dict[str, Any]
 ) -> None:

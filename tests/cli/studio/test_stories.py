@@ -279,6 +279,59 @@ def test_continuing_from_a_dragged_point(library: StudioProcess, visit: Open) ->
         assert before.levels[level][0, :count].tolist() == after.levels[level][0, :count].tolist()
 
 
+def test_a_stretch_is_made_again_and_what_is_around_it_stays(
+    library: StudioProcess, visit: Open
+) -> None:
+    seen = visit(library, "#tune")
+    seen.heading("tune").wait_for()
+    seen.page.locator("#take-2").click()
+    seen.page.keyboard.press("r")
+    seen.heading("Make a stretch of tune again").wait_for()
+    fields = {"From": "0.4", "To": "2", "Ways to try": "2"}
+    for label, text in fields.items():
+        seen.page.get_by_label(label, exact=True).fill(text)
+    seen.button("Make it again").click()
+    seen.page.get_by_text("--to is at 2 s, but take 2 lasts").wait_for()
+    seen.page.get_by_label("To", exact=True).fill("0.56")
+    seen.button("Make it again").click()
+    seen.wait_until("studio.view.name && studio.view.name !== 'tune'")
+    seen.wait_for("done")
+    name = seen.evaluate("studio.view.name")
+    seen.page.locator(f"#piece-tune + ul #piece-{name}").wait_for()
+    seen.page.get_by_text("mends").wait_for()
+    before = Session.open(library.folder / "tune").codes(2)
+    after = Session.open(library.folder / name).codes(1)
+    assert before is not None
+    assert after is not None
+    for level, hop in enumerate((8, 32, 128)):
+        old, new = before.levels[level][0], after.levels[level][0]
+        first, end = 25 * 128 // hop, 35 * 128 // hop
+        assert new[:first].tolist() == old[:first].tolist()
+        assert new[end:].tolist() == old[end:].tolist()
+        assert new[first:end].tolist() != old[first:end].tolist()
+
+
+def test_a_stretch_is_cut_out_and_the_way_back_is_a_click(
+    library: StudioProcess, visit: Open
+) -> None:
+    seen = visit(library, "#tune")
+    seen.heading("tune").wait_for()
+    seen.page.locator("#cut").click()
+    seen.heading("Cut a stretch out of tune").wait_for()
+    seen.page.get_by_label("From", exact=True).fill("0.3")
+    seen.page.get_by_label("To", exact=True).fill("0.7")
+    seen.button("Cut it out").click()
+    seen.wait_until("studio.view.name && studio.view.name !== 'tune'")
+    seen.wait_for("done")
+    seen.wait_until("studio.player.duration > 0.5 && studio.player.duration < 0.7")
+    record = Session.open(library.folder / seen.evaluate("studio.view.name")).record
+    assert record.parent is not None
+    assert record.parent.action == "edit"
+    assert [round(part["end_seconds"], 1) for part in record.parent.details["parts"]] == [0.3, 1.0]
+    seen.page.locator("#to-parent").click()
+    seen.heading("tune").wait_for()
+
+
 def test_words_light_up_in_order_and_a_click_goes_there(
     library: StudioProcess, visit: Open
 ) -> None:
