@@ -3,10 +3,13 @@
 Configs and devices go in, bytes and batch sizes come out; no weights are read.
 """
 
+import contextlib
 import copy
+import ctypes
 import json
 import os
 import re
+import sys
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -146,6 +149,13 @@ def check_limit(memory: PriorMemory, batch_size: int) -> None:
             f"{windows} {format_bytes(memory.total(batch_size))}, but "
             f"{LIMIT_VARIABLE} allows {format_bytes(limit)}"
         )
+
+
+def trim() -> None:
+    """Give freed memory of the host back to the system, where the C library keeps it (glibc)."""
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

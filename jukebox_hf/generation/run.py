@@ -564,6 +564,8 @@ class Generation:
             torch.cuda.empty_cache()
         elif self.device.type == "mps":
             torch.mps.empty_cache()
+        else:
+            memory.trim()
 
     # --- results ---
 

@@ -16,6 +16,7 @@ from jukebox_hf.generation.backends import Step, StepState, make_backend
 from jukebox_hf.prior.conditioning import Conditioning
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 
+PREFILLED_AT_ONCE = 2048  # positions, on a CPU
 CODES_PER_REPORT = 16  # how often a window says how far it is
 
 
@@ -198,7 +199,7 @@ class WindowSampler:
         state.tokens[:, :first] = tokens
         state.uniform[:batch, first : first + new] = uniform.to(state.uniform.device)
         state.position.fill_(first)
-        state.logits.copy_(self.prior.prefill(tokens, conditioning, state.cache))
+        self._prefill(tokens, conditioning, state)
         for done in range(0, new - 1, CODES_PER_REPORT):
             if done and on_codes is not None:
                 on_codes(done)
@@ -210,6 +211,21 @@ class WindowSampler:
                 f"in {self.prior.decoder.dtype}; use --precision float32 (or bfloat16)"
             )
         return self.prior.to_codes(state.tokens[:batch, first : first + new])
+
+    def _prefill(self, tokens: Tensor, conditioning: Conditioning, state: StepState) -> None:
+        """Take given tokens (rows, n) into the state, on a CPU some rows at a time.
+
+        There it is no slower, and what is computed meanwhile takes no more memory for more rows.
+        """
+        rows = len(tokens)
+        at_once = rows
+        if tokens.device.type == "cpu":
+            at_once = min(max(PREFILLED_AT_ONCE // self.prior.config.sequence_length, 1), rows)
+        for first in range(0, rows, at_once):
+            end = min(first + at_once, rows)
+            own = conditioning.select(slice(first, end))
+            cache = state.cache.rows(first, end)
+            state.logits[first:end] = self.prior.prefill(tokens[first:end], own, cache)
 
     def codes_so_far(self, batch: int, first: int, count: int) -> Tensor:
         """The first `count` codes of a window that is being sampled after `first` given ones.

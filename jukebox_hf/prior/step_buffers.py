@@ -147,7 +147,12 @@ class PriorCache(NamedTuple):
 
     def first_rows(self, rows: int) -> "PriorCache":
         """The same buffers for the first rows of the batch; views, so nothing is allocated."""
-        return self._replace(layers=[LayerCache(layer.both[:, :rows]) for layer in self.layers])
+        return self.rows(0, rows)
+
+    def rows(self, first: int, end: int) -> "PriorCache":
+        """The same buffers for the rows `[first, end)` of the batch; views."""
+        layers = [LayerCache(layer.both[:, first:end]) for layer in self.layers]
+        return self._replace(layers=layers)
 
     def zero_(self) -> None:
         """Forget everything, in place. Not needed between windows: what is stale is never read."""

@@ -1,10 +1,19 @@
 """Codes are chosen as the original filters them, and as the probabilities say."""
 
+from typing import Any
+
 import pytest
 import torch
 
-from jukebox_hf.generation.sampling import SamplingSettings, choose_tokens, filter_logits
+from jukebox_hf.generation import sampling
+from jukebox_hf.generation.sampling import (
+    SamplingSettings,
+    WindowSampler,
+    choose_tokens,
+    filter_logits,
+)
 from tests.golden_data import load_golden
+from tests.prior.tiny_priors import inputs, tiny_prior
 
 
 def test_filters_equal_those_of_the_original() -> None:
@@ -79,3 +88,29 @@ def test_greedy_takes_the_likeliest() -> None:
 def test_senseless_settings_are_refused(settings: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SamplingSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_given_codes_are_read_by_few_rows_at_a_time_to_the_same_codes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is computed meanwhile takes no more memory for more rows."""
+    prior = tiny_prior("upsampler")
+    rows, length = 5, prior.config.context_length
+    codes, given = inputs(prior, rows)
+    conditioning = prior.condition(**given)
+    noise = torch.rand(rows, length - length // 2, generator=torch.Generator().manual_seed(3))
+    read: list[int] = []
+    whole = prior.prefill
+
+    def count(tokens: torch.Tensor, *others: Any) -> torch.Tensor:
+        read.append(len(tokens))
+        return whole(tokens, *others)
+
+    monkeypatch.setattr(prior, "prefill", count)
+    found = []
+    for at_once in (rows, 2):
+        monkeypatch.setattr(sampling, "PREFILLED_AT_ONCE", at_once * prior.config.sequence_length)
+        sampler = WindowSampler(prior, SamplingSettings(), rows)
+        found.append(sampler.sample(codes[:, : length // 2], noise, conditioning))
+    assert read == [5, 2, 2, 1]
+    assert torch.equal(*found)
