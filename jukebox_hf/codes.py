@@ -145,7 +145,9 @@ def save_codes(path: str | os.PathLike[str], codes: Codes) -> None:
     }
     if codes.fingerprint is not None:
         metadata["fingerprint"] = codes.fingerprint
-    write_atomically(path, lambda temporary: _write(temporary, tensors, metadata), sweep=True)
+    write_atomically(
+        path, lambda temporary: _write(temporary, tensors, metadata), sweep=True, apart=True
+    )
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

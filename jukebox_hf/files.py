@@ -33,7 +33,11 @@ REPLACE_PAUSE_SECONDS = 0.05
 
 
 def write_atomically(
-    path: str | os.PathLike[str], write: Callable[[Path], None], *, sweep: bool = False
+    path: str | os.PathLike[str],
+    write: Callable[[Path], None],
+    *,
+    sweep: bool = False,
+    apart: bool = False,
 ) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in the place of `path` at once.
 
@@ -42,7 +46,9 @@ def write_atomically(
     changes, so that neither `kill -9` nor a power cut leaves half a file under `path`. When it
     raises, the temporary file is removed and `path` keeps what it held. A symbolic link stays a
     link; the file that it points to is replaced. The folder must exist. With `sweep` what killed
-    processes have left of the same file goes first, for which the folder is listed.
+    processes have left of the same file goes first, for which the folder is listed. With `apart`
+    the temporary file lies in a temporary folder: for writers that make files of their own beside
+    it, as safetensors does, which `kill -9` would leave there under names that nobody knows.
 
     Raises `FileNotFoundError` when the folder is missing, other `OSError`s for what cannot be
     replaced by a file (a folder, a device), and whatever `write` raises.
@@ -51,14 +57,19 @@ def write_atomically(
     if sweep:
         sweep_leftovers(target.parent, target.name)
     temporary = target.with_name(f".{_shorten(target.name, 100)}.{_maker()}{PARTIAL_SUFFIX}")
+    file = temporary / "file" if apart else temporary
     try:
-        write(temporary)
-        give_usual_permissions(temporary)
-        flush(temporary)
-        _replace(temporary, target)
+        if apart:
+            temporary.mkdir()
+        write(file)
+        give_usual_permissions(file)
+        flush(file)
+        _replace(file, target)
+        if apart:
+            temporary.rmdir()
     except BaseException as error:  # also Ctrl-C
         with contextlib.suppress(OSError):  # Windows keeps a file that is still open
-            temporary.unlink(missing_ok=True)
+            shutil.rmtree(temporary) if apart else temporary.unlink(missing_ok=True)
         _name_the_file(error, target)
         raise
     flush(target.parent)

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,10 @@ def test_new_content_replaces_the_old(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["settings.json"]
 
 
+@pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
 def test_a_failing_writer_leaves_the_old_file_and_no_rubbish(
-    tmp_path: Path, error: BaseException
+    tmp_path: Path, error: BaseException, apart: bool
 ) -> None:
     path = tmp_path / "codes"
     path.write_text("old")
@@ -38,9 +40,33 @@ def test_a_failing_writer_leaves_the_old_file_and_no_rubbish(
         raise error
 
     with pytest.raises(type(error)):
-        write_atomically(path, write)
+        write_atomically(path, write, apart=apart)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["codes"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process that dies half way is a fork here")
+def test_what_a_killed_writer_made_beside_its_file_goes_with_it(tmp_path: Path) -> None:
+    """safetensors writes under a name of its own, then renames that file."""
+    path = tmp_path / "codes"
+
+    def die(temporary: Path) -> None:
+        temporary.with_name(".tmp4Zq1xY").write_text("half of the n")
+        os._exit(9)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads, 3.12
+        child = os.fork()
+    if child == 0:
+        write_atomically(path, die, apart=True)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 9
+    assert len(os.listdir(tmp_path)) == 1
+    write_atomically(
+        path, lambda temporary: temporary.write_text("new") and None, sweep=True, apart=True
+    )
+    assert os.listdir(tmp_path) == ["codes"]
+    assert path.read_text() == "new"
 
 
 def test_a_failed_rename_leaves_the_old_file(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.codes import Codes, load_codes, save_codes
-from jukebox_hf.files import PARTIAL_SUFFIX
+from jukebox_hf.files import sweep_leftovers
 from jukebox_hf.generation.chains import Chain, Seam
 from jukebox_hf.generation.holes import FIRST_TAKE, Hole
 from jukebox_hf.generation.joined import Joined, JoinedCodes
@@ -74,8 +74,11 @@ def remove_parts(folder: Path) -> None:
 
 def remove_partial_files(folder: Path) -> None:
     """Delete what a killed process left half written."""
-    for path in (*folder.glob(f"*{PARTIAL_SUFFIX}"), *folder.glob(f"*/*{PARTIAL_SUFFIX}")):
-        path.unlink(missing_ok=True)
+    for place in (
+        folder,
+        *(one for one in folder.iterdir() if one.is_dir() and not one.is_symlink()),
+    ):
+        sweep_leftovers(place, everybody=True)
 
 
 def codes_path(folder: Path, number: int) -> Path:

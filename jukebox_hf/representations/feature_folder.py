@@ -236,13 +236,15 @@ class FeatureFolder:
         tensors["times"] = np.ascontiguousarray(embedding.times, dtype=np.float64).reshape(
             embedding.times.shape
         )
-        self._put(file, lambda path: save_file(tensors, path, metadata=metadata or None))
+        self._put(
+            file, lambda path: save_file(tensors, path, metadata=metadata or None), apart=True
+        )
         return file
 
-    def _put(self, file: str, write: Any) -> None:
+    def _put(self, file: str, write: Any, *, apart: bool = False) -> None:
         target = self.path / file
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, write)
+        write_atomically(target, write, apart=apart)
 
     # --- states of long songs ---
 
