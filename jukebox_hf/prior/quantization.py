@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jukebox_hf.prior.attention import Linear
-from jukebox_hf.prior.kernels import compiles_one_row, row_product
+from jukebox_hf.prior.kernels import compiles_one_row, packs_float32, row_product
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.prior.transformer import Transformer
 
@@ -29,6 +29,7 @@ RANGE_SHARES = (1.0, 0.9, 0.8)
 ROWS_AT_ONCE = 256  # outputs whose ranges are tried together: little memory, and it stays in cache
 # The kernels for packed weights are made for a few rows; from here on, unpacking first is faster.
 MAX_PACKED_ROWS = 64
+PADDED_ROWS = 4  # what a packed float32 product of two or three rows is padded to
 
 
 def quantize(
@@ -69,14 +70,17 @@ def pack(prior: JukeboxPrior) -> JukeboxPrior:
     bfloat16: the sums are those of bfloat16 products in another order; a step takes about two
     thirds of the time. float16: weights stay as they are and everything between the layers becomes
     float32, which is exact where float16 rounds, overflows nowhere, and takes four fifths of the
-    time. float32 weights are left alone: there the plain kernel is as fast.
+    time. float32: on processors where that is faster (`kernels.packs_float32`), as bfloat16; sums
+    are those of the plain products in another order.
     """
     kinds: dict[torch.dtype, type[PackedLinear] | type[Float16Linear]] = {
         torch.bfloat16: PackedLinear,
         torch.float16: Float16Linear,
     }
+    if packs_float32():
+        kinds[torch.float32] = PackedLinear
     kind = kinds.get(prior.decoder.dtype)
-    if prior.device.type != "cpu" or kind is None or not kind.is_supported():
+    if prior.device.type != "cpu" or kind is None or not kind.is_supported(prior.decoder.dtype):
         return prior
     for _, module, name, linear in _layer_linears(prior):
         setattr(module, name, kind(linear))
@@ -241,7 +245,7 @@ def _to_steps_(groups: Tensor, scale: Tensor, middle: Tensor) -> Tensor:
 
 
 class PackedLinear(nn.Module):
-    """bfloat16 weights in the order in which the CPU's kernel (oneDNN) reads them."""
+    """bfloat16 or float32 weights in the order in which the CPU's kernel (oneDNN) reads them."""
 
     bias: Tensor
 
@@ -249,28 +253,36 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.in_features = linear.in_features
         self.out_features = linear.out_features
-        self.compute_dtype = torch.bfloat16
+        self.compute_dtype = linear.weight.dtype
         self.register_buffer("bias", linear.bias.detach())
+        # The layout is for so many rows. In float32 the kernel is made for four: one and two rows
+        # take as long, unless two are padded, on processors where it is used at all.
+        self.rows = 1 if self.compute_dtype == torch.bfloat16 else PADDED_ROWS
         # A plain attribute: its layout is opaque, and it must neither be saved nor moved.
-        self.packed: Any = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), 1)
+        self.packed: Any = torch.ops.mkldnn._reorder_linear_weight(
+            linear.weight.detach(), self.rows
+        )
 
     @staticmethod
-    def is_supported() -> bool:
+    def is_supported(dtype: torch.dtype = torch.bfloat16) -> bool:
         """Whether this build of torch and this CPU have the kernel."""
         operators = torch.ops.mkldnn
         return (
             torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
             and hasattr(operators, "_linear_pointwise")
             and hasattr(operators, "_reorder_linear_weight")
-            and bool(operators._is_mkldnn_bf16_supported())
+            and (dtype != torch.bfloat16 or bool(operators._is_mkldnn_bf16_supported()))
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(..., in_features) to (..., out_features), bfloat16."""
+        """(..., in_features) to (..., out_features), in the weights' dtype."""
+        few = len(hidden)
+        if hidden.ndim == 2 and 1 < few < self.rows:
+            hidden = functional.pad(hidden, (0, 0, 0, self.rows - few))
         product: Tensor = torch.ops.mkldnn._linear_pointwise(
             hidden, self.packed, self.bias, "none", [], ""
         )
-        return product
+        return product if len(product) == few else product[:few]
 
 
 class Float16Linear(nn.Module):
@@ -291,7 +303,7 @@ class Float16Linear(nn.Module):
 
     @staticmethod
     @cache
-    def is_supported() -> bool:
+    def is_supported(_: torch.dtype = torch.float16) -> bool:
         """Whether this build of torch and this CPU have the kernel, and it computes what it says.
 
         FBGEMM's kernel for 8 bits was found to return wrong numbers on a machine.

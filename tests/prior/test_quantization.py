@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from jukebox_hf.prior import kernels
 from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.quantization import (
     GROUP_SIZE,
@@ -167,9 +168,32 @@ def test_replaced_layers_are_let_go_one_by_one(monkeypatch: pytest.MonkeyPatch) 
     assert max(alive) <= 2
 
 
-def test_packing_leaves_float32_alone() -> None:
+@pytest.mark.parametrize(("maker", "kind"), [("AuthenticAMD", PackedLinear), ("", Linear)])
+def test_packing_float32_depends_on_the_processor(
+    maker: str, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "processor_maker", lambda: maker)
     prior = pack(tiny_prior("plain"))
-    assert isinstance(prior.decoder.layers[0].mlp.expand, Linear)
+    assert isinstance(prior.decoder.layers[0].mlp.expand, kind)
+
+
+@torch.inference_mode()
+def test_packed_float32_steps_give_the_same_logits_for_any_number_of_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kernels, "processor_maker", lambda: "AuthenticAMD")
+    plain, packed = (tiny_prior("lyrics_encoder", **WIDE) for _ in range(2))
+    pack(packed)
+    for rows in (1, 2, 3, 4, 5, 17):
+        codes, given = inputs(plain, rows)
+        half = plain.config.context_length // 2
+        found = []
+        for prior in (plain, packed):
+            conditioning, cache = prior.condition(**given), prior.new_cache(rows)
+            tokens = prior.to_tokens(codes)
+            prior.prefill(tokens[:, :half], conditioning, cache)
+            found.append(prior.step(tokens[:, half], torch.tensor([half + 1]), conditioning, cache))
+        torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-4)
 
 
 def test_other_precisions_are_refused() -> None:
