@@ -43,11 +43,13 @@ PAGE = """<!DOCTYPE html>
   .word { color: CanvasText; cursor: pointer; border-radius: .3em; padding: .05em .1em; }
   .sung { color: #2171b5; }
   .now { background: #ffd84d; color: #111; }
-  footer { font-size: .8rem; opacity: .7; margin-top: 2rem; }
+  footer { font-size: .8rem; opacity: .7; margin-top: 2rem; white-space: pre-line; }
+  #download { font-size: .8rem; }
 </style>
 </head>
 <body>
-<header><h1>@TITLE@</h1><audio id="player" controls preload="auto" src="@AUDIO@"></audio></header>
+<header><h1>@TITLE@</h1><audio id="player" controls preload="auto" src="@AUDIO@"></audio>
+<a id="download" download="@NAME@">Download</a></header>
 <main id="lyrics">@LYRICS@</main>
 <footer>@FOOTER@</footer>
 <script>
@@ -55,6 +57,7 @@ PAGE = """<!DOCTYPE html>
 const times = @TIMES@;  // [start, end] of every word, in seconds
 const words = Array.from(document.querySelectorAll(".word"));
 const player = document.getElementById("player");
+document.getElementById("download").href = player.src;
 let shown = null;
 function show() {
   const now = player.currentTime;
@@ -116,19 +119,27 @@ def save_karaoke_page(
         audio_source(Path(audio), Path(path).parent, embed=embed_audio),
         title=title,
         notes=notes,
+        file_name=Path(audio).name,
     )
     write_text(path, page_text)
 
 
 def karaoke_page(
-    words: Sequence[SungWord], lyrics: str, audio_url: str, *, title: str = "", notes: str = ""
+    words: Sequence[SungWord],
+    lyrics: str,
+    audio_url: str,
+    *,
+    title: str = "",
+    notes: str = "",
+    file_name: str = "",
 ) -> str:
-    """The page as text; `audio_url` may be a data URI."""
+    """The page as text; `audio_url` may be a data URI, saved under `file_name` if one wants to."""
     times = [[round(word.start_seconds, 3), round(word.end_seconds, 3)] for word in words]
     replacements = {
         "TITLE": html.escape(title or "Lyrics"),
         "AUDIO": html.escape(audio_url),
         "LYRICS": _marked(words, lyrics),
+        "NAME": html.escape(file_name),
         "FOOTER": html.escape(notes),
         "TIMES": json.dumps(times),  # numbers only
     }

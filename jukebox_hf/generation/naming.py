@@ -36,6 +36,27 @@ def take_tags(plan: Plan, take: TakePlan) -> AudioTags:
     )
 
 
+def page_notes(plan: Plan, take: TakePlan) -> str:
+    """What a page about a take says below it: model, licence, names asked for and used."""
+    licence = f"licence: {plan.system.licence}" if plan.system.licence else None
+    lines = [_listed("Made by", plan.system.title, f"seed {plan.settings.seed}", licence)]
+    prompt = take.prompt
+    asked = [
+        f"{kind} {name}"
+        for kind, name in (("artist", prompt.artist), ("genre", prompt.genre))
+        if name
+    ]
+    lines.append(_listed("Asked for:", *(asked or ["no names"])))
+    if take.labels:
+        top = take.labels[max(take.labels)]
+        lines.append(_listed("Used:", f"artist {top.artist_name}", f"genre {top.genre_name}"))
+    return "\n".join(lines)
+
+
+def _listed(opening: str, *parts: str | None) -> str:
+    return f"{opening} {', '.join(part for part in parts if part)}"
+
+
 def name_tags(
     prompt: Prompt | PromptRecord,
     labels: Mapping[int, ResolvedLabels] | Mapping[int, LabelsRecord],

@@ -37,7 +37,7 @@ from jukebox_hf.generation.devices import (
     default_precision,
     resolve_device,
 )
-from jukebox_hf.generation.naming import run_notes, take_file_name, take_tags
+from jukebox_hf.generation.naming import page_notes, run_notes, take_file_name, take_tags
 from jukebox_hf.generation.plan import Plan
 from jukebox_hf.generation.progress import Callback, LevelBars
 from jukebox_hf.generation.request import PIECE, Request, Wanted, fit
@@ -66,6 +66,7 @@ class Take:
         seams: by level, where chains were joined.
         alignment: when its words are sung; None without lyrics, or if the model cannot tell.
         tags: for a file of it.
+        page_notes: what a page about it says of model, licence and names.
     """
 
     number: int
@@ -76,6 +77,7 @@ class Take:
     seams: dict[int, list[Seam]]
     alignment: LyricAlignment | None
     tags: AudioTags
+    page_notes: str = ""
 
     @property
     def file_name(self) -> str:
@@ -160,7 +162,8 @@ class Music:
                     )
                 )
                 if take.alignment is not None and bool(take.alignment.weights.any()):
-                    save_alignment_files(path, take.alignment, title=take.tags.title or "")
+                    texts = {"title": take.tags.title or "", "notes": take.page_notes}
+                    save_alignment_files(path, take.alignment, **texts)
             if codes and take.codes is not None:
                 path = folder / f"{take.file_name}.safetensors"
                 if path.exists() and not overwrite:
@@ -206,6 +209,7 @@ class MusicRun:
                     },
                     alignment=generation.alignments.get(take.number),
                     tags=take_tags(plan, take),
+                    page_notes=page_notes(plan, take),
                 )
             )
         return Music(

@@ -23,7 +23,7 @@ from jukebox_hf.generation.alignment_files import (
 from jukebox_hf.generation.beside import processes_beside
 from jukebox_hf.generation.joined import JoinedCodes
 from jukebox_hf.generation.levels import Row
-from jukebox_hf.generation.naming import take_file_name, take_tags
+from jukebox_hf.generation.naming import page_notes, take_file_name, take_tags
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
 from jukebox_hf.generation.preview import Previews
 from jukebox_hf.generation.recording import batch_record, now
@@ -382,7 +382,7 @@ class SessionWork:
         words = [word for word in (take.prompt.artist, take.prompt.genre) if word]
         texts: dict[str, Any] = {
             "title": ", ".join([f"Take {take.number}", *words]),
-            "notes": f"Made by {self.plan.system.manifest.name or 'jukebox_hf'}",
+            "notes": page_notes(self.plan, take),
         }
         given = words_path(self.folder, take.number)
         if not self.plan.levels and given.exists():

@@ -7,9 +7,10 @@ the step that the checkpoint is of, so that every step stands there once.
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +142,12 @@ class Progress:
 
 
 class Trackers:
-    """TensorBoard, trackio or wandb, through Accelerate; nothing without any."""
+    """TensorBoard, trackio or wandb, through Accelerate; nothing without any.
+
+    What they print goes to stderr: stdout is for results. Runs of one project are told by the name
+    of their folder, and in wandb found by tags: the task, the level, the model's preset and what
+    the run started from.
+    """
 
     def __init__(self, accelerator: "Accelerator", names: tuple[str, ...]) -> None:
         self._accelerator = accelerator
@@ -151,12 +157,20 @@ class Trackers:
         """Open them; settings become their table of hyper-parameters."""
         if self._names:
             flat = {name: _scalar(value) for name, value in settings.items()}
-            self._accelerator.init_trackers("jukebox", config=flat)
+            name = Path(str(settings.get("output", "."))).resolve().name
+            options: dict[str, dict[str, Any]] = {
+                "wandb": {"name": name, "tags": run_tags(settings)},
+                "trackio": {"name": name},
+            }
+            own = {each: options[each] for each in self._names if each in options}
+            with redirect_stdout(sys.stderr):
+                self._accelerator.init_trackers("jukebox", config=flat, init_kwargs=own)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Numbers by name."""
         if self._names:
-            self._accelerator.log(dict(values), step=step)
+            with redirect_stdout(sys.stderr):
+                self._accelerator.log(dict(values), step=step)
 
     def audio(self, name: str, audio: Tensor, sampling_rate: int, step: int) -> None:
         """Sound (channels, samples), in TensorBoard."""
@@ -179,7 +193,8 @@ class Trackers:
     def close(self) -> None:
         """Write out what they hold."""
         if self._names:
-            self._accelerator.end_training()
+            with redirect_stdout(sys.stderr):
+                self._accelerator.end_training()
 
 
 class Reporter:
@@ -288,6 +303,18 @@ class Reporter:
         values = torch.tensor(list(means.values()), device=self._accelerator.device)
         mean = self._accelerator.reduce(values, reduction="mean").tolist()
         return dict(zip(means, mean, strict=True))
+
+
+def run_tags(settings: Mapping[str, Any]) -> list[str]:
+    """What a run is found by among others; of a folder on this machine only its last name."""
+    level, start = settings.get("level"), settings.get("start_from")
+    found = [
+        settings.get("task"),
+        None if level is None else f"level {level}",
+        dict(settings.get("model") or {}).get("preset"),
+        Path(start).name if start is not None and Path(start).exists() else start,
+    ]
+    return [str(tag)[:64] for tag in found if tag is not None]  # wandb takes no longer ones
 
 
 def usage_image(counts: Tensor, *, width: int = 512, height: int = 128) -> Tensor:

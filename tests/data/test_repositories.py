@@ -158,7 +158,7 @@ def test_codes_are_opened_from_a_repository(
     if layout == "parquet":
         only = repository / "data" / "train-00000-of-00001.parquet"
         only.rename(only.with_name("train-00000-of-00002.parquet"))
-        with pytest.raises(ValueError, match="lacks files, or holds those of two tables: train-0"):
+        with pytest.raises(ValueError, match="lacks files, or holds those of two tables: 'train-0"):
             open_codes(repository)
     (repository / "jukebox_codes.json").unlink()
     with pytest.raises(

@@ -88,16 +88,19 @@ def test_the_page_shows_the_lyrics_and_marks_the_words(tmp_path: Path, audio: Pa
     assert source is not None
     assert source.startswith("data:audio/flac;base64,")
     assert base64.b64decode(source.split(",")[1]) == audio.read_bytes()
+    assert dict(page.tags)["a"]["download"] == "01 é #1.flac"
     assert "http" not in text  # nothing from the network
 
 
 def test_strangers_cannot_write_code_into_the_page() -> None:
     words = [SungWord(HOSTILE.split()[0], 0, 0.0, 1.0, 0.5)]
-    page = Page(karaoke_page(words, HOSTILE, f'./"{HOSTILE}', title=HOSTILE, notes=HOSTILE))
+    texts = {"title": HOSTILE, "notes": HOSTILE, "file_name": HOSTILE}
+    page = Page(karaoke_page(words, HOSTILE, f'./"{HOSTILE}', **texts))
     assert page.count("script") == 1
     assert page.count("img") == 0
     assert page.text["main"] == page.text["h1"] == page.text["footer"] == HOSTILE
     assert dict(page.tags)["audio"]["src"] == f'./"{HOSTILE}'
+    assert dict(page.tags)["a"]["download"] == HOSTILE
 
 
 def test_the_page_can_refer_to_the_audio_beside_it(

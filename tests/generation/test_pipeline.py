@@ -93,6 +93,12 @@ def test_words_are_aligned(lyric_folder: Path, tmp_path: Path) -> None:
     assert alignment.weights.shape == (18, 11)
     music.save(tmp_path)
     assert len(list(tmp_path.glob(f"01_{music.seed}.*"))) == 6
+    named = pipeline.start(lyrics="La la", artist="nobody", genre="rock", seconds=0.3, seed=5)
+    assert named.music().takes[0].page_notes.splitlines() == [
+        f"Made by {pipeline.system.title}, seed 5",
+        "Asked for: artist nobody, genre rock",
+        "Used: artist unknown, genre rock",
+    ]
     assert pipeline.generate(seconds=0.3, to_level=2).takes[0].alignment is None
 
 

@@ -1,0 +1,43 @@
+"""What trackers are told of a run, and where they may print."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jukebox_hf.training.reports import Trackers, run_tags
+
+
+class FakeAccelerator:
+    """Remembers how trackers were opened, and prints as trackio does."""
+
+    def init_trackers(self, project: str, **options: Any) -> None:
+        self.project, self.options = project, options
+        print("a banner")
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        print("a number")
+
+    def end_training(self) -> None:
+        print("a farewell")
+
+
+def test_runs_are_named_after_their_folder_and_stdout_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "base").mkdir()
+    accelerator = FakeAccelerator()
+    trackers = Trackers(accelerator, ("tensorboard", "trackio", "wandb"))  # type: ignore[arg-type]
+    settings = {"output": str(tmp_path / "mine"), "task": "prior", "level": 2, "steps": 3}
+    settings |= {"model": {"preset": "prior_1b_lyrics"}, "start_from": str(tmp_path / "base")}
+    trackers.start(settings)
+    trackers.scalars({"loss": 1.0}, 1)
+    trackers.close()
+    assert capsys.readouterr().out == ""
+    assert accelerator.project == "jukebox"
+    tags = ["prior", "level 2", "prior_1b_lyrics", "base"]
+    assert accelerator.options["init_kwargs"] == {
+        "trackio": {"name": "mine"},
+        "wandb": {"name": "mine", "tags": tags},
+    }
+    assert run_tags({"task": "vqvae", "start_from": "me/codec"}) == ["vqvae", "me/codec"]
