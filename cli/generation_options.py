@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .options import (
+    AUDIO_FORMATS,
     BACKENDS,
     DURATION,
     SAMPLING_PRECISIONS,
@@ -90,6 +91,13 @@ def sampling_options(function: Function) -> Function:
             type=click.IntRange(min=0),
             show_default="0, the finished music",
             help="Finest level to make; the top level alone is a quick sketch.",
+        ),
+        click.option(
+            "--format",
+            "audio_format",
+            type=click.Choice(AUDIO_FORMATS),
+            show_default="flac",
+            help="Of the audio files.",
         ),
         per_level_option(
             "--temperature",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from .crew import own_device, tell_folder, terminated_like_interrupted
-from .options import note, print_result
+from .options import AUDIO_FORMATS, note, print_result
 
 if TYPE_CHECKING:
     from jukebox_hf.generation import Crew, JukeboxPipeline, Plan, Request, Session, WindowReport
@@ -42,7 +42,14 @@ class Output(NamedTuple):
         output: Path | None = None,
         dry_run: bool = False,
     ) -> Output:
-        """From a command's options of the same meaning."""
+        """From a command's options of the same meaning; `-o` names a folder, not a file."""
+        suffix = "" if output is None else output.suffix.lower().lstrip(".")
+        if output is not None and suffix in AUDIO_FORMATS and not output.is_dir():
+            raise click.UsageError(
+                f"-o {output} is the name of a file, expected a folder for the session, which gets "
+                f"the music and all that going on needs: -o {output.with_suffix('')} --format "
+                f"{suffix}"
+            )
         return cls(own_device(device), output, dry_run, as_json, quiet, crew)
 
     def session(self) -> Session | None:
@@ -87,10 +94,31 @@ def begin(
     if session is not None:
         note(f"Going on with {session.folder}.", quiet=output.quiet)
         return session
+    if output.folder is None:
+        _tell_unfinished(pipeline, request, output)
     folder = output.folder or default_folder(plan.settings.seed, Path())
     session = pipeline.begin(folder, request, plan=plan)
     note(f"Session: {folder}", quiet=output.quiet)
     return session
+
+
+def _tell_unfinished(pipeline: JukeboxPipeline, request: Request, output: Output) -> None:
+    """Say how to go on with a session of the same request that lies here unfinished."""
+    from jukebox_hf.generation import Session, session_folders
+
+    for folder in reversed(session_folders(Path())):
+        try:
+            session = Session.open(folder)
+            if not session.complete:
+                pipeline.plan(request, going_on=session)  # refuses another one
+                note(
+                    f"{folder} holds the same unfinished; to go on with it instead: jukebox resume "
+                    f"{folder}",
+                    quiet=output.quiet,
+                )
+                return
+        except (ValueError, OSError):  # another one, or damaged
+            continue
 
 
 def print_complete(session: Session, output: Output) -> None:
@@ -191,6 +219,9 @@ def print_session(session: Session, *, as_json: bool, quiet: bool) -> None:
                 f"{take.peak}) were cut off there",
                 quiet=quiet,
             )
+    beside = [name for take in session.takes for name in take.alignment]
+    if beside:
+        note(f"When the words are sung: {', '.join(beside)}", quiet=quiet)
     audio = [str(path) for path in session.audio_paths]
     record = {
         "session": str(session.folder),

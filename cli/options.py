@@ -27,6 +27,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("float32", "float16", "bfloat16")
 SAMPLING_PRECISIONS = (*PRECISIONS, "int8", "int4")  # as `generation.devices.PRECISIONS`
 LONGEST_MESSAGE = 2000  # characters of an error: it may quote what a stranger wrote
+AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac")  # as `audio.WRITABLE_FORMATS`
 MOST_TAKES = 10_000  # as `generation.session_record.MOST_TAKES`
 BACKENDS = ("eager", "compiled", "graph")  # as `generation.devices.BACKENDS`
 

@@ -9,6 +9,7 @@ import click
 
 from .generation_options import TAKES
 from .options import (
+    AUDIO_FORMATS,
     clean_errors,
     device_option,
     json_option,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from jukebox_hf.generation import LevelSettings, ParentRecord, Session, TakeRecord
 
 SESSION = click.Path(exists=True, file_okay=False, path_type=Path)
-AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac")
 
 
 class NumbersInOrder(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4

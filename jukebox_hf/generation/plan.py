@@ -20,6 +20,7 @@ from jukebox_hf.codes import Codes
 from jukebox_hf.generation.holes import Hole, heard_by_scoring, hole_runs
 from jukebox_hf.generation.sampling import SamplingSettings
 from jukebox_hf.generation.settings import (
+    DEFAULT_AUDIO_FORMAT,
     DEFAULT_SECONDS,
     DEFAULT_TOTAL_SECONDS,
     LEVEL_SETTINGS,
@@ -233,6 +234,7 @@ def make_plan(
     precision: str,
     backend: str = "eager",
     chain_starts: str = "primed",
+    audio_format: str = DEFAULT_AUDIO_FORMAT,
     to_level: int | None = None,
     sampled: bool = True,
     hole: Hole | None = None,
@@ -245,7 +247,7 @@ def make_plan(
     Args:
         system: the model.
         prompts: by number of the take.
-        seed, precision, backend, chain_starts: see `GenerationSettings`.
+        seed, precision, backend, chain_starts, audio_format: see `GenerationSettings`.
         to_level: the finest level to sample; None: the finest that the model can.
         sampled: False: all codes are given, and no prior is needed.
         hole: what is to be made of every take, where that is not all after its primer.
@@ -290,7 +292,9 @@ def make_plan(
             LevelPlan.of(system.prior_config(level), levels[level], chain_starts)
             for level in reversed(wanted)
         ),
-        settings=GenerationSettings(seed, to_level, levels, precision, backend, chain_starts),
+        settings=GenerationSettings(
+            seed, to_level, levels, precision, backend, chain_starts, audio_format
+        ),
         hop_lengths=codec.hop_lengths,
         sampling_rate=codec.sampling_rate,
         notes=tuple(dict.fromkeys(notes)),

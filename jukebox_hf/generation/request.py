@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict
 
 import torch
 
-from jukebox_hf.audio import AudioArray
+from jukebox_hf.audio import WRITABLE_FORMATS, AudioArray, check_output_path
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation.continuing import Source, Start, continue_prompt, upsample_prompt
 from jukebox_hf.generation.devices import DEFAULT_BACKEND, check_backend, default_precision
@@ -22,6 +22,7 @@ from jukebox_hf.generation.infilling import find_hole
 from jukebox_hf.generation.plan import Plan, make_plan
 from jukebox_hf.generation.session_record import MOST_TAKES, ParentRecord
 from jukebox_hf.generation.settings import (
+    DEFAULT_AUDIO_FORMAT,
     LEVEL_SETTINGS,
     GenerationSettings,
     PerLevel,
@@ -35,7 +36,7 @@ from jukebox_hf.vqvae import JukeboxVQVAE
 from jukebox_hf.words import refuse_unknown
 
 LARGEST_PROMPTS_BYTES = 64 * 2**20
-_RUN = ("seed", "to_level", "precision", "backend")
+_RUN = ("seed", "to_level", "precision", "backend", "audio_format")
 _CHANGES = ("artist", "genre", "lyrics", "total_seconds", "offset_seconds")
 _INFILL = ("take", "from_seconds", "to_seconds", "insert_seconds", "candidates", "takes")
 _PRIMER = ("primer_start_seconds", "primer_end_seconds")
@@ -74,7 +75,7 @@ class Request:
 
     Args:
         prompts: by number of the take.
-        seed, to_level, precision, backend: see `GenerationSettings`.
+        seed, to_level, precision, backend, audio_format: see `GenerationSettings`.
         sampling: values of `LevelSettings` by name, for all levels or by level (`PerLevel`).
         earlier: settings of what is gone on from.
         parent: what is gone on from.
@@ -88,6 +89,7 @@ class Request:
     to_level: int | None = None
     precision: str | None = None
     backend: str | None = None
+    audio_format: str | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     earlier: GenerationSettings | None = None
     parent: ParentRecord | None = None
@@ -110,7 +112,8 @@ class Request:
             wanted: fields of `Prompt` by name, or `primers` (several, that takes use in turn), or
                 `prompts` (a file with one JSON object per line, in which the others fill in what is
                 left out); `takes`, how many pieces to make of them; `seed`, `to_level`,
-                `precision`, `backend`, and values of `LevelSettings`. What is None is not given.
+                `precision`, `backend`, `audio_format`, and values of `LevelSettings`. What is None
+                is not given.
 
         Raises:
             ValueError: for anything else, and for what makes no sense.
@@ -275,8 +278,8 @@ def fit(
 ) -> Plan:
     """The plan of a request for a model, without reading weights.
 
-    Seed, precision and backend are those asked for, else those of a session that is `going_on`,
-    else those of what the request goes on from, else what suits model and device.
+    Seed, precision, backend and audio format are those asked for, else those of a session that is
+    `going_on`, else those of what the request goes on from, else what suits model and device.
 
     Raises:
         ValueError: for what model or device cannot do; one sentence that says what is possible.
@@ -286,12 +289,16 @@ def fit(
     precision = request.precision or (known.precision if known else default_precision(device))
     backend = request.backend or (known.backend if known else DEFAULT_BACKEND)
     check_backend(backend, device)
+    audio_format = request.audio_format or (known.audio_format if known else DEFAULT_AUDIO_FORMAT)
+    if audio_format in WRITABLE_FORMATS:
+        check_output_path(f"take.{audio_format}", overwrite=True)  # whether FFmpeg is there
     plan = make_plan(
         system,
         request.prompts,
         seed=new_seed() if seed is None else seed,
         precision=precision,
         backend=backend,
+        audio_format=audio_format,
         to_level=request.to_level,
         sampled=request.sampled,
         hole=request.hole,

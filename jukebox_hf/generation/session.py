@@ -326,6 +326,7 @@ class Session:
             precision=settings.precision,
             backend=settings.backend,
             chain_starts=settings.chain_starts,
+            audio_format=settings.audio_format,
             to_level=settings.to_level,
             sampled=bool(settings.levels),
             hole=self._hole(),

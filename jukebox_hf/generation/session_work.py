@@ -63,8 +63,6 @@ from jukebox_hf.generation.session_record import (
 from jukebox_hf.generation.shelf import PriorShelf
 from jukebox_hf.generation.word_times import word_times
 
-AUDIO_FORMAT = "flac"
-
 
 @dataclass(frozen=True)
 class Crew:
@@ -370,7 +368,7 @@ class SessionWork:
         if level:
             name += f"_level_{level}"
         return save_audio(
-            self.folder / f"{name}.{AUDIO_FORMAT}",
+            self.folder / f"{name}.{self.plan.settings.audio_format}",
             generation.decode(take.number, level),
             self.plan.sampling_rate,
             tags=take_tags(self.plan, take),
@@ -378,7 +376,12 @@ class SessionWork:
         )
 
     def _write_alignment(self, generation: Generation, take: TakePlan, audio: Path) -> list[str]:
-        """Write when the words are sung, where that is known; returns the files' names."""
+        """Write when the words are sung, where that is known; returns the files' names.
+
+        Nothing of a model that does not follow words, as its manifest says.
+        """
+        if "lyrics" in self.plan.system.manifest.notes:
+            return []
         words = [word for word in (take.prompt.artist, take.prompt.genre) if word]
         texts: dict[str, Any] = {
             "title": ", ".join([f"Take {take.number}", *words]),

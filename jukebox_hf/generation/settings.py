@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, Union, cast
 import torch
 from torch import Tensor
 
+from jukebox_hf.audio import WRITABLE_FORMATS
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation.devices import BACKENDS, PRECISIONS
 from jukebox_hf.generation.noise import MAX_SEED
@@ -35,6 +36,7 @@ PerLevel: TypeAlias = Union[Value, Mapping[int | None, Value], Mapping[int, Valu
 # "primed": behind codes of the upper level's sound; "cold": behind nothing, as in sessions whose
 # record does not say it.
 CHAIN_STARTS = ("primed", "cold")
+DEFAULT_AUDIO_FORMAT = "flac"
 DEFAULT_TEMPERATURE = 0.99  # as the released samples were made
 DEFAULT_UPPER_HOP_FRACTION = 0.125
 DEFAULT_HOP_FRACTION = 0.5
@@ -313,6 +315,7 @@ class GenerationSettings:
         backend: how a step runs, one of `devices.BACKENDS`.
         chain_starts: what chains begin with, one of `CHAIN_STARTS`; in sessions that do not say it,
             "cold".
+        audio_format: of the finished files, one of `WRITABLE_FORMATS`.
     """
 
     seed: int
@@ -321,6 +324,7 @@ class GenerationSettings:
     precision: str
     backend: str = "eager"
     chain_starts: str = field(default="cold", metadata=OMIT)
+    audio_format: str = field(default=DEFAULT_AUDIO_FORMAT, metadata=OMIT)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -334,6 +338,11 @@ class GenerationSettings:
         if self.chain_starts not in CHAIN_STARTS:
             raise ValueError(
                 f"chain_starts must be one of {', '.join(CHAIN_STARTS)}, got {self.chain_starts!r}"
+            )
+        if self.audio_format not in WRITABLE_FORMATS:
+            raise ValueError(
+                f"audio_format must be one of {', '.join(WRITABLE_FORMATS)}, got "
+                f"{shorten(self.audio_format)}"
             )
 
     def by_name(self) -> dict[str, dict[int, Any]]:

@@ -16,6 +16,7 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from jukebox_cli.main import main
+from jukebox_hf.audio import ffmpeg
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.session_work import SessionWork
 
@@ -78,6 +79,60 @@ def test_without_output_a_new_folder_is_made(
     assert re.fullmatch(r"jukebox_\d{8}_\d{6}_seed_5(_\d+)?", first["session"])
     assert first["session"] != second["session"]
     assert (tmp_path / first["session"] / "01_5_level_2.flac").is_file()
+
+
+def test_a_folder_named_like_a_music_file_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    result = generate(tiny_model, "-o", tmp_path / "song.mp3")
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    assert "expected a folder for the session" in said
+    assert f"-o {tmp_path / 'song'} --format mp3" in said
+    assert not (tmp_path / "song.mp3").exists()
+
+
+def test_music_has_the_format_asked_for_and_keeps_it(tiny_model: Path, tmp_path: Path) -> None:
+    arguments = ("--seconds", "0.2", "--to-level", "2", "--seed", "3", "-o", tmp_path / "s")
+    result = generate(tiny_model, *arguments, "--format", "ogg")
+    assert result.exit_code == 0, result.output
+    (path,) = map(Path, result.stdout.split())
+    assert path.suffix == ".ogg"
+    assert soundfile.info(path).format == "OGG"
+    path.unlink()
+    again = run("resume", tmp_path / "s")
+    assert again.exit_code == 0, again.output
+    assert path.is_file()
+    other = generate(tiny_model, *arguments, "--format", "wav")
+    assert "audio_format is 'ogg' there and 'wav' here" in other.stderr
+    more = run("continue", tmp_path / "s", "--seconds", "0.2", "-o", tmp_path / "more")
+    assert more.stdout.endswith(".ogg\n"), more.output
+
+
+def test_a_format_that_cannot_be_written_is_refused_before_the_work(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise ffmpeg.FFmpegMissingError("no FFmpeg")
+
+    monkeypatch.setattr(ffmpeg, "check_installed", missing)
+    result = generate(tiny_model, "--format", "m4a", "--seconds", "0.2", "-o", tmp_path / "s")
+    assert result.exit_code == 1
+    assert "take.m4a cannot be written: no FFmpeg" in result.stderr
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_same_command_says_how_to_go_on_with_what_it_left_unfinished(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--seconds", "0.2", "--to-level", "2", "--genre", "rock")
+    first = generate(tiny_model, *arguments, "-o", "first")
+    assert first.exit_code == 0, first.output
+    said = "first holds the same unfinished; to go on with it instead: jukebox resume first\n"
+    assert said not in generate(tiny_model, *arguments).stderr  # it is complete
+    next((tmp_path / "first").glob("*.flac")).unlink()
+    assert said in generate(tiny_model, *arguments).stderr
+    assert said not in generate(tiny_model, *arguments, "--takes", "2").stderr
+    assert said not in generate(tiny_model, *arguments, "--seed", "1").stderr
 
 
 def test_same_command_gives_the_same_music_and_another_seed_does_not(
