@@ -85,7 +85,7 @@ def examples_text(record: Mapping[str, Any]) -> str:
         "",
         f"Made by `{code(record['command'])}` on {record['hardware']}, {record['date']}; "
         + ("chosen from several" if record["chosen"] else "not chosen: the first that came")
-        + ". The spectrograms have time to the right and pitch upwards.",
+        + ". The spectrograms have seconds to the right and hertz upwards.",
         "",
         "| what | seed | took | hear | see |",
         "| --- | --- | --- | --- | --- |",

@@ -37,6 +37,8 @@ SECONDS = 10.0
 STFT_SIZE, STFT_HOP = 1024, 128
 WIDTH, HEIGHT = 640, 160  # of a picture, in pixels
 LOWEST_HERTZ = 60.0
+MARGINS = (56, 22)  # left and below, for the axes
+HERTZ_MARKS = {100: "100 Hz", 300: "300 Hz", 1000: "1 kHz", 3000: "3 kHz", 10000: "10 kHz"}
 RANGE_DB = 70.0  # below the loudest cell, where colours end
 COLOURS = np.array(
     [(0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191)], np.float64
@@ -124,15 +126,29 @@ def spectrogram(audio: Tensor, sampling_rate: int) -> npt.NDArray[np.float64]:
 
 
 def draw_spectrogram(path: Path, audio: Tensor, sampling_rate: int) -> None:
-    """Write a picture of audio (samples,): time to the right, pitch upwards, louder is brighter."""
-    from PIL import Image
+    """Write a picture of audio (samples,): seconds to the right, hertz upwards, loud is bright."""
+    from PIL import Image, ImageDraw, ImageFont
 
     loudness = spectrogram(audio, sampling_rate) * (len(COLOURS) - 1)
     below = np.minimum(loudness.astype(int), len(COLOURS) - 2)
     part = (loudness - below)[..., None]
     pixels = COLOURS[below] * (1 - part) + COLOURS[below + 1] * part
+    left, bottom = MARGINS
+    picture = Image.new("RGB", (left + WIDTH, HEIGHT + bottom), "white")
+    picture.paste(Image.fromarray(pixels.round().astype(np.uint8)), (left, 0))
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    highest, seconds = sampling_rate / 2, len(audio) / sampling_rate
+    for hertz, text in HERTZ_MARKS.items():
+        y = HEIGHT * (1 - np.log(hertz / LOWEST_HERTZ) / np.log(highest / LOWEST_HERTZ))
+        if 8 < y < HEIGHT:  # where a mark has room for its text
+            draw.line((left - 4, y, left - 1, y), fill="black")
+            draw.text((left - 6, y), text, fill="black", font=font, anchor="rm")
+    for second in np.arange(0, seconds, max(1, round(seconds / 10))):
+        x = left + second / seconds * WIDTH
+        draw.line((x, HEIGHT, x, HEIGHT + 3), fill="black")
+        draw.text((x + 2, HEIGHT + 5), f"{second:g} s", fill="black", font=font)
     # A palette of 64 colours makes it a third of the size.
-    picture = Image.fromarray(pixels.round().astype(np.uint8)).quantize(64)
+    picture = picture.quantize(64)
 
     def write(temporary: Path) -> None:
         picture.save(temporary, format="PNG", optimize=True)

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 import torch
+from PIL import Image
 from safetensors import safe_open
 
 from jukebox_hf import JukeboxPipeline
@@ -209,6 +211,21 @@ def test_examples_are_made_and_stay_with_their_weights(recipe: Recipe, tmp_path:
     )
     assert "the examples were made with other weights: run package_examples" in notes
     assert not (folder / "examples").exists()
+
+
+def test_a_tone_stands_at_its_mark_in_the_picture(tmp_path: Path) -> None:
+    tone = torch.sin(2 * torch.pi * 1000 * torch.arange(4 * 22_050) / 22_050)
+    package_examples.draw_spectrogram(tmp_path / "x.png", tone, 22_050)
+    picture = np.asarray(Image.open(tmp_path / "x.png").convert("L")).astype(int)
+    left, bottom = package_examples.MARGINS
+    sound = picture[:-bottom, left:]
+    assert sound.shape == (package_examples.HEIGHT, package_examples.WIDTH)
+    brightest = int(sound.mean(axis=1).argmax())
+    marks = np.flatnonzero(picture[:-bottom, left - 3] < 64)
+    assert len(marks) == 4  # 100 Hz to 3 kHz: half of the rate is too near to the fifth
+    assert abs(sorted(marks)[1] - brightest) <= 2
+    ticks = np.flatnonzero(picture[-bottom + 1, left:] < 64)
+    assert [round(x / package_examples.WIDTH * 4) for x in ticks] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

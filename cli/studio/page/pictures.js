@@ -113,7 +113,36 @@ export function drawSpectrogram(canvas, buffer, total, marks) {
   const small = new OffscreenCanvas(columns, rows);
   small.getContext("2d").putImageData(image, 0, 0);
   pen.drawImage(small, 0, 0, width, height);
+  axes(pen, total, buffer.sampleRate / 2, width, height, scale, paint);
   tick(pen, marks, total, width, height, scale, paint.line);
+}
+
+/** Hertz at the left and seconds at the bottom, on what is drawn already. */
+function axes(pen, total, highest, width, height, scale, paint) {
+  const size = 10 * scale;
+  pen.font = `${size}px system-ui, sans-serif`;
+  pen.lineWidth = 3 * scale;
+  pen.strokeStyle = paint.page;
+  pen.fillStyle = paint.text;
+  const write = (text, x, y) => {
+    pen.strokeText(text, x, y);
+    pen.fillText(text, x, y);
+  };
+  pen.textBaseline = "middle";
+  let last = height - 2 * size; // the bottom line is for seconds
+  for (const hertz of [100, 300, 1000, 3000, 10000]) {
+    const y = height * (1 - Math.log(hertz / LOWEST) / Math.log(highest / LOWEST));
+    if (hertz >= highest || y > last || y < size / 2) continue;
+    write(hertz < 1000 ? `${hertz} Hz` : `${hertz / 1000} kHz`, 2 * scale, y);
+    last = y - 1.5 * size;
+  }
+  pen.textBaseline = "bottom";
+  const step = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600].find((one) => (one / total) * width > 5 * size) ?? 1200;
+  for (let at = step; (at / total) * width < width - 3 * size; at += step) {
+    const x = (at / total) * width;
+    pen.fillRect(x, height - size / 2, scale, size / 2);
+    write(`${at} s`, x + 2 * scale, height);
+  }
 }
 
 /** The first bin of every row, from low to high in equal steps of pitch. */
