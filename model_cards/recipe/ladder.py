@@ -8,17 +8,20 @@ the top on. What a rung lacks that the one before had is what that stage loses. 
 with 95 % bootstrap intervals and the paired differences from rung to rung.
 
 Sampled rungs are sessions in `--work`: the same command goes on where it was stopped.
-`--rungs codec` leaves them out, which takes seconds an excerpt. Notes are left out where
+`--rungs codec` leaves them out, which takes seconds an excerpt; `--one-chain` adds one more: the
+last with its finest level sampled again without seams. Notes are left out where
 basic-pitch is not installed (`requirements-evaluation.txt`).
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from jukebox_hf import Session
 from jukebox_hf.codes import Codes
@@ -30,6 +33,7 @@ from jukebox_hf.labels import UNKNOWN
 from jukebox_hf.listening import notes
 from jukebox_hf.listening.clips import Place, read_clip, spread_clips
 from jukebox_hf.listening.evaluation import MEASURES, Piece, listen
+from jukebox_hf.listening.sound import measure_liveliness, onsets_at_seams
 from jukebox_hf.listening.statistics import Interval, mean_interval
 from jukebox_hf.listening.weights import MissingEvaluatorError
 from jukebox_hf.vqvae import JukeboxVQVAE
@@ -68,7 +72,7 @@ def choose_excerpts(songs: Sequence[Song], per_genre: int, seconds: float) -> li
 
 def codec_rungs(
     codec: JukeboxVQVAE, places: Sequence[Place], seconds: float
-) -> tuple[list[Rung], list[tuple[torch.Tensor, ...]]]:
+) -> tuple[list[Rung], list[tuple[Tensor, ...]]]:
     """As recorded and after the codec, finest level first; and the codes of every excerpt."""
     rate, hop = codec.config.sampling_rate, codec.config.hop_lengths[-1]
     length = round(seconds * rate) // hop * hop
@@ -91,35 +95,40 @@ def codec_rungs(
 
 def sampled_rung(
     system: System,
-    places: Sequence[Place],
-    codes: Sequence[tuple[torch.Tensor, ...]],
-    given: int | None,
+    genres: Sequence[str | None],
+    given: Sequence[Mapping[int, Tensor]],
     folder: Path,
+    name: str,
     *,
+    length_seconds: float,
     offset_seconds: float,
     total_seconds: float,
     seed: int,
+    chains: int | None = None,
+    paired: bool = True,
 ) -> Rung:
-    """Real codes of level `given` (None: none at all), with all finer levels sampled."""
+    """Codes of each excerpt's given levels, with all finer ones sampled.
+
+    Without given levels everything is sampled, `length_seconds` long. `chains`: in so many runs at
+    every level; None: as the model does.
+    """
     config = system.vqvae_config()
     prompts = {}
-    for number, (excerpt, own) in enumerate(zip(places, codes, strict=True), start=1):
-        genre = None if excerpt.song.genre == UNKNOWN else excerpt.song.genre
+    for number, (genre, levels) in enumerate(zip(genres, given, strict=True), start=1):
         primer = None
-        if given is not None:
-            levels = {level: own[level] for level in range(given, config.num_levels)}
+        if levels:
             primer = Codes(
-                levels, config.hop_lengths, config.sampling_rate, config.codebook_fingerprint
+                dict(levels), config.hop_lengths, config.sampling_rate, config.codebook_fingerprint
             )
-        length = own[-1].shape[1] * config.hop_lengths[-1] / config.sampling_rate
         prompts[number] = Prompt(
             genre=genre,
-            seconds=length if primer is None else None,
+            seconds=length_seconds if primer is None else None,
             primer=primer,
             offset_seconds=offset_seconds,
             total_seconds=total_seconds,
         )
-    plan = make_plan(system, prompts, seed=seed, precision="float32")
+    asked = {} if chains is None else {"chains": chains}
+    plan = make_plan(system, prompts, seed=seed, precision="float32", **asked)
     if Session.is_at(folder):
         session = Session.open(folder)
         session.check_same(plan)
@@ -131,8 +140,7 @@ def sampled_rung(
     pieces = [
         Piece(f"take {take.number}", take.audio, take.seams, None) for take in read_takes(folder)
     ]
-    name = "all sampled" if given is None else f"real level {given}, finer ones sampled"
-    return Rung(name, pieces, paired=given is not None)
+    return Rung(name, pieces, paired=paired)
 
 
 def climb(given: argparse.Namespace) -> list[Rung]:
@@ -151,21 +159,48 @@ def climb(given: argparse.Namespace) -> list[Rung]:
     note(f"{len(places)} excerpts of {len({place.song.name for place in places})} songs")
     rungs, codes = codec_rungs(codec, places, given.seconds)
     if given.rungs == "all":
-        for level in [*range(1, codec.config.num_levels), None]:
-            folder = given.work / ("all_sampled" if level is None else f"real_level_{level}")
-            rungs.append(
-                sampled_rung(
-                    system,
-                    places,
-                    codes,
-                    level,
-                    folder,
-                    offset_seconds=given.offset_seconds,
-                    total_seconds=given.total_seconds,
-                    seed=given.seed,
-                )
-            )
+        num_levels, hop = codec.config.num_levels, codec.config.hop_lengths[-1]
+        genres = [None if place.song.genre == UNKNOWN else place.song.genre for place in places]
+        sample = partial(
+            sampled_rung,
+            system,
+            genres,
+            length_seconds=codes[0][-1].shape[1] * hop / codec.config.sampling_rate,
+            offset_seconds=given.offset_seconds,
+            total_seconds=given.total_seconds,
+            seed=given.seed,
+        )
+        for level in range(1, num_levels):
+            real = [{one: own[one] for one in range(level, num_levels)} for own in codes]
+            name = f"real level {level}, finer ones sampled"
+            rungs.append(sample(real, given.work / f"real_level_{level}", name))
+        folder = given.work / "all_sampled"
+        rungs.append(sample([{}] * len(places), folder, "all sampled", paired=False))
+        if given.one_chain:
+            upper = [
+                {level: own[None] for level, own in take.codes.items() if level > 0}
+                for take in read_takes(folder)
+            ]
+            name = "all sampled, level 0 again in one chain"
+            rungs.append(sample(upper, given.work / "one_chain", name, chains=1))
     return rungs
+
+
+def fill_seams(report: Report, rungs: Sequence[Rung], rate: int) -> None:
+    """Onset strength where chains were joined, and a pulse that was not told of these places."""
+    rows = []
+    for rung in rungs:
+        strengths = [onsets_at_seams(one.audio, rate, one.seams) for one in rung.pieces]
+        found = torch.cat(strengths)
+        pulses = [measure_liveliness(one.audio, rate).pulse for one in rung.pieces]
+        report.records.setdefault("pulse_not_told", {})[rung.name] = pulses
+        if len(found):
+            at, after = (_cell(mean_interval(found[:, frame].tolist())) for frame in (2, 3))
+            rows.append((rung.name, len(found), at, after, _cell(mean_interval(pulses))))
+    if rows:
+        report.remark("Where chains were joined (onset strength over the piece's mean):")
+        headings = ("rung", "seams", "at the seam", "a frame after", "pulse, not told of seams")
+        report.table(headings, rows)
 
 
 def write_report(rungs: Sequence[Rung], rate: int, words: Sequence[str], seconds: float) -> Report:
@@ -211,6 +246,7 @@ def write_report(rungs: Sequence[Rung], rate: int, words: Sequence[str], seconds
             rows.append((f"{rungs[before].name} to {rungs[index].name}", *falls))
     report.remark("Paired differences over the same excerpts:")
     report.table(headings, rows)
+    fill_seams(report, rungs, rate)
     report.records["rungs"] = {rung.name: values for rung, values in zip(rungs, heard, strict=True)}
     return report
 
@@ -229,6 +265,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--songs", required=True, help="songs that nothing learnt from")
     parser.add_argument("--work", type=Path, default=Path("ladder"), help="for what is sampled")
     parser.add_argument("--rungs", choices=("all", "codec"), default="all")
+    parser.add_argument(
+        "--one-chain", action="store_true", help="a last rung without seams at level 0; slow"
+    )
     parser.add_argument("--per-genre", type=int, default=5, help="excerpts of each genre")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each excerpt")
     parser.add_argument("--seed", type=int, default=7101)

@@ -25,7 +25,7 @@ def test_every_stage_is_a_rung_and_a_second_climb_samples_nothing(
     model, songs = tiny_system(tmp_path / "model"), write_songs(tmp_path / "songs", 2)
     words = ["--model", str(model), "--songs", str(songs), "--work", str(tmp_path / "work")]
     words += ["--seconds", "1", "--per-genre", "2", "--json"]
-    words += ["--offset-seconds", "1", "--total-seconds", "4"]
+    words += ["--offset-seconds", "1", "--total-seconds", "4", "--one-chain"]
     assert main(words) == 0
     rungs = json.loads(capsys.readouterr().out)["records"]["rungs"]
     assert list(rungs) == [
@@ -34,10 +34,11 @@ def test_every_stage_is_a_rung_and_a_second_climb_samples_nothing(
         "real level 1, finer ones sampled",
         "real level 2, finer ones sampled",
         "all sampled",
+        "all sampled, level 0 again in one chain",
     ]
     assert all(len(values["rms_db"]) == 2 for values in rungs.values())
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.flac")}
-    assert len(files) == 6
+    assert len(files) == 8
     assert main(words) == 0
     assert json.loads(capsys.readouterr().out)["records"]["rungs"] == rungs
     assert {path: path.stat().st_mtime_ns for path in files} == files
