@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -127,7 +127,7 @@ def sampled_rung(
             offset_seconds=offset_seconds,
             total_seconds=total_seconds,
         )
-    asked = {} if chains is None else {"chains": chains}
+    asked: dict[str, Any] = {} if chains is None else {"chains": chains}
     plan = make_plan(system, prompts, seed=seed, precision="float32", **asked)
     if Session.is_at(folder):
         session = Session.open(folder)
