@@ -5,7 +5,8 @@ Values go in, short text for one line comes out. Nothing here knows what the val
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 MOST_COMPARED = 100  # characters of a name that is not known: a stranger's may be a book
 
@@ -88,8 +89,16 @@ def shorten(value: object, limit: int = 80) -> str:
     return printable(text if len(text) <= limit else f"{text[: limit - 3]}...")
 
 
-def refuse_unknown(given: Iterable[str], known: Iterable[str], source: str) -> None:
+def refuse_unknown(
+    given: Iterable[str],
+    known: Iterable[str],
+    source: str,
+    *,
+    elsewhere: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Raise `ValueError` for the first name in `given` that is not `known`, naming the nearest.
+
+    `elsewhere` says by what other libraries call a setting what it is called here.
 
     >>> refuse_unknown(["codebok_size"], ["codebook_size"], "tiny.yaml")
     Traceback (most recent call last):
@@ -99,6 +108,10 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], source: str) -> N
     for name in given:
         if name in names:
             continue
+        if name in elsewhere:
+            raise ValueError(
+                f"{source}: unknown setting {shorten(name)}. Here it is {elsewhere[name]!r}"
+            )
         nearest = difflib.get_close_matches(name[:MOST_COMPARED], names, n=1)
         hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Known settings: {', '.join(names)}"
         raise ValueError(f"{source}: unknown setting {shorten(name)}. {hint}")

@@ -39,6 +39,35 @@ RESUMABLE = _names(
 )
 
 
+# What transformers' `TrainingArguments`, TRL and peft call settings, by what they are called here.
+NAMES_ELSEWHERE = {
+    "output_dir": "output",
+    "per_device_train_batch_size": "batch_size",
+    "train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "accumulation_steps",
+    "max_steps": "steps",
+    "num_train_epochs": "steps",
+    "save_steps": "save_every",
+    "eval_steps": "evaluate_every",
+    "logging_steps": "log_every",
+    "save_total_limit": "keep_checkpoints",
+    "lr_scheduler_type": "schedule",
+    "optim": "optimizer",
+    "adam_epsilon": "epsilon",
+    "gradient_checkpointing": "activation_checkpointing",
+    "torch_compile": "compile",
+    "dataloader_num_workers": "num_workers",
+    "dataset_name": "dataset",
+    "dataset_config": "subset",
+    "eval_dataset": "validation_dataset",
+    "model_name_or_path": "start_from",
+    "bf16": "precision",
+    "fp16": "precision",
+    "lora_r": "lora_rank",
+    "r": "lora_rank",
+}
+
+
 @checked_config
 @dataclass(kw_only=True)
 class TrainingSettings:
@@ -284,7 +313,7 @@ class TrainingSettings:
         """Settings from plain values, as YAML gives them; errors begin with `source`."""
         known = {entry.name: entry for entry in fields(cls)}
         _refuse_fields_of_models([name for name in content if name not in known], known, source)
-        refuse_unknown(content, known, source)
+        refuse_unknown(content, known, source, elsewhere=NAMES_ELSEWHERE)
         try:
             return cls(
                 **{name: _number(known[name].type, value) for name, value in content.items()}

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from jukebox_hf.training.settings import (
+    NAMES_ELSEWHERE,
     RESUMABLE,
     TrainingSettings,
     parse_overrides,
@@ -23,6 +24,16 @@ def test_unknown_settings_are_refused_with_the_nearest_name(tmp_path: Path) -> N
         ValueError, match=r"run.yaml: unknown setting 'learning_rat'. Did you mean 'learning_rate'"
     ):
         TrainingSettings.load(path)
+
+
+def test_names_of_other_libraries_lead_to_ours() -> None:
+    ours = {entry.name for entry in fields(TrainingSettings)}
+    assert set(NAMES_ELSEWHERE.values()) <= ours
+    assert not set(NAMES_ELSEWHERE) & ours
+    with pytest.raises(
+        ValueError, match=r"unknown setting 'num_train_epochs'\. Here it is 'steps'"
+    ):
+        TrainingSettings.preset("toy_vqvae", num_train_epochs=3)
 
 
 @pytest.mark.parametrize(
