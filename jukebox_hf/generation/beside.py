@@ -187,7 +187,7 @@ class LevelsBeside:
         for plan in generation.plan.levels:
             self._begin_level(plan)
         yield from self._finished_before()
-        self._helpers = [_Helper(generation.plan, device) for device in self.devices]
+        self._helpers = [_Helper(generation, device) for device in self.devices]
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(1)  # for what is decoded meanwhile: the cores are busy
@@ -464,7 +464,7 @@ class _NoRoomError(Exception):
 class _Helper:
     """A process that samples batches, as this one sees it."""
 
-    def __init__(self, plan: Plan, device: torch.device) -> None:
+    def __init__(self, generation: Generation, device: torch.device) -> None:
         # With what is loaded already, where that is possible.
         method = "fork" if device.type == "cpu" and sys.platform == "linux" else "spawn"
         context: Any = multiprocessing.get_context(method)
@@ -473,7 +473,9 @@ class _Helper:
         self.task: _Task | None = None
         self.begun = 0.0
         self.process: BaseProcess = context.Process(
-            target=_work, args=(plan, device, other, os.getpid()), daemon=True
+            target=_work,
+            args=(generation.plan, device, generation.packed_float32, other, os.getpid()),
+            daemon=True,
         )
         with _undisturbed(), warnings.catch_warnings():
             # Python warns where there are threads. None of ours, nor of torch's with one thread
@@ -536,11 +538,13 @@ def _undisturbed() -> Iterator[None]:
 # --- in the processes -----------------------------------------------------------------------------
 
 
-def _work(plan: Plan, device: torch.device, connection: Connection, parent: int) -> None:
+def _work(
+    plan: Plan, device: torch.device, packed: bool | None, connection: Connection, parent: int
+) -> None:
     """Do what is asked for until there is nobody left who asks."""
     _follow(parent)
     torch.set_num_threads(1)
-    generation = Generation(plan, device=device, shelf=PriorShelf())
+    generation = Generation(plan, device=device, shelf=PriorShelf(), packed_float32=packed)
     worker = _Worker(generation, connection, parent)
     with contextlib.suppress(EOFError, OSError):
         while True:

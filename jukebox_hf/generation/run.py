@@ -135,6 +135,7 @@ class Generation:
         on_codes: Callable[[int, int, int], None] | None = None,
         shelf: PriorShelf | None = None,
         processes: int = 1,
+        packed_float32: bool | None = None,
     ) -> None:
         """Begin, or go on with what an earlier run left.
 
@@ -149,6 +150,7 @@ class Generation:
             on_codes: see the attribute.
             shelf: where priors are kept for later; None: each is let go after its level.
             processes: that sample levels beside each other, see `beside.processes_beside`.
+            packed_float32: whether float32 weights are laid out for a CPU, see `pack`.
         """
         self.system = plan.system
         self.plan = plan
@@ -158,6 +160,7 @@ class Generation:
         self.share = share
         self.shelf = shelf
         self.processes = processes
+        self.packed_float32 = packed_float32
         self.fresh: dict[tuple[int, int], Tensor] = {}
         self.with_alignments = alignments and share[1] == 1
         self.alignments: dict[int, LyricAlignment] = {}
@@ -556,6 +559,7 @@ class Generation:
             precision=settings.precision,
             device=self.device,
             packed=settings.backend == "eager",
+            float32=self.packed_float32,
         )
 
     def _free(self) -> None:

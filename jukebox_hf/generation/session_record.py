@@ -264,6 +264,7 @@ class SessionRecord:
         hole: what is made of every take, where that is not all after what they begin with.
         filled: chains of levels whose hole is filled.
         batch_sizes: windows at once, by level.
+        packed_float32: whether it samples with packed products of float32, see `quantization.pack`.
     """
 
     id: str | None = field(default=None, metadata=OMIT)
@@ -283,6 +284,7 @@ class SessionRecord:
     given: list[ChainRecord] = field(default_factory=list, metadata=OMIT)
     hole: HoleRecord | None = field(default=None, metadata=OMIT)
     filled: list[ChainRecord] = field(default_factory=list, metadata=OMIT)
+    packed_float32: bool = field(default=False, metadata=OMIT)
     updated: str | None = field(default=None, metadata=OMIT)
     windows: list[BatchRecord]
 

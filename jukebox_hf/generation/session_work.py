@@ -200,6 +200,7 @@ class SessionWork:
             seams=seams,
             given=given,
             batch_sizes=self.record.batch_sizes,
+            packed_float32=self.record.packed_float32,
             share=share,
             on_codes=self._tell,
             shelf=self.shelf,

@@ -18,16 +18,23 @@ class PriorShelf:
         self._priors: dict[tuple[object, ...], JukeboxPrior] = {}
 
     def load(
-        self, system: System, level: int, *, precision: str, device: torch.device, packed: bool
+        self,
+        system: System,
+        level: int,
+        *,
+        precision: str,
+        device: torch.device,
+        packed: bool,
+        float32: bool | None = None,
     ) -> JukeboxPrior:
         """As `load_for_sampling`; a prior that does not fit beside the others replaces them."""
-        key = (system, level, precision, device, packed)
+        key = (system, level, precision, device, packed, float32)
         if key not in self._priors:
             needed = memory.prior_memory(system.prior_config(level), precision, device).total(1)
             if needed > memory.available_memory(device) * memory.USED_SHARE:
                 self.clear()
             self._priors[key] = load_for_sampling(
-                system, level, precision=precision, device=device, packed=packed
+                system, level, precision=precision, device=device, packed=packed, float32=float32
             )
         return self._priors[key]
 

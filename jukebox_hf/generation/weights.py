@@ -10,6 +10,7 @@ import torch
 
 from jukebox_hf.hub.system import System
 from jukebox_hf.precision import torch_dtype
+from jukebox_hf.prior.kernels import packs_float32
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.prior.quantization import QuantizedPrecision, pack, quantize
 
@@ -25,23 +26,41 @@ def loading_dtype(precision: str) -> torch.dtype:
     return torch.float16 if precision in QUANTIZED else torch_dtype(precision)
 
 
+def samples_packed(precision: str, backend: str, device: torch.device) -> bool:
+    """Whether a session that begins here lays float32 weights out; it goes on as it began."""
+    on_cpu = device.type == "cpu" and backend == "eager"
+    return on_cpu and precision == "float32" and packs_float32()
+
+
 def load_for_sampling(
-    system: System, level: int, *, precision: str, device: torch.device, packed: bool = True
+    system: System,
+    level: int,
+    *,
+    precision: str,
+    device: torch.device,
+    packed: bool = True,
+    float32: bool | None = None,
 ) -> JukeboxPrior:
     """The prior of a level in a precision of `devices.PRECISIONS`, ready to sample on a device.
 
     The host holds the prior once, in `loading_dtype`, and one layer more; a device gets quantized
-    layers only. `packed`: lay bfloat16 weights out for a CPU, which suits the eager backend only.
+    layers only. `packed`: lay weights out for a CPU, which suits the eager backend only; of float32
+    see `pack`.
     """
     place = torch.device("cpu") if precision in QUANTIZED else device
     prior = system.load_prior(level, device=place, dtype=loading_dtype(precision))
-    return prepare(prior, precision, device, packed=packed)
+    return prepare(prior, precision, device, packed=packed, float32=float32)
 
 
 def prepare(
-    prior: JukeboxPrior, precision: str, device: torch.device, *, packed: bool = True
+    prior: JukeboxPrior,
+    precision: str,
+    device: torch.device,
+    *,
+    packed: bool = True,
+    float32: bool | None = None,
 ) -> JukeboxPrior:
     """Quantize a prior in `loading_dtype`, or lay its weights out for the device, in place."""
     if precision in QUANTIZED:
         return quantize(prior, cast("QuantizedPrecision", precision), device)
-    return pack(prior) if packed else prior
+    return pack(prior, float32=float32) if packed else prior

@@ -64,20 +64,20 @@ def quantize(
     return prior
 
 
-def pack(prior: JukeboxPrior) -> JukeboxPrior:
-    """Lay 16-bit weights out for the CPU's own matrix kernels, in place; elsewhere do nothing.
+def pack(prior: JukeboxPrior, *, float32: bool | None = None) -> JukeboxPrior:
+    """Lay weights out for the CPU's own matrix kernels, in place; elsewhere do nothing.
 
     bfloat16: the sums are those of bfloat16 products in another order; a step takes about two
     thirds of the time. float16: weights stay as they are and everything between the layers becomes
     float32, which is exact where float16 rounds, overflows nowhere, and takes four fifths of the
-    time. float32: on processors where that is faster (`kernels.packs_float32`), as bfloat16; sums
-    are those of the plain products in another order.
+    time. float32: as `float32` says, None: on processors where that is faster
+    (`kernels.packs_float32`); sums are those of the plain products in another order.
     """
     kinds: dict[torch.dtype, type[PackedLinear] | type[Float16Linear]] = {
         torch.bfloat16: PackedLinear,
         torch.float16: Float16Linear,
     }
-    if packs_float32():
+    if packs_float32() if float32 is None else float32:
         kinds[torch.float32] = PackedLinear
     kind = kinds.get(prior.decoder.dtype)
     if prior.device.type != "cpu" or kind is None or not kind.is_supported(prior.decoder.dtype):

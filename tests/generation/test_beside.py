@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from jukebox_hf.generation import beside, memory
+from jukebox_hf.generation import beside, memory, run
 from jukebox_hf.generation.beside import plan_batches, processes_beside, share_rows
 from jukebox_hf.generation.levels import Row
 from jukebox_hf.generation.run import Generation
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.windows import Run, chain_runs, run_windows, settled_spans
 from jukebox_hf.hub import System
+from jukebox_hf.prior import kernels
 from tests.generation.making import assert_same_codes, plan_of
 
 linux = pytest.mark.skipif(
@@ -114,6 +115,32 @@ def test_sessions_hold_the_same_codes_and_previews_grow(
     batches, audio = ([record["chains"] for record in records], [r["takes"] for r in records])
     assert batches[0] == batches[1]
     assert [take["codes"] for take in audio[0]] == [take["codes"] for take in audio[1]]
+
+
+def test_a_session_goes_on_with_the_products_that_it_began_with(
+    tiny: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where weights are laid out otherwise, sums are in another order."""
+    plan = plan_of(tiny, 1, seconds=0.6, to_level=2)
+    asked: list[bool | None] = []
+    whole = run.load_for_sampling
+
+    def load(*given: Any, **named: Any) -> Any:
+        asked.append(named["float32"])
+        return whole(*given, **named)
+
+    monkeypatch.setattr(run, "load_for_sampling", load)
+    for maker, others, expected in (
+        ("AuthenticAMD", "GenuineIntel", True),
+        ("GenuineIntel", "AuthenticAMD", False),
+    ):
+        monkeypatch.setattr(kernels, "processor_maker", lambda maker=maker: maker)
+        Session.create(tmp_path / maker, plan, device="cpu")
+        monkeypatch.setattr(kernels, "processor_maker", lambda others=others: others)
+        for _ in Session.open(tmp_path / maker).run(tiny, device="cpu"):
+            pass
+        assert set(asked) == {expected}
+        asked.clear()
 
 
 @linux
