@@ -162,8 +162,8 @@ class Music:
                     )
                 )
                 if take.alignment is not None and bool(take.alignment.weights.any()):
-                    texts = {"title": take.tags.title or "", "notes": take.page_notes}
-                    save_alignment_files(path, take.alignment, **texts)
+                    title, notes = take.tags.title or "", take.page_notes
+                    save_alignment_files(path, take.alignment, title=title, notes=notes)
             if codes and take.codes is not None:
                 path = folder / f"{take.file_name}.safetensors"
                 if path.exists() and not overwrite:
