@@ -46,6 +46,18 @@ SOME_GENRE_NOTE = (
 )
 LARGEST_CHANCE = 0.05  # that still counts as hardly chance
 GENRE_CHANCE = "probability of that by chance"  # how the figures of `evaluate_samples` begin
+PROBE = "probe.png"  # as `tests.benchmarks.probe --picture` draws it
+STATES = f"""\
+## What its states tell
+
+![balanced accuracy by layer]({PROBE})
+
+How often a linear probe tells genre and tempo class from the top prior's states, averaged over
+20 s, on songs that no part of the model learnt from; dashed, the same from codes and from mel
+bands. Intervals are of 95 %, over sources. By `python -m tests.benchmarks.probe`; `jukebox embed`
+gives these states.
+
+"""
 SOURCES = """\
 ## Train it again
 
@@ -64,7 +76,8 @@ The weights are under [CC-BY-SA-4.0](LICENSE), the code that runs them under the
 def write_card(folder: Path) -> Path:
     """Write `README.md` from configs, training facts, figures and examples; returns its path."""
     card = make_card(system_text(gather_facts(System.open(folder)), folder.name))
-    text = f"{card.content}\n{examples_text(examples_of(folder))}{SOURCES}"
+    states = STATES if (folder / PROBE).is_file() else ""
+    text = f"{card.content}\n{examples_text(examples_of(folder))}{states}{SOURCES}"
     path = folder / "README.md"
     write_atomically(path, lambda file: _write(file, text))
     return path

@@ -191,6 +191,7 @@ def test_examples_are_made_and_stay_with_their_weights(recipe: Recipe, tmp_path:
     ]
     assert sorted(path.name for path in folder.iterdir() if "examples" in path.name) == ["examples"]
     assert soundfile.info(folder / "examples" / "rock.ogg").duration == pytest.approx(0.3, abs=0.02)
+    assert "probe.png" not in (folder / "README.md").read_text()
     record = json.loads((folder / "examples" / "examples.json").read_text())["examples"][0]
     assert record["seed"] == 4
     assert record["settings"]["levels"]["2"]["temperature"] == 0.99
@@ -198,6 +199,8 @@ def test_examples_are_made_and_stay_with_their_weights(recipe: Recipe, tmp_path:
 
     package_model.package_model(recipe, folder, overwrite=True)
     assert "[rock.ogg](examples/rock.ogg)" in (folder / "README.md").read_text()
+    (folder / "probe.png").touch()
+    assert "](probe.png)" in package_card.write_card(folder).read_text()
     other = tiny_system(tmp_path / "other", "encoder", seed=1)
     # The codec is the same one: only the prior's weights differ.
     shutil.copytree(recipe.sources["vqvae"] / "vqvae", other / "vqvae", dirs_exist_ok=True)
