@@ -33,7 +33,7 @@ SECONDS_BEFORE_SPEAKING = 3.0
 
 
 class MachineType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """`RANK/COUNT@HOST:PORT` -> `Place`: which machine this is, and where machine 0 listens."""
+    """`RANK/COUNT@HOST:PORT` -> `ProcessPlace`: which machine this is, and where 0 listens."""
 
     name = "machine"
 
@@ -90,9 +90,11 @@ def launch_if_asked(num_processes: int | None) -> None:
     several = (num_processes or 1) > 1 or place is not None
     if not several or is_launched() or ctx.params.get("dry_run"):
         return
-    from jukebox_hf.launching import Place, launch
+    from jukebox_hf.launching import ProcessPlace, launch
 
-    ending = launch(sys.argv[1:], num_processes or 1, None if place is None else Place(*place))
+    ending = launch(
+        sys.argv[1:], num_processes or 1, None if place is None else ProcessPlace(*place)
+    )
     if ending.message is not None:
         click.echo(f"Error: {ending.message}", err=True)
     raise click.exceptions.Exit(ending.code)

@@ -77,7 +77,7 @@ def refuse_dataset_options(options: dict[str, Any]) -> None:
             raise click.UsageError(f"{option} says something about a dataset; give --dataset, too")
 
 
-def encode_songs(
+def encode_dataset_songs(
     *,
     dataset: str,
     model: str | None,
@@ -129,7 +129,7 @@ def encode_songs(
     system = open_model(model, quiet=quiet)
     for text in system.notes:
         note(text, quiet=quiet)
-    check_levels(levels, system.vqvae_config().num_levels)
+    check_encoded_levels(levels, system.vqvae_config().num_levels)
     bar = ProgressBar(quiet=quiet)
     songs: Iterable[Song | SkippedSong]
     skipped: list[SkippedSong] = []
@@ -213,7 +213,7 @@ def tell_found(found: Sequence[str], notes: Sequence[str], *, quiet: bool) -> No
         note(f"Note: {text}", quiet=quiet)
 
 
-def check_levels(levels: Sequence[int] | None, num_levels: int) -> None:
+def check_encoded_levels(levels: Sequence[int] | None, num_levels: int) -> None:
     """Raise `ValueError` for levels that the codec lacks, before anything is loaded."""
     for level in levels or ():
         if level >= num_levels:

@@ -87,7 +87,7 @@ def edit(
     place = Output.of(
         Crew(), device=device, output=output, dry_run=dry_run, as_json=as_json, quiet=quiet
     )
-    found = [read_part(text) for text in parts]
+    found = [parse_part(text) for text in parts]
     system = _system(found, model, quiet=quiet)
     pipeline = JukeboxPipeline(system, device=place.device)
     with working():
@@ -107,7 +107,7 @@ def edit(
     work_on(session, pipeline, place)
 
 
-def read_part(text: str) -> Part:
+def parse_part(text: str) -> Part:
     """`SESSION|CODES[:TAKE][@FROM-TO]`; the whole text where that is the name of something."""
     from jukebox_hf.generation import Part
 

@@ -27,7 +27,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from jukebox_hf.hub import System
-    from jukebox_hf.representations import EmbeddingSettings, Found, Progress, Report
+    from jukebox_hf.representations import EmbeddingProgress, EmbeddingSettings, FoundInputs, Report
 
 TOOLS = ("jukemirlib", "edge", "jukemir", "sheetsage")
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
@@ -326,7 +326,7 @@ def _find(
     level: int,
     selection: dict[str, Any],
     bar: _Bar,
-) -> Found:
+) -> FoundInputs:
     """The inputs that are named."""
     from jukebox_hf.representations import dataset_items, find_items
 
@@ -380,7 +380,7 @@ def _show_cost(
     system: System,
     level: int,
     settings: EmbeddingSettings,
-    found: Found,
+    found: FoundInputs,
     precision: str,
     batch_size: int,
     device: Any,
@@ -389,7 +389,7 @@ def _show_cost(
     layer_by_layer: bool,
     as_json: bool,
 ) -> None:
-    from jukebox_hf.representations import describe, estimate
+    from jukebox_hf.representations import describe_cost, estimate
 
     cost = estimate(
         system.prior_config(level),
@@ -402,7 +402,7 @@ def _show_cost(
         layer_by_layer=layer_by_layer,
     )
     name = system.manifest.name or system.source
-    text = describe(cost, model=name, level=level, precision=precision, device=device)
+    text = describe_cost(cost, model=name, level=level, precision=precision, device=device)
     print_result(text, cost.to_record(), as_json=as_json)
 
 
@@ -418,7 +418,7 @@ class _Bar:
         """So many songs have been looked into."""
         self._show("Looking into songs", done, total, "song", "")
 
-    def embed(self, progress: Progress) -> None:
+    def embed(self, progress: EmbeddingProgress) -> None:
         """So much audio has been embedded."""
         name = progress.name.rsplit("/", 1)[-1][:30]
         detail = f"{progress.done}/{progress.total} {name}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .dataset_encoding import encode_songs, encoding_options, refuse_dataset_options
+from .dataset_encoding import encode_dataset_songs, encoding_options, refuse_dataset_options
 from .dataset_options import song_options
 from .generation_options import BUILT_IN_MODEL, open_model
 from .options import (
@@ -78,7 +78,7 @@ def encode(
                 "--dataset goes without AUDIO, --start, --end and --overwrite; what is in the "
                 "folder already is kept"
             )
-        encode_songs(
+        encode_dataset_songs(
             model=model,
             output=output,
             levels=levels,

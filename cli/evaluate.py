@@ -141,7 +141,7 @@ def evaluate(
             model, settings, found, clip_seconds, held_out, compare_labels, precision
         ):
             note(f"Recorded in {path}.", quiet=quiet)
-    lines = [line for name, result in found.items() for line in describe(name, result)]
+    lines = [line for name, result in found.items() for line in describe_evaluation(name, result)]
     scalars = {name: result.scalars() for name, result in found.items()}
     print_result("\n".join(lines), scalars, as_json=as_json)
 
@@ -180,7 +180,7 @@ def _record(
     return record_figures(model, figures)
 
 
-def describe(name: str, result: CodecEvaluation | PriorEvaluation) -> list[str]:
+def describe_evaluation(name: str, result: CodecEvaluation | PriorEvaluation) -> list[str]:
     """A few lines for people; `--json` has every number."""
     from jukebox_hf.training import PriorEvaluation
 

@@ -121,10 +121,10 @@ def music(
 
         save_picture(picture, found)
         note(f"Drawn in {picture}.", quiet=quiet)
-    print_result(describe(found), found.to_record(), as_json=as_json)
+    print_result(describe_music(found), found.to_record(), as_json=as_json)
 
 
-def describe(found: MusicEvaluation) -> str:
+def describe_music(found: MusicEvaluation) -> str:
     """The table for people; `--json` has every number."""
     from jukebox_hf.listening import MEASURES
 

@@ -14,7 +14,13 @@ from .crew import is_launched
 from .dataset_encoding import ProgressBar, count, list_skipped, tell_found
 from .generation_options import BUILT_IN_MODEL, say_built_in
 from .options import model_option, note
-from .training_options import RunOptions, run, settings_of, silence_transformers, training_options
+from .training_options import (
+    RunOptions,
+    run_training,
+    settings_of,
+    silence_transformers,
+    training_options,
+)
 
 if TYPE_CHECKING:
     from jukebox_hf.training import TrainingSettings
@@ -84,7 +90,7 @@ def finetune(
     )
     if not (on_the_fly or options.resume or options.dry_run):
         settings = encode_first(settings, quiet=options.quiet)
-    run(settings, options)
+    run_training(settings, options)
 
 
 def encode_first(settings: TrainingSettings, *, quiet: bool) -> TrainingSettings:

@@ -49,7 +49,7 @@ def labels(
     aliases = processor.genre_aliases.search(text)
 
     name = model or system.manifest.name or BUILT_IN_MODEL
-    note(summary(processor, text, found, f"prior_{level} of {name}"), quiet=quiet)
+    note(labels_summary(processor, text, found, f"prior_{level} of {name}"), quiet=quiet)
     if aliases:
         note("An alias is another word for a genre, or one near it: name, genre.", quiet=quiet)
     lines = [f"genre\t{printable(name)}" for name in found.genres]
@@ -71,7 +71,7 @@ def labels(
         print_result("\n".join(lines), record, as_json=as_json)
 
 
-def summary(processor: JukeboxProcessor, text: str, found: FoundNames, where: str) -> str:
+def labels_summary(processor: JukeboxProcessor, text: str, found: FoundNames, where: str) -> str:
     """One sentence on what was found."""
     if not processor.has_labels:
         return f"{where} was trained without artists and genres."

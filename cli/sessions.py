@@ -78,7 +78,7 @@ def list_sessions(folder: Path, as_json: bool) -> None:
             f"{session.folder}\t{state(session)}\t{len(session.takes)} x {seconds:g} s"
             f"\tseed {session.settings.seed}"
         )
-    records = [summary(session) for session in found]
+    records = [sessions_summary(session) for session in found]
     if lines or as_json:
         print_result("\n".join(lines), {"sessions": records}, as_json=as_json)
     else:
@@ -320,7 +320,7 @@ def take_line(session: Session, take: TakeRecord) -> str:
     return ": ".join(part for part in parts if part)
 
 
-def summary(session: Session) -> dict[str, Any]:
+def sessions_summary(session: Session) -> dict[str, Any]:
     """A session in a list, for JSON."""
     return {
         "session": str(session.folder),

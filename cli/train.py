@@ -6,7 +6,7 @@ import click
 
 from .generation_options import BUILT_IN_MODEL, say_built_in
 from .options import model_option
-from .training_options import RunOptions, run, settings_of, training_options
+from .training_options import RunOptions, run_training, settings_of, training_options
 
 
 @click.group()
@@ -27,7 +27,7 @@ def train() -> None:
 def vqvae(start_from: str | None, options: RunOptions) -> None:
     """Train the codec: audio to codes and back."""
     settings = settings_of("vqvae", options, None, start_from=start_from)
-    run(settings, options)
+    run_training(settings, options)
 
 
 @train.command()
@@ -50,7 +50,7 @@ def prior(
 
         say_built_in(BUILT_IN_NAME, quiet=options.quiet)
         settings = settings.with_changes(codec=BUILT_IN_NAME)
-    run(settings, options)
+    run_training(settings, options)
 
 
 @train.command()

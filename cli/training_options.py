@@ -200,7 +200,7 @@ def settings_of(
     return settings
 
 
-def run(settings: TrainingSettings, options: RunOptions) -> None:
+def run_training(settings: TrainingSettings, options: RunOptions) -> None:
     """Train, in this process or several, and print where the model is."""
     from jukebox_hf.launching import is_main
     from jukebox_hf.training import find_finished

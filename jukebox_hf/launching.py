@@ -46,7 +46,7 @@ class PeerError(OSError):
     """Another of the processes that share a command could not go on, or has ended."""
 
 
-class Place(NamedTuple):
+class ProcessPlace(NamedTuple):
     """Which of the machines that share a command this is.
 
     Attributes:
@@ -74,7 +74,7 @@ def is_main() -> bool:
 # --- in the launcher ------------------------------------------------------------------------------
 
 
-def launch(arguments: Sequence[str], processes: int, place: Place | None = None) -> Ending:
+def launch(arguments: Sequence[str], processes: int, place: ProcessPlace | None = None) -> Ending:
     """Run `jukebox ARGUMENTS` in so many processes of this machine, and wait for their end.
 
     Ctrl-C and SIGTERM are passed on: all processes save what they have and end, with code 130. When
@@ -84,7 +84,7 @@ def launch(arguments: Sequence[str], processes: int, place: Place | None = None)
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    place = place or Place()
+    place = place or ProcessPlace()
     with (
         tempfile.TemporaryDirectory(prefix="jukebox_") as reports,
         _environment(_shared_environment(processes, place, reports)),
@@ -119,7 +119,7 @@ def launch(arguments: Sequence[str], processes: int, place: Place | None = None)
     return Ending(DONE)
 
 
-def _meeting(place: Place) -> dict[str, Any]:
+def _meeting(place: ProcessPlace) -> dict[str, Any]:
     """How the agents of all machines find each other."""
     if place.address is None:
         return {"rdzv_backend": "c10d", "rdzv_endpoint": "127.0.0.1:0", "local_addr": "127.0.0.1"}
@@ -130,7 +130,7 @@ def _meeting(place: Place) -> dict[str, Any]:
     }
 
 
-def _shared_environment(processes: int, place: Place, reports: str) -> dict[str, str]:
+def _shared_environment(processes: int, place: ProcessPlace, reports: str) -> dict[str, str]:
     """What all processes get, unless the user has set it."""
     threads = max(1, (os.cpu_count() or 1) // processes)
     found = {"OMP_NUM_THREADS": str(threads)}

@@ -15,7 +15,7 @@ from jukebox_hf import files
 from jukebox_hf.audio import save_audio
 from jukebox_hf.codes import Codes, save_codes
 from jukebox_hf.files import safe_file_name, write_atomically
-from jukebox_hf.hub.folders import new_folder
+from jukebox_hf.hub.folders import new_model_folder
 from jukebox_hf.training.checkpoints import durable_folder
 
 
@@ -132,7 +132,7 @@ def test_tensors_are_as_readable_as_any_other_file(tmp_path: Path) -> None:
     usual = (tmp_path / "usual").stat().st_mode
     tensors = {"one": torch.ones(1)}
     write_atomically(tmp_path / "file", lambda path: save_file(tensors, path))
-    with new_folder(tmp_path / "model") as folder:
+    with new_model_folder(tmp_path / "model") as folder:
         (folder / "part").mkdir()
         save_file(tensors, folder / "part" / "file")
     with durable_folder(tmp_path / "checkpoint") as folder:

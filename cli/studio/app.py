@@ -24,8 +24,8 @@ from starlette.staticfiles import StaticFiles
 from .asking import (
     FORMS,
     LARGEST_BODY,
+    check_asked_numbers,
     check_name,
-    check_numbers,
     check_request,
     check_text,
     parse_body,
@@ -154,7 +154,7 @@ class StudioApp:
 
     async def keep(self, request: Request) -> Response:
         """Mark takes as the good ones."""
-        numbers = check_numbers((await _body(request)).get("numbers"))
+        numbers = check_asked_numbers((await _body(request)).get("numbers"))
         await self.studio.keep(self._room(request), request.path_params["name"], numbers)
         return _json({"kept": numbers})
 
@@ -180,7 +180,7 @@ class StudioApp:
         form = check_text(given.get("format"), "format")
         if form not in FORMS:
             raise ValueError(f"expected one of {', '.join(FORMS)}, got {form[:40]!r}")
-        numbers = check_numbers(given.get("numbers"))
+        numbers = check_asked_numbers(given.get("numbers"))
         name = request.path_params["name"]
         return _json({"file": await self.studio.export(self._room(request), name, numbers, form)})
 

@@ -115,7 +115,7 @@ def check_request(given: Mapping[str, Any], limits: Limits, models: list[str]) -
         request["primer"] = _primer(given.get("primer"))
     else:
         request["source"] = check_text(given.get("source"), "source")
-        request["numbers"] = check_numbers(given.get("numbers"))
+        request["numbers"] = check_asked_numbers(given.get("numbers"))
     if verb in ("continue", "edit", "infill"):
         request["from_seconds"] = _duration(given, "from_seconds")
     if verb in ("edit", "infill"):
@@ -127,7 +127,7 @@ def check_request(given: Mapping[str, Any], limits: Limits, models: list[str]) -
 
 def _stretch(given: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     """What is asked for of a part of one take."""
-    numbers = check_numbers(given.get("numbers"))
+    numbers = check_asked_numbers(given.get("numbers"))
     if len(numbers) != 1:
         raise ValueError("say of which take")
     if given["verb"] == "edit":
@@ -218,7 +218,7 @@ def check_count(value: Any, name: str, most: int) -> int:
     return value
 
 
-def check_numbers(value: Any) -> list[int]:
+def check_asked_numbers(value: Any) -> list[int]:
     """Numbers of takes; none stands for those that were kept, or all."""
     if value is None:
         return []

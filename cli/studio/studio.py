@@ -58,7 +58,7 @@ class Room:
 
 
 @dataclass
-class Progress:
+class PieceProgress:
     """How far the job under way is.
 
     Attributes:
@@ -101,7 +101,7 @@ class Studio:
     worker: WorkerProcess
     is_space: bool = False
     queue: JobQueue = field(init=False)
-    progress: Progress | None = None
+    progress: PieceProgress | None = None
 
     def __post_init__(self) -> None:
         self.queue = JobQueue(self.folder)
@@ -177,7 +177,7 @@ class Studio:
                 job.state, job.message = "failed", error.strerror or str(error)
 
     async def _make(self, job: Job) -> None:
-        progress = self.progress = Progress(job.id)
+        progress = self.progress = PieceProgress(job.id)
         had_begun = job.begun
         job.state, job.begun = "running", True
         self.queue.save()
@@ -613,7 +613,7 @@ class Studio:
         }
 
     @staticmethod
-    def _left_seconds(job: Job, progress: Progress) -> int | None:
+    def _left_seconds(job: Job, progress: PieceProgress) -> int | None:
         """From the plan, and from how fast the level under way turns out to be."""
         if progress.level is None:
             return None

@@ -26,7 +26,7 @@ PRIMER_FORMATS = {"WAV": ".wav", "FLAC": ".flac", "OGG": ".ogg", "MP3": ".mp3", 
 
 
 @dataclass
-class Wanted:
+class WantedPiece:
     """What a request of the page comes to: what to make, and with which model."""
 
     pipeline: JukeboxPipeline
@@ -111,7 +111,7 @@ class Actions:
 
     # --- requests ---
 
-    def _wanted(self, folder: Path, request: Mapping[str, Any]) -> Wanted:
+    def _wanted(self, folder: Path, request: Mapping[str, Any]) -> WantedPiece:
         from jukebox_hf.generation import JukeboxPipeline, Request, Source, resolve_device
 
         given = {**self._labels(request), "seed": request.get("seed")}
@@ -147,7 +147,7 @@ class Actions:
             asked = Request.edit(_parts(folder, request), {"snap_seconds": SNAP_SECONDS}, codec)
         else:
             asked = Request.finer(source, given)
-        return Wanted(JukeboxPipeline(system, device=self.device), asked)
+        return WantedPiece(JukeboxPipeline(system, device=self.device), asked)
 
     @staticmethod
     def _primer(primer: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def probe(path: Path) -> tuple[int, int, float]:
         source.close()
 
 
-def read_tags(path: Path) -> dict[str, str]:
+def probe_tags(path: Path) -> dict[str, str]:
     """The tags of a file by lower-case name, as FFmpeg sees them."""
     return _first_that_can(path)[1].tags
 

@@ -16,7 +16,15 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from jukebox_hf.audio.mp3 import after_tag
-from jukebox_hf.audio.splicing import Content, Extent, Layout, Part, Piece, ends_early, silenced
+from jukebox_hf.audio.splicing import (
+    AudioPart,
+    Content,
+    Extent,
+    FrameLayout,
+    Piece,
+    ends_early,
+    silenced,
+)
 
 MARK = b"fLaC"
 INFO_BYTES = 34
@@ -54,7 +62,7 @@ class _Stream(NamedTuple):
     stop: int
 
 
-def survey(file: BinaryIO, *, thorough: bool = False) -> Layout | None:
+def survey(file: BinaryIO, *, thorough: bool = False) -> FrameLayout | None:
     """How to read a FLAC file; None if it can be read as it is.
 
     A few frames are looked at; all of them where these do not fit the opening, or if `thorough`.
@@ -68,7 +76,7 @@ def survey(file: BinaryIO, *, thorough: bool = False) -> Layout | None:
         return None
     if not thorough and _fits(content, *opening):
         return None
-    parts: list[Part] = []
+    parts: list[AudioPart] = []
     notes: list[str] = []
     seconds = 0.0
     streams = list(_streams(content, *opening))
@@ -77,7 +85,7 @@ def survey(file: BinaryIO, *, thorough: bool = False) -> Layout | None:
         parts += found
         notes += said
         seconds += length
-    return Layout(tuple(parts), tuple(notes)) if parts else None
+    return FrameLayout(tuple(parts), tuple(notes)) if parts else None
 
 
 def _read_opening(content: Content, start: int) -> tuple[StreamInfo, int] | None:
@@ -197,12 +205,12 @@ def _streams(content: Content, info: StreamInfo, start: int) -> Iterator[_Stream
 
 def _read_stream(
     content: Content, stream: _Stream, begins: float
-) -> tuple[list[Part], list[str], float]:
+) -> tuple[list[AudioPart], list[str], float]:
     """Parts of one stream, what to say of it, and its length in seconds."""
     info = stream.info
     frames = _in_order(list(_frames(content, stream.start, stream.stop, info)))
     good = _without_damage(content, frames, stream.stop)
-    parts: list[Part] = []
+    parts: list[AudioPart] = []
     notes: list[str] = []
     row: list[tuple[Frame, int]] = []
     rate = info.sampling_rate
@@ -218,7 +226,7 @@ def _read_stream(
         lost = frame.first_sample - expected
         if lost > 0:
             finish()
-            parts.append(Part((), lost))
+            parts.append(AudioPart((), lost))
             notes.append(silenced(lost / rate, begins + (expected - first) / rate))
         row.append((frame, stop))
         expected = frame.first_sample + frame.num_samples
@@ -263,7 +271,7 @@ def _without_damage(
     return result
 
 
-def _part(info: StreamInfo, row: Sequence[tuple[Frame, int]]) -> Part:
+def _part(info: StreamInfo, row: Sequence[tuple[Frame, int]]) -> AudioPart:
     total = sum(frame.num_samples for frame, _ in row)
     packed = int.from_bytes(info.content[10:18], "big") >> 36 << 36 | total
     opening = MARK + b"\x80\0\0\x22" + info.content[:10] + packed.to_bytes(8, "big") + bytes(16)
@@ -275,7 +283,7 @@ def _part(info: StreamInfo, row: Sequence[tuple[Frame, int]]) -> Part:
         entries.append((position, len(pieces)))
         pieces.append(Extent(group[0][0].start, group[-1][1]))
         position += sum(frame.num_samples for frame, _ in group)
-    return Part(tuple(pieces), total, False, tuple(entries), 1)
+    return AudioPart(tuple(pieces), total, False, tuple(entries), 1)
 
 
 def _checksum_8(data: bytes) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
-from jukebox_hf.audio.splicing import Content, Extent, Layout, Part, Piece, ends_early
+from jukebox_hf.audio.splicing import AudioPart, Content, Extent, FrameLayout, Piece, ends_early
 
 # kbit/s by the header's bit-rate index, layer III of MPEG-1 and of MPEG-2/2.5; 0 = not usable here
 BITRATES = {
@@ -118,7 +118,7 @@ class _Run:
         return self.stop
 
 
-def survey(file: BinaryIO) -> Layout | None:
+def survey(file: BinaryIO) -> FrameLayout | None:
     """How to read an MP3 file; None if it can be read as it is, or holds no frames of layer III."""
     content = Content(file)
     runs, rubbish, tags = _find_runs(content)
@@ -136,8 +136,8 @@ def survey(file: BinaryIO) -> Layout | None:
         and not [tag for tag in tags if tag.start < first.start and tag.start > 0]
         and not [tag for tag in tags if tag.start == 0 and content.at(0, 3) != b"ID3"]
     ):
-        return Layout((), notes) if notes else None
-    return Layout(tuple(_part(run, content) for run in runs), notes)
+        return FrameLayout((), notes) if notes else None
+    return FrameLayout(tuple(_part(run, content) for run in runs), notes)
 
 
 def _delay_is_within(run: _Run) -> bool:
@@ -308,7 +308,7 @@ def _read_opening(content: Content, frame: _Frame) -> Opening | None:
     return Opening(count, delay, (tag[22] & 15) << 8 | tag[23])
 
 
-def _part(run: _Run, content: Content) -> Part:
+def _part(run: _Run, content: Content) -> AudioPart:
     """The run, opened by a frame that tells the truth."""
     frame_samples = run.first.header.num_samples
     opening = run.opening
@@ -332,7 +332,7 @@ def _part(run: _Run, content: Content) -> Part:
         pieces.append(_silenced(frame, content, available))
         start = frame.start + frame.header.num_bytes
     pieces.append(Extent(start, run.stop))
-    return Part(tuple(pieces))
+    return AudioPart(tuple(pieces))
 
 
 def _undecodable(run: _Run, content: Content) -> Iterator[tuple[_Frame, int]]:

@@ -17,7 +17,15 @@ from typing import BinaryIO, NamedTuple
 
 import soundfile
 
-from jukebox_hf.audio.splicing import Content, Extent, Layout, Part, Piece, Spliced, silenced
+from jukebox_hf.audio.splicing import (
+    AudioPart,
+    Content,
+    Extent,
+    FrameLayout,
+    Piece,
+    Spliced,
+    silenced,
+)
 
 MARK = b"OggS"
 HEADER_BYTES = 27
@@ -55,7 +63,7 @@ class _Stream:
     rows: list[list[Page]] = field(default_factory=lambda: [[]])  # without a gap
 
 
-def survey(file: BinaryIO) -> Layout | None:
+def survey(file: BinaryIO) -> FrameLayout | None:
     """How to read an Ogg file; None if it can be read as it is, or holds no sound that we know."""
     content = Content(file)
     pages, unread = _find_pages(content)
@@ -63,7 +71,7 @@ def survey(file: BinaryIO) -> Layout | None:
     if not streams:
         return None
     is_one = len(streams) == 1 and len({page.serial for page in pages}) == 1
-    parts: list[Part] = []
+    parts: list[AudioPart] = []
     notes: list[str] = []
     seconds = 0.0
     moved = False
@@ -71,7 +79,7 @@ def survey(file: BinaryIO) -> Layout | None:
         before = len(parts)
         if stream.codec == "flac":
             pieces = [Extent(p.start, p.stop) for row in (stream.header, *stream.rows) for p in row]
-            parts.append(Part(tuple(pieces), None, False))
+            parts.append(AudioPart(tuple(pieces), None, False))
             moved = moved or len(stream.rows) > 1
             continue
         end: int | None = None
@@ -83,7 +91,7 @@ def survey(file: BinaryIO) -> Layout | None:
             if end is not None and begin > end:
                 notes.append(silenced((begin - end) / stream.rate, seconds))
                 # What comes next is opened like a stream, of which decoders drop the beginning.
-                parts.append(Part((), begin - end + stream.pre_skip))
+                parts.append(AudioPart((), begin - end + stream.pre_skip))
                 seconds += (begin - end + stream.pre_skip) / stream.rate
             moved = moved or begin != 0 or end is not None
             parts.append(_part(content, stream, row, begin, is_first=end is None))
@@ -101,8 +109,8 @@ def survey(file: BinaryIO) -> Layout | None:
             f"about {size / per_second:.2f} seconds"
         )
     if is_one and not moved:
-        return Layout((), tuple(notes)) if notes else None
-    return Layout(tuple(parts), tuple(notes))
+        return FrameLayout((), tuple(notes)) if notes else None
+    return FrameLayout(tuple(parts), tuple(notes))
 
 
 def _find_pages(content: Content) -> tuple[list[Page], list[tuple[int, int]]]:
@@ -256,18 +264,18 @@ class _Kept:
 
 def _part(
     content: Content, stream: _Stream, row: Sequence[Page], begin: int, *, is_first: bool
-) -> Part:
+) -> AudioPart:
     pieces: list[Piece] = [Extent(page.start, page.stop) for page in stream.header]
     if begin == 0 and is_first:
         pieces += [Extent(page.start, page.stop) for page in row]
-        return Part(tuple(pieces))
+        return AudioPart(tuple(pieces))
     for index, page in enumerate(row):
         position = page.position if page.position < 0 else max(0, page.position - begin)
         number = stream.header[-1].number + 1 + index
         changed = _changed(content, page, position, number)
         body = page.start + HEADER_BYTES + changed[26]
         pieces += [changed[: HEADER_BYTES + changed[26]], Extent(body, page.stop)]
-    return Part(tuple(pieces))
+    return AudioPart(tuple(pieces))
 
 
 def _changed(content: Content, page: Page, position: int, number: int) -> bytes:

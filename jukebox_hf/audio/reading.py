@@ -423,6 +423,6 @@ def read_tags(path: str | os.PathLike[str]) -> dict[str, str]:
     except TypeError:
         reason = "it has no header"
     try:
-        return ffmpeg.read_tags(file)
+        return ffmpeg.probe_tags(file)
     except (ffmpeg.FFmpegError, ffmpeg.FFmpegMissingError) as error:
         raise unreadable(file, reason, error) from None

@@ -26,7 +26,7 @@ import soundfile
 
 from jukebox_hf.audio import ffmpeg, flac, mp3, ogg, wav
 from jukebox_hf.audio.resampling import Samples, crop_bounds, resample_samples, resampled_length
-from jukebox_hf.audio.splicing import Layout, OpenContent, Part, Spliced, ends_early
+from jukebox_hf.audio.splicing import AudioPart, FrameLayout, OpenContent, Spliced, ends_early
 
 BLOCK_SAMPLES = 1 << 18  # read at once, so that a header that lies cannot ask for all the memory
 SAMPLING_RATES = range(1000, 1_000_001)  # what a header may say; else it is damaged
@@ -56,7 +56,7 @@ REMEMBERED_FILES = 4096
 OTHERS = (b"FORM", b".snd", b"dns.", b"riff", b"caff", b"\x1aE\xdf\xa3", b"0&\xb2u", b"FLV")
 
 
-class Source(Protocol):
+class SoundSource(Protocol):
     """An open audio file."""
 
     format: str  # "wav", "flac", "ogg", "opus", "mp3", ...
@@ -78,7 +78,7 @@ class Source(Protocol):
 class _Survey(NamedTuple):
     """What was found out about a file."""
 
-    layout: Layout | None
+    layout: FrameLayout | None
     scale: float = 1.0
 
 
@@ -86,7 +86,9 @@ class _Survey(NamedTuple):
 _SURVEYS: dict[tuple[str, int, int], _Survey] = {}
 
 
-def open_source(path: str | os.PathLike[str], open_content: OpenContent | None = None) -> Source:
+def open_source(
+    path: str | os.PathLike[str], open_content: OpenContent | None = None
+) -> SoundSource:
     """Open an audio file of any format.
 
     With `open_content` the path only names it, and FFmpeg, which wants files, is not tried. Raises
@@ -98,7 +100,7 @@ def open_source(path: str | os.PathLike[str], open_content: OpenContent | None =
     key = _identity(file) if open_content is None else None
     known = _SURVEYS.get(key) if key else None
     layout = known.layout if known else _survey(file, open_content or _opener(file))
-    source: Source | None = None
+    source: SoundSource | None = None
     try:
         source = _open_layout(file, open_content, layout)
     except soundfile.LibsndfileError as error:
@@ -132,7 +134,7 @@ def _identity(path: Path) -> tuple[str, int, int]:
     return os.path.realpath(path), stat.st_size, stat.st_mtime_ns
 
 
-def _survey(name: Path, open_content: OpenContent, *, thorough: bool = False) -> Layout | None:
+def _survey(name: Path, open_content: OpenContent, *, thorough: bool = False) -> FrameLayout | None:
     """How the file is to be read, where its own word cannot be taken."""
     with open_content() as file:
         opening = file.read(12)
@@ -152,7 +154,7 @@ def _survey(name: Path, open_content: OpenContent, *, thorough: bool = False) ->
         except (struct.error, IndexError, ValueError, OverflowError):
             return None  # too odd to be looked through: the decoder says what it makes of it
     if promise is not None and promise[0] > promise[1] > 0:
-        return Layout((), share=promise[1] / promise[0])
+        return FrameLayout((), share=promise[1] / promise[0])
     return None
 
 
@@ -165,9 +167,11 @@ def _could_be_mp3(name: Path, opening: bytes) -> bool:
     )
 
 
-def _open_layout(path: Path, open_content: OpenContent | None, layout: Layout | None) -> Source:
+def _open_layout(
+    path: Path, open_content: OpenContent | None, layout: FrameLayout | None
+) -> SoundSource:
     parts = layout.parts if layout else ()
-    source: Source
+    source: SoundSource
     if len(parts) > 1:
         source = JoinedSource(path, open_content, parts)
     else:
@@ -176,7 +180,7 @@ def _open_layout(path: Path, open_content: OpenContent | None, layout: Layout | 
     return source
 
 
-def _scale(source: Source) -> float:
+def _scale(source: SoundSource) -> float:
     """What the samples must be multiplied by, where they are floats in units of integers."""
     if not source.is_float:
         return 1.0
@@ -256,17 +260,17 @@ class _SteadyFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has n
 
 
 class SoundFileSource:
-    """A file that soundfile reads, or a part of one; see `Source`."""
+    """A file that soundfile reads, or a part of one; see `SoundSource`."""
 
     def __init__(
-        self, path: Path, open_content: OpenContent | None = None, part: Part | None = None
+        self, path: Path, open_content: OpenContent | None = None, part: AudioPart | None = None
     ) -> None:
         self._path = path
         self._position = 0
         self._open_content = open_content
         self._part = part
         self._content: BinaryIO | None = None  # that is open, where soundfile has not opened it
-        self._repaired: Source | None = None
+        self._repaired: SoundSource | None = None
         self.notes: list[str] = []
         self._file = self._open()
         self.format = _format_name(self._file)
@@ -471,12 +475,14 @@ class SoundFileSource:
 
 
 class JoinedSource:
-    """Parts of a file, one after the other; see `Source`.
+    """Parts of a file, one after the other; see `SoundSource`.
 
     All become what the best of them is: its sampling rate, its channels.
     """
 
-    def __init__(self, path: Path, open_content: OpenContent | None, parts: Sequence[Part]) -> None:
+    def __init__(
+        self, path: Path, open_content: OpenContent | None, parts: Sequence[AudioPart]
+    ) -> None:
         self.notes: list[str] = []
         opened: list[SoundFileSource | int] = []  # numbers are samples of silence
         try:
@@ -562,9 +568,9 @@ def _close_all(sources: Sequence[SoundFileSource | int]) -> None:
 
 
 class _ScaledSource:
-    """Floats in units of integers, brought to [-1, 1]; see `Source`."""
+    """Floats in units of integers, brought to [-1, 1]; see `SoundSource`."""
 
-    def __init__(self, source: Source, scale: float) -> None:
+    def __init__(self, source: SoundSource, scale: float) -> None:
         self._source = source
         self._scale = np.float32(scale)
         self.format = source.format

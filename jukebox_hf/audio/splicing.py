@@ -1,8 +1,8 @@
 """Sound files as they should have been: parts of a file, and bytes of our own, as one stream.
 
 `mp3`, `ogg`, `flac` and `wav` look through a file and say how it is to be read where a decoder
-would be misled: a `Layout` of `Part`s that are decoded one after the other. Nothing is copied: what
-a decoder reads comes from the file at that moment.
+would be misled: a `FrameLayout` of `AudioPart`s that are decoded one after the other. Nothing is
+copied: what a decoder reads comes from the file at that moment.
 """
 
 import io
@@ -28,7 +28,7 @@ class Extent(NamedTuple):
 Piece = bytes | Extent
 
 
-class Part(NamedTuple):
+class AudioPart(NamedTuple):
     """What is decoded as one file.
 
     Args:
@@ -48,10 +48,10 @@ class Part(NamedTuple):
     opening_pieces: int = 0
 
 
-class Layout(NamedTuple):
+class FrameLayout(NamedTuple):
     """How a file is to be read."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[AudioPart, ...]
     notes: tuple[str, ...] = ()  # what is wrong with it, each the end of a sentence
     share: float = 1.0  # that is there, of the sound that the header promises
 

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
-from jukebox_hf.audio.splicing import Content, Extent, Layout, Part, Piece, ends_early
+from jukebox_hf.audio.splicing import AudioPart, Content, Extent, FrameLayout, Piece, ends_early
 
 WHOLE = frozenset({1, 3, 6, 7})  # PCM, floats, A-law, mu-law: a sample is a number of bytes
 EXTENSIBLE = 0xFFFE
@@ -46,7 +46,7 @@ class _Form(NamedTuple):
         return max(1, int(struct.unpack("<H", self.format_chunk[12:14])[0]))
 
 
-def survey(file: BinaryIO) -> Layout | None:
+def survey(file: BinaryIO) -> FrameLayout | None:
     """How to read a wav file; None if it can be read as it is."""
     content = Content(file)
     forms: list[_Form] = []
@@ -66,8 +66,8 @@ def survey(file: BinaryIO) -> Layout | None:
             have, want = (size / form.bytes_per_second for size in (found, form.promised))
             notes.append(ends_early(have, want))
     if len(forms) == 1 and forms[0].is_regular:
-        return Layout((), tuple(notes)) if notes else None
-    return Layout(tuple(_part(form) for form in forms), tuple(notes))
+        return FrameLayout((), tuple(notes)) if notes else None
+    return FrameLayout(tuple(_part(form) for form in forms), tuple(notes))
 
 
 def _read_form(content: Content, start: int) -> _Form | None:
@@ -142,7 +142,7 @@ def _end_of_chunks(content: Content, position: int) -> int:
     return position
 
 
-def _part(form: _Form) -> Part:
+def _part(form: _Form) -> AudioPart:
     size = form.stop - form.data_start
     if form.codec in WHOLE:
         size -= size % form.block_bytes
@@ -161,7 +161,7 @@ def _part(form: _Form) -> Part:
         sizes = struct.pack("<QQQI", whole + 36, size, blocks, 0)
         opening = b"RF64\xff\xff\xff\xffWAVEds64" + struct.pack("<I", len(sizes)) + sizes + chunk
         data = b"data\xff\xff\xff\xff"
-    return Part((opening, *others, data, Extent(form.data_start, form.data_start + size)))
+    return AudioPart((opening, *others, data, Extent(form.data_start, form.data_start + size)))
 
 
 def promise(file: BinaryIO) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from jukebox_hf.data.bandwidth import Bandwidth, measure_bandwidth
 from jukebox_hf.data.candidates import SkippedSong
 from jukebox_hf.data.clips import Clip, ClipDataset
 from jukebox_hf.data.code_files import CodesInfo
-from jukebox_hf.data.codes import CodeSong, CodeSongs, holds_codes, open_codes
+from jukebox_hf.data.code_songs import CodeSong, CodeSongs, holds_codes, open_codes
 from jukebox_hf.data.encoding import EncodingProgress, EncodingReport, encode_dataset
 from jukebox_hf.data.file_codes import check_part, encode_audio
 from jukebox_hf.data.finding import holds_tables

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 
 from jukebox_hf.data.items import check_lengths
+from jukebox_hf.data.song_windows import WindowTable
 from jukebox_hf.data.songs import Song
-from jukebox_hf.data.windows import WindowTable
 from jukebox_hf.vqvae.losses import STFT, magnitudes
 
 # The release: seconds of samples, counting both channels, for training the codec.

@@ -1,7 +1,7 @@
 """What a dataset says about its songs, before anyone has listened: names, labels, lyrics.
 
-Cells of a table go in; `Labels` in plain words come out. `folders` and `tables` make `Candidate`s
-of them, `songs` looks into these.
+Cells of a table go in; `Labels` in plain words come out. `song_folders` and `tables` make
+`Candidate`s of them, `songs` looks into these.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from jukebox_hf.data.sources import AudioSource
+from jukebox_hf.data.song_sources import AudioSource
 from jukebox_hf.labels import (
     TIMED_SUFFIXES,
     UNKNOWN,
@@ -49,7 +49,7 @@ class SkippedSong(NamedTuple):
     reason: str
 
 
-class Found(NamedTuple):
+class FoundSongs(NamedTuple):
     """What a dataset lists: what may be songs, what cannot, and what was not taken as given."""
 
     candidates: list[Candidate]

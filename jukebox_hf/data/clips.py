@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from jukebox_hf.data.candidates import SkippedSong
 from jukebox_hf.data.items import ItemWindows, Pick, check_lengths
-from jukebox_hf.data.reading import SongReader
+from jukebox_hf.data.song_reading import SongReader
 from jukebox_hf.data.songs import Song
 
 

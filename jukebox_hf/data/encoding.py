@@ -19,8 +19,8 @@ from jukebox_hf.data.candidates import SkippedSong
 from jukebox_hf.data.code_files import CodesInfo, timed_lyrics_cells
 from jukebox_hf.data.code_folder import CodeFolder, SongContent
 from jukebox_hf.data.regions import encodable_samples, encode_sections
+from jukebox_hf.data.song_sources import reason_to_skip
 from jukebox_hf.data.songs import Song, sound_note
-from jukebox_hf.data.sources import reason_to_skip
 from jukebox_hf.vqvae import JukeboxVQVAE
 
 # Songs are written together when there are so many bytes of codes, or so much time has passed: what

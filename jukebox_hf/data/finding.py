@@ -1,6 +1,6 @@
 """What the name of a dataset stands for: a folder, a metadata file, a saved table, a repository.
 
-A name goes in; `Found` comes out. Nothing is fetched that is on this machine already.
+A name goes in; `FoundSongs` comes out. Nothing is fetched that is on this machine already.
 """
 
 import os
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jukebox_hf.data.candidates import Found
+from jukebox_hf.data.candidates import FoundSongs
 from jukebox_hf.data.columns import ColumnNames
 from jukebox_hf.data.errors import table_errors
-from jukebox_hf.data.folders import (
+from jukebox_hf.data.song_folders import (
     AUDIO_SUFFIXES,
     METADATA_NAMES,
     METADATA_SUFFIXES,
@@ -34,7 +34,7 @@ def find_songs(
     columns: ColumnNames,
     subset: str | None,
     revision: str | None,
-) -> Found:
+) -> FoundSongs:
     """What a dataset lists; see `songs.open_songs` for the arguments and errors."""
     name, path = os.fspath(dataset), Path(dataset)
     if not name:
@@ -66,14 +66,14 @@ def find_songs(
     return find_in_table(table, columns=columns, source=name, folder=folder)
 
 
-def stream_songs(
+def stream_found(
     dataset: str | os.PathLike[str],
     *,
     split: str | None,
     columns: ColumnNames,
     subset: str | None,
     revision: str | None,
-) -> Iterator[Found]:
+) -> Iterator[FoundSongs]:
     """The same, row by row, of a table that need not fit on this machine's disk."""
     name = os.fspath(dataset)
     if not Path(dataset).exists():

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from jukebox_hf.data.candidates import SkippedSong
-from jukebox_hf.data.windows import Draw, Window, WindowTable, draw
+from jukebox_hf.data.song_windows import Draw, SongWindow, WindowTable, draw
 
 # Other windows tried in place of one that cannot be read, before giving up.
 REPLACEMENTS = 20
@@ -18,7 +18,7 @@ LARGEST_SEED = 2**64 - 1
 class Pick(NamedTuple):
     """What an item shows."""
 
-    window: Window
+    window: SongWindow
     random: Draw
 
 

@@ -14,11 +14,11 @@ from torch.nn.functional import pad
 from torch.utils.data import Dataset
 
 from jukebox_hf.data.candidates import SkippedSong
-from jukebox_hf.data.codes import CodeSongs
+from jukebox_hf.data.code_songs import CodeSongs
 from jukebox_hf.data.items import Pick
 from jukebox_hf.data.prior_windows import PriorWindows
-from jukebox_hf.data.reading import SongReader
 from jukebox_hf.data.regions import encodable_samples, encoding_margin, region_around
+from jukebox_hf.data.song_reading import SongReader
 from jukebox_hf.data.songs import Song
 from jukebox_hf.labels import JukeboxLabels, JukeboxProcessor
 from jukebox_hf.vqvae import JukeboxVQVAE

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from jukebox_hf.data.candidates import SkippedSong
 from jukebox_hf.data.items import ItemWindows, check_lengths
 from jukebox_hf.data.regions import encodable_samples
-from jukebox_hf.data.windows import Window
+from jukebox_hf.data.song_windows import SongWindow
 from jukebox_hf.labels import (
     UNKNOWN,
     JukeboxLabels,
@@ -25,7 +25,7 @@ from jukebox_hf.labels import (
 REMEMBERED_SONGS = 512
 
 
-class Piece(Protocol):
+class CodePiece(Protocol):
     """What is known of a song; `Song` and `CodeSong` are pieces."""
 
     @property
@@ -55,7 +55,7 @@ class PriorWindows:
 
     def __init__(
         self,
-        pieces: Sequence[Piece],
+        pieces: Sequence[CodePiece],
         totals: Sequence[int],
         *,
         hop_lengths: Sequence[int],
@@ -102,11 +102,11 @@ class PriorWindows:
             seed=seed,
         )
 
-    def first_code(self, window: Window) -> int:
+    def first_code(self, window: SongWindow) -> int:
         """Where a window begins in its song, in codes."""
         return window.offset * self._unit
 
-    def labels(self, window: Window) -> dict[str, Any]:
+    def labels(self, window: SongWindow) -> dict[str, Any]:
         """What the prior is told about a window, as `PriorExample` has it."""
         if self._processor is None:
             return {}
@@ -166,7 +166,7 @@ def _check_settings(
 
 
 def _refused(
-    processor: JukeboxProcessor, pieces: Sequence[Piece], totals: Sequence[int]
+    processor: JukeboxProcessor, pieces: Sequence[CodePiece], totals: Sequence[int]
 ) -> dict[int, SkippedSong]:
     """The songs that the prior cannot be told about, by their numbers, with the reasons."""
     genres: dict[str | None, str | None] = {}
@@ -189,7 +189,7 @@ def _problem(check: Callable[[], object]) -> str | None:
     return None
 
 
-def _genre(piece: Piece) -> str | None:
+def _genre(piece: CodePiece) -> str | None:
     return None if piece.genre == UNKNOWN else piece.genre
 
 
@@ -197,7 +197,7 @@ def _knows_artist(processor: JukeboxProcessor, artist: str) -> bool:
     return normalise_name(artist, processor.dialect) in processor.artists
 
 
-def _unknown_names(processor: JukeboxProcessor, pieces: Sequence[Piece]) -> tuple[str, ...]:
+def _unknown_names(processor: JukeboxProcessor, pieces: Sequence[CodePiece]) -> tuple[str, ...]:
     """Notes on artists and genres that the prior takes for unknown ones."""
     if not processor.has_labels:
         return ()

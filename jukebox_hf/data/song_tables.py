@@ -1,7 +1,7 @@
 """Tables of songs that people write: `.csv` in all dialects, `.tsv`, `.jsonl`, `.json`, `.parquet`.
 
 A file goes in; rows come out, with what was not as expected. Which columns mean what is
-`columns`' work, and which files the rows mean is that of `folders`.
+`columns`' work, and which files the rows mean is that of `song_folders`.
 """
 
 import csv

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from jukebox_hf.audio import AudioReader, resampled_length
 from jukebox_hf.data import finding
-from jukebox_hf.data.candidates import Candidate, Found, SkippedSong
+from jukebox_hf.data.candidates import Candidate, FoundSongs, SkippedSong
 from jukebox_hf.data.columns import ColumnNames
-from jukebox_hf.data.sources import AudioSource, FileSource, reason_to_skip
+from jukebox_hf.data.song_sources import AudioSource, FileSource, reason_to_skip
 from jukebox_hf.labels import UNKNOWN, TimedLyrics
 
 # A song that never gets louder than -60 dB of full scale is silent.
@@ -192,7 +192,7 @@ def stream_songs(
     Meant for a single pass, such as encoding. Arguments and errors as `open_songs`.
     """
     columns = ColumnNames(audio_column, artist_column, genre_column, lyrics_column)
-    rows: Iterable[Found] = finding.stream_songs(
+    rows: Iterable[FoundSongs] = finding.stream_found(
         dataset, split=split, columns=columns, subset=subset, revision=revision
     )
     for found in rows:

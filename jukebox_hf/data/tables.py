@@ -12,9 +12,9 @@ from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from jukebox_hf.data.candidates import Found, SkippedSong, distinct_names, public_song_name
+from jukebox_hf.data.candidates import FoundSongs, SkippedSong, distinct_names, public_song_name
 from jukebox_hf.data.columns import ColumnNames, no_column
-from jukebox_hf.data.sources import AudioSource, FileSource, RowSource
+from jukebox_hf.data.song_sources import AudioSource, FileSource, RowSource
 
 
 class AudioColumn:
@@ -65,7 +65,9 @@ class SingleCell:
         return BytesIO(self._content)
 
 
-def find_in_table(table: Any, *, columns: ColumnNames, source: str, folder: Path | None) -> Found:
+def find_in_table(
+    table: Any, *, columns: ColumnNames, source: str, folder: Path | None
+) -> FoundSongs:
     """The songs in a `datasets.Dataset`, named by the files that they were, or by their rows.
 
     Args:
@@ -87,7 +89,7 @@ def find_in_table(table: Any, *, columns: ColumnNames, source: str, folder: Path
         _row_name(path, row, folder, files[row]) for row, (path, _) in enumerate(cells)
     )
     labels = _label_rows(table, present, len(cells))
-    found = Found([], [], [])
+    found = FoundSongs([], [], [])
     others = [name for name in table.features if name != columns.audio]
     found.notes.extend(columns.describe(present, others, source))
     for row, (name, (path, has_content), label) in enumerate(
@@ -101,7 +103,7 @@ def find_in_table(table: Any, *, columns: ColumnNames, source: str, folder: Path
     return found
 
 
-def find_in_stream(stream: Any, *, columns: ColumnNames, source: str) -> Iterator[Found]:
+def find_in_stream(stream: Any, *, columns: ColumnNames, source: str) -> Iterator[FoundSongs]:
     """The same of a `datasets.IterableDataset`, row by row; each holds its own audio."""
     stream = _undecoded(stream, columns.audio, source)
     present = columns.present(list(stream.features), source)
@@ -112,14 +114,14 @@ def find_in_stream(stream: Any, *, columns: ColumnNames, source: str) -> Iterato
         name = _row_name(path, row, None)
         name = f"{name}#{row}" if name in seen else name
         seen.add(name)
-        found = Found([], [], [])
+        found = FoundSongs([], [], [])
         song = RowSource(SingleCell(content), 0, _suffix(path)) if content is not None else None
         _add(found, name, song, path, _readable(cells, names_of), present)
         yield found
 
 
 def _add(
-    found: Found,
+    found: FoundSongs,
     name: str,
     song: AudioSource | None,
     path: str | None,

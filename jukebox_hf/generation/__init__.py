@@ -21,14 +21,9 @@ if TYPE_CHECKING:
     from jukebox_hf.generation.exporting import export_stereo as export_stereo
     from jukebox_hf.generation.fitting import Need as Need
     from jukebox_hf.generation.fitting import memory_needs as memory_needs
-    from jukebox_hf.generation.folders import default_folder as default_folder
-    from jukebox_hf.generation.folders import empty_trash as empty_trash
-    from jukebox_hf.generation.folders import remove_session as remove_session
-    from jukebox_hf.generation.folders import rename_session as rename_session
-    from jukebox_hf.generation.folders import restore_session as restore_session
-    from jukebox_hf.generation.folders import session_folders as session_folders
     from jukebox_hf.generation.gpus import describe_gpus as describe_gpus
     from jukebox_hf.generation.gpus import estimate_gpus as estimate_gpus
+    from jukebox_hf.generation.making import WindowReport as WindowReport
     from jukebox_hf.generation.memory import available_memory as available_memory
     from jukebox_hf.generation.naming import run_notes as run_notes
     from jukebox_hf.generation.pipeline import JukeboxPipeline as JukeboxPipeline
@@ -38,9 +33,14 @@ if TYPE_CHECKING:
     from jukebox_hf.generation.plan import Plan as Plan
     from jukebox_hf.generation.request import Request as Request
     from jukebox_hf.generation.request import Wanted as Wanted
-    from jukebox_hf.generation.run import WindowReport as WindowReport
     from jukebox_hf.generation.session import Session as Session
     from jukebox_hf.generation.session_files import preview_paths as preview_paths
+    from jukebox_hf.generation.session_folders import default_folder as default_folder
+    from jukebox_hf.generation.session_folders import empty_trash as empty_trash
+    from jukebox_hf.generation.session_folders import remove_session as remove_session
+    from jukebox_hf.generation.session_folders import rename_session as rename_session
+    from jukebox_hf.generation.session_folders import restore_session as restore_session
+    from jukebox_hf.generation.session_folders import session_folders as session_folders
     from jukebox_hf.generation.session_record import ParentRecord as ParentRecord
     from jukebox_hf.generation.session_record import SessionRecord as SessionRecord
     from jukebox_hf.generation.session_record import TakeRecord as TakeRecord
@@ -59,7 +59,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "estimate": ("describe_plan", "estimate_costs"),
         "exporting": ("export_audio", "export_codes", "export_stereo"),
         "fitting": ("Need", "memory_needs"),
-        "folders": (
+        "session_folders": (
             "default_folder",
             "empty_trash",
             "remove_session",
@@ -73,7 +73,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "pipeline": ("JukeboxPipeline", "Music", "MusicRun", "Take"),
         "plan": ("Plan",),
         "request": ("Request", "Wanted"),
-        "run": ("WindowReport",),
+        "making": ("WindowReport",),
         "session": ("Session",),
         "session_files": ("preview_paths",),
         "session_record": ("ParentRecord", "SessionRecord", "TakeRecord"),

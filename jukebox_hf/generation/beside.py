@@ -31,9 +31,9 @@ from jukebox_hf.generation import containers, memory
 from jukebox_hf.generation.alignment import LyricAlignment
 from jukebox_hf.generation.chains import Chain, past_span
 from jukebox_hf.generation.devices import ONE_THREAD_WIDTH
-from jukebox_hf.generation.levels import Row, RowWindow, given_codes, next_batch
+from jukebox_hf.generation.level_sampler import Row, RowWindow, given_codes, next_batch
+from jukebox_hf.generation.making import Generation, WindowRecord, WindowReport
 from jukebox_hf.generation.plan import LevelPlan, Plan
-from jukebox_hf.generation.run import Generation, WindowRecord, WindowReport
 from jukebox_hf.generation.shelf import PriorShelf
 from jukebox_hf.generation.windows import Run, Window, settled_spans, upper_span
 

@@ -11,8 +11,8 @@ from jukebox_hf.audio import AudioTags, check_output_path, load_audio, mix_down,
 from jukebox_hf.codes import Codes, save_codes
 from jukebox_hf.generation.devices import resolve_device
 from jukebox_hf.generation.joined import JoinedCodes
+from jukebox_hf.generation.making import decode_joined
 from jukebox_hf.generation.naming import name_tags, take_file_name
-from jukebox_hf.generation.run import decode_joined
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.vqvae import JukeboxVQVAE

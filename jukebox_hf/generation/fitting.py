@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 
 from jukebox_hf.generation.devices import PRECISIONS
+from jukebox_hf.generation.making import DECODED_SECONDS
 from jukebox_hf.generation.memory import USED_SHARE, module_bytes, prior_memory
-from jukebox_hf.generation.run import DECODED_SECONDS
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE

@@ -3,7 +3,8 @@
 A prior writes from left to right. So several candidates of the stretch are sampled at the top
 level, each is scored by how likely it makes the codes that follow, and the best are kept. Below,
 finer codes are sampled under the new top codes and joined to what follows. Here stands which codes
-that are, how candidates are scored and how the new codes are put in; the sampling is `run`'s work.
+that are, how candidates are scored and how the new codes are put in; the sampling is `making`'s
+work.
 """
 
 import math

@@ -37,11 +37,11 @@ from jukebox_hf.generation.devices import (
     default_precision,
     resolve_device,
 )
+from jukebox_hf.generation.making import Generation, WindowReport
 from jukebox_hf.generation.naming import page_notes, run_notes, take_file_name, take_tags
 from jukebox_hf.generation.plan import Plan
 from jukebox_hf.generation.progress import Callback, LevelBars
 from jukebox_hf.generation.request import PIECE, Request, Wanted, fit
-from jukebox_hf.generation.run import Generation, WindowReport
 from jukebox_hf.generation.settings import PerLevel, Prompt
 from jukebox_hf.hub.pulling import copy_system
 from jukebox_hf.hub.sharing import Push, push_system

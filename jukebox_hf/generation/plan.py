@@ -27,7 +27,7 @@ from jukebox_hf.generation.settings import (
     GenerationSettings,
     LevelSettings,
     Prompt,
-    check_levels,
+    check_level_values,
     level_settings,
 )
 from jukebox_hf.generation.windows import Run, chain_runs, run_windows, window_stride
@@ -266,9 +266,9 @@ def make_plan(
     notes: list[str] = []
     to_level = _finest_level(system, num_levels, to_level, notes)
     wanted = [level for level in system.prior_levels if level >= to_level and sampled]
-    check_levels(given, range(to_level, num_levels))
+    check_level_values(given, range(to_level, num_levels))
     for prompt in prompts.values():
-        check_levels({"a name": prompt.level_names}, range(to_level, num_levels))
+        check_level_values({"a name": prompt.level_names}, range(to_level, num_levels))
     fallbacks = _fallbacks(system.manifest.generation, defaults or {})
     levels = {level: level_settings(level, num_levels, fallbacks, given) for level in wanted}
     for level, own in levels.items():

@@ -14,8 +14,8 @@ import numpy as np
 from transformers.utils import FEATURE_EXTRACTOR_NAME
 
 from jukebox_hf.generation.holes import Hole
+from jukebox_hf.generation.making import WindowReport
 from jukebox_hf.generation.plan import Measures, Plan, TakePlan
-from jukebox_hf.generation.run import WindowReport
 from jukebox_hf.generation.session_record import (
     BatchRecord,
     ComponentIdentity,

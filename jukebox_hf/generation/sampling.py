@@ -2,7 +2,7 @@
 
 Logits (batch, vocabulary) and one uniform number per item go in, tokens come out. Everything that
 happens per code happens over static buffers without waiting for the device; which windows there are
-is the business of `windows`, what conditions them that of `levels`.
+is the business of `windows`, what conditions them that of `level_sampler`.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,8 @@
 """A generation on disk: nothing is lost, and who stops it goes on with the same music.
 
 A plan goes in and a folder grows: `session.json` with everything there is to know, the codes of
-every take after every window, previews, and finished audio. What is computed is the work of `run`.
+every take after every window, previews, and finished audio. What is computed is the work of
+`making`.
 """
 
 import os
@@ -22,6 +23,7 @@ from jukebox_hf.generation.chains import Chain
 from jukebox_hf.generation.devices import check_backend, resolve_device
 from jukebox_hf.generation.holes import Hole
 from jukebox_hf.generation.joined import Joined, JoinedCodes, combine
+from jukebox_hf.generation.making import WindowReport
 from jukebox_hf.generation.naming import run_notes
 from jukebox_hf.generation.plan import Plan, TakePlan, make_plan
 from jukebox_hf.generation.preview import INTERVAL_SECONDS
@@ -35,7 +37,6 @@ from jukebox_hf.generation.recording import (
     take_record,
     version_record,
 )
-from jukebox_hf.generation.run import WindowReport
 from jukebox_hf.generation.session_files import (
     CODES_FOLDER,
     PRIMER_FOLDER,

@@ -22,12 +22,12 @@ from jukebox_hf.generation.alignment_files import (
 )
 from jukebox_hf.generation.beside import processes_beside
 from jukebox_hf.generation.joined import JoinedCodes
-from jukebox_hf.generation.levels import Row
+from jukebox_hf.generation.level_sampler import Row
+from jukebox_hf.generation.making import Generation, WindowReport
 from jukebox_hf.generation.naming import page_notes, take_file_name, take_tags
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
 from jukebox_hf.generation.preview import Previews
 from jukebox_hf.generation.recording import batch_record, now
-from jukebox_hf.generation.run import Generation, WindowReport
 from jukebox_hf.generation.session_files import (
     Given,
     alignment_path,

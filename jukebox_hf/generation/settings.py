@@ -419,7 +419,7 @@ def at_level(values: PerLevel[Value] | None, level: int, default: Value) -> Valu
     return values
 
 
-def check_levels(given: Mapping[str, Any], levels: Sequence[int]) -> None:
+def check_level_values(given: Mapping[str, Any], levels: Sequence[int]) -> None:
     """Raise `ValueError` if a per-level value names a level that is not sampled."""
     for name, values in given.items():
         if isinstance(values, Mapping):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from jukebox_hf.hub.tensor_files import open_tensors
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
-from jukebox_hf.prior.transformer import Embedding
+from jukebox_hf.prior.transformer import TokenEmbedding
 from jukebox_hf.records import read_json
 
 # peft's own names, so that `PeftModel.from_pretrained` reads the folder too.
@@ -146,7 +146,11 @@ def grow_table(prior: JukeboxPrior, name: str, rows: Tensor, source: str) -> Non
     `name` is the table's weight, one of `TABLES`. Raises `ValueError` for rows of another width.
     """
     table = prior.get_submodule(name.removesuffix(".weight")) if prior.config.has_labels else None
-    if not isinstance(table, Embedding) or rows.ndim != 2 or rows.shape[1] != table.embedding_dim:
+    if (
+        not isinstance(table, TokenEmbedding)
+        or rows.ndim != 2
+        or rows.shape[1] != table.embedding_dim
+    ):
         raise ValueError(f"{source}: its rows do not fit the table {name} of this prior")
     weight = torch.cat([table.weight, rows.to(table.weight)])
     table.weight = nn.Parameter(weight, requires_grad=table.weight.requires_grad)

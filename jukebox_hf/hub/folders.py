@@ -52,7 +52,7 @@ def check_free_space(folder: Path, num_bytes: int) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def new_model_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder beside `folder`, to be filled; on success it takes its place at once.
 
     If the block raises, the temporary folder is removed and `folder` is as it was.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jukebox_hf.hub.architecture import check_levels
-from jukebox_hf.hub.folders import new_folder
+from jukebox_hf.hub.folders import new_model_folder
 from jukebox_hf.hub.manifest import (
     VQVAE,
     AdapterReference,
@@ -48,7 +48,7 @@ def write_system(
 
     Arguments are those of `fill_system`. Raises `FileExistsError` if the folder exists.
     """
-    with new_folder(Path(folder), overwrite=overwrite) as temporary:
+    with new_model_folder(Path(folder), overwrite=overwrite) as temporary:
         fill_system(temporary, components, adapters=adapters, beside=beside, **manifest)
     return Path(folder)
 

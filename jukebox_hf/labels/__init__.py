@@ -18,6 +18,7 @@ from jukebox_hf.labels.lyric_formats import (
     read_lyrics_file,
     timed_segments,
 )
+from jukebox_hf.labels.lyric_windows import LyricWindow, linear_centre, lyric_window
 from jukebox_hf.labels.lyrics import LYRIC_CHARACTERS, LyricAlphabet
 from jukebox_hf.labels.processor import JukeboxProcessor
 from jukebox_hf.labels.tensors import JukeboxLabels, PriorInputs, ResolvedLabels, WindowLabels
@@ -32,7 +33,6 @@ from jukebox_hf.labels.vocabularies import (
     normalise_name,
     read_ids,
 )
-from jukebox_hf.labels.windows import LyricWindow, linear_centre, lyric_window
 
 __all__ = [
     "LARGEST_LYRICS_BYTES",

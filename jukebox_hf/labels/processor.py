@@ -31,6 +31,7 @@ from jukebox_hf.labels.checks import (
 )
 from jukebox_hf.labels.genre_aliases import GenreAliases
 from jukebox_hf.labels.lyric_formats import FoundLyrics, find_lyrics, looks_like_file_name
+from jukebox_hf.labels.lyric_windows import LyricWindow, linear_centre, lyric_window
 from jukebox_hf.labels.lyrics import LyricAlphabet
 from jukebox_hf.labels.storage import read_processor_files, write_processor_files
 from jukebox_hf.labels.tensors import (
@@ -50,7 +51,6 @@ from jukebox_hf.labels.vocabularies import (
     genre_keys,
     normalise_name,
 )
-from jukebox_hf.labels.windows import LyricWindow, linear_centre, lyric_window
 
 # The arguments that stand in `processor_config.json`; names have a file of their own.
 SETTINGS = (

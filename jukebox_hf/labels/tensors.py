@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from jukebox_hf.labels.lyric_windows import LyricWindow
 from jukebox_hf.labels.vocabularies import UNKNOWN_ID
-from jukebox_hf.labels.windows import LyricWindow
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from jukebox_hf.listening.listener_weights import MissingEvaluatorError, weight_file
 from jukebox_hf.listening.sound import frame_levels
-from jukebox_hf.listening.weights import MissingEvaluatorError, weight_file
 
 # Without --no-deps the package asks for TensorFlow, which is not needed.
 INSTALL = "onnxruntime && pip install --no-deps basic-pitch==0.4.0"
@@ -56,14 +56,14 @@ class NoteListener:
 
     def notes(self, audio: Frames) -> Frames:
         """Probabilities (samples // 256, 88) of audio (samples,) at 22.05 kHz."""
-        windows = cut_windows(audio)
+        windows = cut_frames(audio)
         found = np.concatenate(
             [self._session.run([NOTES], {INPUT: window[None, :, None]})[0] for window in windows]
         )
         return join_windows(found, len(audio))
 
 
-def cut_windows(audio: Frames) -> Frames:
+def cut_frames(audio: Frames) -> Frames:
     """Overlapping windows (windows, samples) of audio, with silence before and after it."""
     lead = OVERLAP_FRAMES * FRAME_HOP // 2
     padded = np.concatenate([np.zeros(lead, np.float32), np.asarray(audio, np.float32)])

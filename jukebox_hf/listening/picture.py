@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from jukebox_hf.files import write_atomically
-from jukebox_hf.listening.evaluation import MEASURES, MusicEvaluation
+from jukebox_hf.listening.music_evaluation import MEASURES, MusicEvaluation
 from jukebox_hf.listening.statistics import Interval
 
 WIDTH, ROW, LEFT, RIGHT, TOP = 900, 56, 300, 120, 60

@@ -16,7 +16,7 @@ from jukebox_hf.precision import Float32Module
 from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.step_buffers import Layout
-from jukebox_hf.prior.transformer import Embedding, LayerNorm, Transformer, TransformerShape
+from jukebox_hf.prior.transformer import LayerNorm, TokenEmbedding, Transformer, TransformerShape
 
 
 class Conditioning(NamedTuple):
@@ -48,8 +48,8 @@ class LabelEmbedding(nn.Module):
     def __init__(self, config: JukeboxPriorConfig) -> None:
         super().__init__()
         std = 0.01 * config.init_scale
-        self.artist = Embedding(config.artist_count, config.width, init_std=std)
-        self.genre = Embedding(config.genre_count, config.width, init_std=std)
+        self.artist = TokenEmbedding(config.artist_count, config.width, init_std=std)
+        self.genre = TokenEmbedding(config.genre_count, config.width, init_std=std)
 
     def forward(self, labels: JukeboxLabels) -> Tensor:
         """(batch, 1, width). Genre slots of -1 are empty."""
@@ -73,9 +73,9 @@ class TimingEmbedding(nn.Module):
         self.window_samples = config.window_samples
         self.min_samples = config.min_total_seconds * config.sampling_rate
         self.max_samples = config.max_total_seconds * config.sampling_rate
-        self.total = Embedding(config.timing_bins, config.width, init_std=std)
-        self.absolute = Embedding(config.timing_bins, config.width, init_std=std)
-        self.relative = Embedding(config.timing_bins, config.width, init_std=std)
+        self.total = TokenEmbedding(config.timing_bins, config.width, init_std=std)
+        self.absolute = TokenEmbedding(config.timing_bins, config.width, init_std=std)
+        self.relative = TokenEmbedding(config.timing_bins, config.width, init_std=std)
 
     def forward(self, labels: JukeboxLabels, num_codes: int | None = None) -> Tensor:
         """(batch, num_codes, width); None: a whole window of them."""
@@ -115,7 +115,7 @@ class UpperConditioner(Float32Module):
 
     def __init__(self, config: JukeboxPriorConfig) -> None:
         super().__init__()
-        self.embedding = Embedding(
+        self.embedding = TokenEmbedding(
             config.codebook_size, config.width, init_std=0.02 * config.init_scale
         )
         self.upsampler = DecoderBlock(

@@ -34,8 +34,8 @@ from jukebox_hf.prior.conditioning import (
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.step_buffers import Layout, PriorCache
 from jukebox_hf.prior.transformer import (
-    Embedding,
     LayerNorm,
+    TokenEmbedding,
     Transformer,
     TransformerShape,
 )
@@ -564,7 +564,7 @@ class JukeboxPrior(JukeboxPreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         # transformers calls this only for modules that hold tensors of their own
-        if isinstance(module, Embedding):
+        if isinstance(module, TokenEmbedding):
             init.normal_(module.weight, std=module.init_std)
         elif isinstance(module, LayerNorm):
             init.ones_(module.weight)

@@ -32,7 +32,7 @@ class LayerNorm(Float32Module, nn.LayerNorm):
         return normed.to(hidden.dtype)
 
 
-class Embedding(Float32Module, nn.Embedding):
+class TokenEmbedding(Float32Module, nn.Embedding):
     """A table in float32. `init_std` is the standard deviation of its initial weights."""
 
     def __init__(self, num_rows: int, width: int, *, init_std: float) -> None:
@@ -136,9 +136,13 @@ class Transformer(nn.Module):
         self.head_dim = shape.attention_width // shape.heads
         self.embedding_dropout = shape.embedding_dropout
         scale = shape.init_scale
-        self.embedding = Embedding(shape.vocabulary_size, shape.width, init_std=0.02 * scale)
-        self.positions = Embedding(shape.layout.sequence_length, shape.width, init_std=0.01 * scale)
-        self.start = Embedding(1, shape.width, init_std=0.01 * scale) if shape.has_start else None
+        self.embedding = TokenEmbedding(shape.vocabulary_size, shape.width, init_std=0.02 * scale)
+        self.positions = TokenEmbedding(
+            shape.layout.sequence_length, shape.width, init_std=0.01 * scale
+        )
+        self.start = (
+            TokenEmbedding(1, shape.width, init_std=0.01 * scale) if shape.has_start else None
+        )
         self.kinds = shape.layer_kinds
         self.layers = nn.ModuleList(TransformerLayer(kind, shape) for kind in shape.layer_kinds)
 

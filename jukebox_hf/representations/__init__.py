@@ -5,11 +5,9 @@ embeds files, folders and datasets into a folder, resumable and in shares.
 """
 
 from jukebox_hf.representations.embedder import JukeboxEmbedder, choose_level
-from jukebox_hf.representations.estimate import describe, estimate, fitting_batch_size
-from jukebox_hf.representations.results import Embedding, Embeddings
-from jukebox_hf.representations.run import (
-    Found,
-    Progress,
+from jukebox_hf.representations.embedding import (
+    EmbeddingProgress,
+    FoundInputs,
     Report,
     dataset_items,
     embed_into,
@@ -17,19 +15,21 @@ from jukebox_hf.representations.run import (
     find_items,
     open_folder,
 )
-from jukebox_hf.representations.settings import EmbeddingSettings, parse_layers
+from jukebox_hf.representations.embedding_cost import describe_cost, estimate, fitting_batch_size
+from jukebox_hf.representations.embedding_settings import EmbeddingSettings, parse_layers
+from jukebox_hf.representations.results import Embedding, Embeddings
 
 __all__ = [
     "Embedding",
+    "EmbeddingProgress",
     "EmbeddingSettings",
     "Embeddings",
-    "Found",
+    "FoundInputs",
     "JukeboxEmbedder",
-    "Progress",
     "Report",
     "choose_level",
     "dataset_items",
-    "describe",
+    "describe_cost",
     "embed_into",
     "estimate",
     "feature_record",

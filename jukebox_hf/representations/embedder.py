@@ -1,7 +1,8 @@
 """`JukeboxEmbedder`: what a prior knows of music, as features for other models.
 
 Files, arrays or codes go in; the states of some layers come out, as they are, at another rate, or
-as means. What is computed is described in `settings`, how in `inputs`, `passes` and `results`.
+as means. What is computed is described in `embedding_settings`, how in `inputs`, `passes` and
+`results`.
 """
 
 import os
@@ -23,6 +24,8 @@ from jukebox_hf.hub.manifest import VQVAE
 from jukebox_hf.hub.system import System
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.representations.embedding_settings import EmbeddingSettings
+from jukebox_hf.representations.embedding_windows import Timing
 from jukebox_hf.representations.inputs import (
     ArrayInput,
     AudioInput,
@@ -46,8 +49,6 @@ from jukebox_hf.representations.results import (
     PieceStates,
     assemble,
 )
-from jukebox_hf.representations.settings import EmbeddingSettings
-from jukebox_hf.representations.windows import Timing
 from jukebox_hf.vqvae import JukeboxVQVAE
 
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from jukebox_hf.files import safe_file_name, write_atomically, write_text
 from jukebox_hf.records import from_json, read_json, to_json
+from jukebox_hf.representations.embedding_settings import EmbeddingSettings
 from jukebox_hf.representations.results import Allocate, Array, Embedding
-from jukebox_hf.representations.settings import EmbeddingSettings
 
 Format = Literal["npy", "safetensors", "dataset"]
 FORMATS: tuple[Format, ...] = ("npy", "safetensors", "dataset")

@@ -21,8 +21,8 @@ from torch import Tensor
 from jukebox_hf.audio import AudioReader, as_audio, peak_normalize, resample
 from jukebox_hf.codes import Codes
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.representations.settings import EmbeddingSettings
-from jukebox_hf.representations.windows import (
+from jukebox_hf.representations.embedding_settings import EmbeddingSettings
+from jukebox_hf.representations.embedding_windows import (
     CodeWindow,
     Timing,
     adjacent_windows,
@@ -81,7 +81,7 @@ class CodesInput:
 Input = AudioInput | ArrayInput | CodesInput
 
 
-class Piece(NamedTuple):
+class EmbeddedPiece(NamedTuple):
     """Codes that are embedded by themselves.
 
     Attributes:
@@ -106,7 +106,7 @@ class Prepared:
     """An input as pieces of codes."""
 
     name: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[EmbeddedPiece, ...]
     seconds: float
     notes: tuple[str, ...] = ()
 
@@ -207,7 +207,7 @@ class Preparation:
                 audio = peak_normalize(audio)
             yield _Audio(audio / peak if peak > 0 else audio, start_seconds + start / rate)
 
-    def _encode(self, audio: Sequence[_Audio], song: int, name: str) -> Iterator[Piece]:
+    def _encode(self, audio: Sequence[_Audio], song: int, name: str) -> Iterator[EmbeddedPiece]:
         """Codes of pieces, those of equal length together."""
         levels, hop_length = self._levels, self.config.hop_length
         assert self.vqvae is not None
@@ -335,7 +335,7 @@ class Preparation:
         first_sample: int,
         song_samples: int,
         num_samples: int,
-    ) -> Piece:
+    ) -> EmbeddedPiece:
         context, hop_length = self.config.context_length, self.config.hop_length
         if upper is not None:
             codes = codes[: len(upper) * self.ratio]
@@ -350,7 +350,9 @@ class Preparation:
             for w in windows
         ]
         num_states = min(num_samples // hop_length, len(codes))
-        return Piece(codes, upper, num_states, start_seconds, tuple(windows), tuple(timings))
+        return EmbeddedPiece(
+            codes, upper, num_states, start_seconds, tuple(windows), tuple(timings)
+        )
 
     def _timing(self, song_samples: int, offset: int) -> Timing:
         config = self.config

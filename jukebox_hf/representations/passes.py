@@ -18,7 +18,7 @@ from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.precision import exact_float32
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
-from jukebox_hf.representations.windows import Timing
+from jukebox_hf.representations.embedding_windows import Timing
 
 # Fewer positions than this are padded up to it: with few rows the CPU's matrix products round
 # otherwise (measured with MKL: below 16), and states would depend on what else is in the batch.

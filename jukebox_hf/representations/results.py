@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jukebox_hf.representations.embedding_settings import EmbeddingSettings
 from jukebox_hf.representations.frames import num_frames, resample_states
-from jukebox_hf.representations.inputs import Piece, Prepared
-from jukebox_hf.representations.settings import EmbeddingSettings
+from jukebox_hf.representations.inputs import EmbeddedPiece, Prepared
 
 Array = NDArray[np.float32]
 # Makes room for the states of one layer, (time, width): in memory, or in a file.
@@ -98,7 +98,7 @@ class PieceStates:
 
     def __init__(
         self,
-        piece: Piece,
+        piece: EmbeddedPiece,
         layer: int,
         width: int,
         settings: EmbeddingSettings,
@@ -186,7 +186,9 @@ def assemble(
     )
 
 
-def _times(piece: Piece, settings: EmbeddingSettings, code_rate: float) -> NDArray[np.float64]:
+def _times(
+    piece: EmbeddedPiece, settings: EmbeddingSettings, code_rate: float
+) -> NDArray[np.float64]:
     """Where each state or frame of a piece begins, in seconds of its file."""
     if settings.pool == "mean":
         return np.asarray(piece.start_seconds)

@@ -172,9 +172,9 @@ def load_checkpoint(
     """
     state = load_state(folder)
     load_whole_state(model, read_weights(folder), str(folder))
-    load_optimizer_tensors(model, optimizer, read_tensors(folder / OPTIMIZER), str(folder))
+    load_optimizer_tensors(model, optimizer, read_state_tensors(folder / OPTIMIZER), str(folder))
     if averages is not None:
-        found = read_tensors(folder / AVERAGES)
+        found = read_state_tensors(folder / AVERAGES)
         _require_names(averages.averages, found, f"{folder / AVERAGES}")
         for name, average in averages.averages.items():
             average.copy_(placed_like(found[name], average))
@@ -282,7 +282,7 @@ def load_optimizer_tensors(
         optimizer.state[parameters[name]] = state
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_state_tensors(path: Path) -> dict[str, Tensor]:
     """Every tensor of a safetensors file.
 
     Raises:
@@ -299,18 +299,18 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint's model, in one file or several, or of its adapter."""
     index = folder / MODEL_INDEX
     if (folder / ADAPTER_WEIGHTS).is_file():
-        rows = read_tensors(folder / NEW_ROWS) if (folder / NEW_ROWS).is_file() else {}
+        rows = read_state_tensors(folder / NEW_ROWS) if (folder / NEW_ROWS).is_file() else {}
         grown = {name.replace(".weight", ".rows.weight"): tensor for name, tensor in rows.items()}
-        return {**live_names(read_tensors(folder / ADAPTER_WEIGHTS)), **grown}
+        return {**live_names(read_state_tensors(folder / ADAPTER_WEIGHTS)), **grown}
     if not index.is_file():
-        return read_tensors(folder / MODEL)
+        return read_state_tensors(folder / MODEL)
     places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not all(_is_file_name(place) for place in places.values()):
         raise ValueError(f"{index}: expected a weight_map from tensors to files of this folder")
     return {
         name: tensor
         for file in sorted(set(places.values()))
-        for name, tensor in read_tensors(folder / file).items()
+        for name, tensor in read_state_tensors(folder / file).items()
     }
 
 

@@ -16,7 +16,7 @@ from jukebox_hf.labels import UNKNOWN_ID, JukeboxProcessor, genre_keys, normalis
 from jukebox_hf.precision import Float32Module
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
-from jukebox_hf.prior.transformer import Embedding
+from jukebox_hf.prior.transformer import TokenEmbedding
 from jukebox_hf.training.settings import TrainingSettings
 
 # Every linear layer between the layers' inputs and outputs; not the lyric encoder's, and no head.
@@ -30,7 +30,7 @@ LISTED = 10  # names in a note
 class GrownEmbedding(Float32Module):
     """A table that stays as it is, and rows after it that learn."""
 
-    def __init__(self, table: Embedding, rows: Tensor) -> None:
+    def __init__(self, table: TokenEmbedding, rows: Tensor) -> None:
         super().__init__()
         self.table = table
         self.rows = nn.Embedding(len(rows), rows.shape[1], _weight=rows.detach().float().clone())
@@ -115,7 +115,7 @@ def _grow(prior: JukeboxPrior, name: str, num_rows: int, as_rows: bool) -> None:
     """Append rows that start as `unknown`, so that a new name begins like one nobody knows."""
     place = name.removesuffix(".weight")
     table = prior.get_submodule(place)
-    assert isinstance(table, Embedding)
+    assert isinstance(table, TokenEmbedding)
     missing = num_rows - table.num_embeddings
     if missing <= 0:
         return

@@ -40,7 +40,6 @@ from jukebox_hf.training.optimization import (
     make_optimizer,
     set_learning_rate,
 )
-from jukebox_hf.training.plan import TrainingPlan, plan_training
 from jukebox_hf.training.reports import Reporter
 from jukebox_hf.training.run_folder import BEST, FINAL, RunFolder
 from jukebox_hf.training.run_parts import RunParts
@@ -57,6 +56,7 @@ from jukebox_hf.training.stepping import (
     seed_step,
     uncompiled,
 )
+from jukebox_hf.training.training_cost import TrainingPlan, plan_training
 
 
 class DivergedError(ValueError):

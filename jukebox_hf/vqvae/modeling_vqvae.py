@@ -1,7 +1,7 @@
 """The codec: audio (batch, 1, samples) to codes (batch, time) of any level, and back.
 
-`levels` has the auto-encoder of each level, `losses` what training minimizes; this module checks
-what it is given, cuts long audio into chunks, and adds the losses up.
+`auto_encoder` has the auto-encoder of each level, `losses` what training minimizes; this module
+checks what it is given, cuts long audio into chunks, and adds the losses up.
 """
 
 import os
@@ -21,11 +21,11 @@ from jukebox_hf.audio import AudioArray, as_mono
 from jukebox_hf.convnet import init_convolutions
 from jukebox_hf.precision import exact_float32
 from jukebox_hf.pretrained import JukeboxPreTrainedModel
+from jukebox_hf.vqvae.auto_encoder import JukeboxVQVAELevel
 from jukebox_hf.vqvae.chunks import chunks
 from jukebox_hf.vqvae.codebook import Codebook, CodebookMetrics, codebook_fingerprint
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.feature_extraction import JukeboxFeatureExtractor
-from jukebox_hf.vqvae.levels import JukeboxVQVAELevel
 from jukebox_hf.vqvae.losses import reconstruction_losses
 
 CHECKED_SAMPLES = 2**20  # checked at a time for NaNs, so that the check takes no room

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import soundfile
 
-from jukebox_hf.hub.folders import new_folder
+from jukebox_hf.hub.folders import new_model_folder
 
 METADATA = "metadata.csv"
 
@@ -39,7 +39,7 @@ def combine(
     if len(set(names)) < len(names):
         raise ValueError(f"expected folders of different names, got {', '.join(names)}")
     rows: list[dict[str, str]] = []
-    with new_folder(output) as partial:
+    with new_model_folder(output) as partial:
         for folder, name in zip(folders, names, strict=True):
             for row in chosen(_read_metadata(folder), minutes_per_genre):
                 song = Path(row["file_name"])

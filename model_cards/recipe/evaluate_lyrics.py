@@ -34,8 +34,8 @@ from jukebox_hf import JukeboxVQVAE
 from jukebox_hf.audio import resample
 from jukebox_hf.data import Song, open_songs
 from jukebox_hf.hub import System
-from jukebox_hf.listening.clips import Place, read_clip
-from jukebox_hf.listening.weights import MissingEvaluatorError
+from jukebox_hf.listening.excerpts import Place, read_clip
+from jukebox_hf.listening.listener_weights import MissingEvaluatorError
 from model_cards.recipe.evaluators.whisper import SAMPLING_RATE, Whisper, split_words
 from model_cards.recipe.figures import Report, add_output_options
 from model_cards.recipe.packages import note

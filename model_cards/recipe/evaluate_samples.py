@@ -43,9 +43,9 @@ from jukebox_hf import JukeboxVQVAE
 from jukebox_hf.data import Song, open_codes, open_songs, split_songs
 from jukebox_hf.hub import System
 from jukebox_hf.labels import UNKNOWN
-from jukebox_hf.listening.clips import Place, read_clip, spread_clips
+from jukebox_hf.listening.excerpts import Place, read_clip, spread_clips
+from jukebox_hf.listening.listener_weights import MissingEvaluatorError
 from jukebox_hf.listening.sound import mel_decibels
-from jukebox_hf.listening.weights import MissingEvaluatorError
 from model_cards.recipe.code_statistics import Codes
 from model_cards.recipe.evaluate_codes import measure_similarity
 from model_cards.recipe.figures import Report, add_output_options

@@ -31,11 +31,11 @@ from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.hub import System
 from jukebox_hf.labels import UNKNOWN
 from jukebox_hf.listening import notes
-from jukebox_hf.listening.clips import Place, read_clip, spread_clips
-from jukebox_hf.listening.evaluation import MEASURES, Piece, listen
+from jukebox_hf.listening.excerpts import Place, read_clip, spread_clips
+from jukebox_hf.listening.listener_weights import MissingEvaluatorError
+from jukebox_hf.listening.music_evaluation import MEASURES, HeardPiece, listen
 from jukebox_hf.listening.sound import measure_liveliness, onsets_at_seams
 from jukebox_hf.listening.statistics import Interval, mean_interval
-from jukebox_hf.listening.weights import MissingEvaluatorError
 from jukebox_hf.vqvae import JukeboxVQVAE
 from model_cards.recipe.figures import Report, add_output_options
 from model_cards.recipe.packages import note
@@ -54,7 +54,7 @@ class Rung(NamedTuple):
     """
 
     name: str
-    pieces: list[Piece]
+    pieces: list[HeardPiece]
     paired: bool = True
 
 
@@ -81,14 +81,15 @@ def codec_rungs(
     names = [place.song.name for place in places]
     rungs = [
         Rung(
-            "recorded", [Piece(name, one, (), None) for name, one in zip(names, audio, strict=True)]
+            "recorded",
+            [HeardPiece(name, one, (), None) for name, one in zip(names, audio, strict=True)],
         )
     ]
     for level in range(codec.config.num_levels):
         heard = [
             codec.decode(own[level], level, chunk_seconds=CHUNK_SECONDS)[0, 0] for own in codes
         ]
-        pieces = [Piece(name, one, (), None) for name, one in zip(names, heard, strict=True)]
+        pieces = [HeardPiece(name, one, (), None) for name, one in zip(names, heard, strict=True)]
         rungs.append(Rung(f"codec, level {level}", pieces))
     return rungs, codes
 
@@ -138,7 +139,8 @@ def sampled_rung(
         if report.level_done:
             note(f"{folder.name}: level {report.level} is sampled")
     pieces = [
-        Piece(f"take {take.number}", take.audio, take.seams, None) for take in read_takes(folder)
+        HeardPiece(f"take {take.number}", take.audio, take.seams, None)
+        for take in read_takes(folder)
     ]
     return Rung(name, pieces, paired=paired)
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from jukebox_hf import JukeboxPipeline
 from jukebox_hf.audio import save_audio
 from jukebox_hf.files import safe_file_name, write_atomically
-from jukebox_hf.hub.folders import new_folder, write_json
+from jukebox_hf.hub.folders import new_model_folder, write_json
 from jukebox_hf.records import to_json
 from model_cards.recipe.package_card import EXAMPLES, EXAMPLES_FILE, OUTPUT, digests, write_card
 from model_cards.recipe.packages import note
@@ -70,7 +70,7 @@ def make_examples(
     }
     # Beside its place, because `new_folder` replaces models only.
     target = folder / EXAMPLES
-    with new_folder(folder / f"{EXAMPLES}.new") as made:
+    with new_model_folder(folder / f"{EXAMPLES}.new") as made:
         for genre, seed in examples:
             record["examples"].append(make_example(pipeline, made, genre, seed, seconds))
             note(f"{genre}: {record['examples'][-1]['wall_seconds']:.1f} s")

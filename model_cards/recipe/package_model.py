@@ -49,7 +49,7 @@ from jukebox_hf.hub import (
     save_training_facts,
 )
 from jukebox_hf.hub.built_in import BUILT_IN_NAME
-from jukebox_hf.hub.folders import new_folder
+from jukebox_hf.hub.folders import new_model_folder
 from jukebox_hf.hub.saving import fill_system
 from jukebox_hf.hub.training_facts import Figure
 from jukebox_hf.labels import JukeboxProcessor
@@ -122,7 +122,7 @@ def package_model(recipe: Recipe, output: Path, *, overwrite: bool = False) -> l
         save_component(folder, name, systems[name], notes)
         save_training_facts(folder, facts[name])
 
-    with new_folder(output, overwrite=overwrite) as folder:
+    with new_model_folder(output, overwrite=overwrite) as folder:
         figures = [figure for own in facts.values() for figure in own.figures]
         fill_system(
             folder,

@@ -15,8 +15,8 @@ from jukebox_hf import Codes, JukeboxEmbedder
 from jukebox_hf.hub import save_system
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
-from jukebox_hf.representations.estimate import estimate
-from jukebox_hf.representations.settings import EmbeddingSettings
+from jukebox_hf.representations.embedding_cost import estimate
+from jukebox_hf.representations.embedding_settings import EmbeddingSettings
 from tests.benchmarks.measuring import alternate, ratio, summary
 from tests.benchmarks.models import random_prior
 from tests.tiny import tiny_processor, tiny_vqvae

@@ -24,7 +24,7 @@ from jukebox_hf.audio import load_audio
 from jukebox_hf.codes import Codes, save_codes
 from jukebox_hf.generation import Request
 from jukebox_hf.generation.holes import SCORED_CODES, score
-from jukebox_hf.generation.run import Generation
+from jukebox_hf.generation.making import Generation
 
 BEFORE_SECONDS = 4.0
 SPANS = {"first 64": (0, 64), "first 128": (0, 128), "129 to 512": (128, 512)}

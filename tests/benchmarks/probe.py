@@ -31,7 +31,7 @@ from jukebox_hf.data import Song, open_songs
 from jukebox_hf.files import safe_file_name
 from jukebox_hf.hub import System
 from jukebox_hf.labels import UNKNOWN
-from jukebox_hf.listening.clips import read_clip, spread_clips
+from jukebox_hf.listening.excerpts import read_clip, spread_clips
 from jukebox_hf.listening.sound import mel_decibels
 from jukebox_hf.vqvae.losses import STFT
 

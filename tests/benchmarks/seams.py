@@ -19,8 +19,8 @@ from torch import Tensor
 
 from jukebox_hf import JukeboxPipeline
 from jukebox_hf.codes import Codes, load_codes
+from jukebox_hf.generation.making import Generation
 from jukebox_hf.generation.plan import make_plan
-from jukebox_hf.generation.run import Generation
 from jukebox_hf.generation.settings import CHAIN_STARTS, Prompt
 from jukebox_hf.listening.sound import onsets_at_seams
 from tests.benchmarks.window_inputs import PieceInputs, bits_of_piece

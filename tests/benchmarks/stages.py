@@ -45,8 +45,8 @@ def main() -> None:
     """See the module."""
     from jukebox_cli.main import main as command
     from jukebox_hf.generation import session_work as work
-    from jukebox_hf.generation.levels import LevelSampler
-    from jukebox_hf.generation.run import Generation
+    from jukebox_hf.generation.level_sampler import LevelSampler
+    from jukebox_hf.generation.making import Generation
     from jukebox_hf.vqvae import JukeboxVQVAE
 
     SECONDS["imports"] = time.process_time() - BEGUN

@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from jukebox_cli.edit import read_part
+from jukebox_cli.edit import parse_part
 from jukebox_cli.main import main
 from jukebox_hf.codes import load_codes, save_codes
 from jukebox_hf.generation import Part, Session
@@ -99,7 +99,7 @@ def test_another_codec_is_refused_before_any_work(sketch: Path, tmp_path: Path) 
     ],
 )
 def test_parts_are_read(text: str, expected: Part) -> None:
-    assert read_part(text) == expected
+    assert parse_part(text) == expected
 
 
 def test_a_name_that_looks_like_a_part_is_a_name(
@@ -107,6 +107,6 @@ def test_a_name_that_looks_like_a_part_is_a_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mix@1-2").mkdir()
-    assert read_part("mix@1-2") == Part(Path("mix@1-2"))
+    assert parse_part("mix@1-2") == Part(Path("mix@1-2"))
     with pytest.raises(ValueError, match=r"'song@1:99-2': '1:99' is not a time"):
-        read_part("song@1:99-2")
+        parse_part("song@1:99-2")

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from jukebox_hf.audio import load_audio
 from jukebox_hf.data import ClipDataset, Songs, measure_bandwidth, open_songs
-from jukebox_hf.data.reading import blend_channels
+from jukebox_hf.data.song_reading import blend_channels
 from tests.data.song_files import RATE, damage, make_sound, write_song, write_songs
 
 

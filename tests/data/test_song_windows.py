@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jukebox_hf.data.items import ItemWindows, check_lengths
-from jukebox_hf.data.windows import WindowTable, draw
+from jukebox_hf.data.song_windows import WindowTable, draw
 
 
 def place_on_tape(lengths: list[int], size: int, number: int, moved: int) -> tuple[int, int]:

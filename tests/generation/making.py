@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from jukebox_hf.generation.making import Generation
 from jukebox_hf.generation.plan import Plan, make_plan
-from jukebox_hf.generation.run import Generation
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.hub import System
 

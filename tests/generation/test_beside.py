@@ -11,8 +11,8 @@ import torch
 
 from jukebox_hf.generation import beside, memory, run
 from jukebox_hf.generation.beside import plan_batches, processes_beside, share_rows
-from jukebox_hf.generation.levels import Row
-from jukebox_hf.generation.run import Generation
+from jukebox_hf.generation.level_sampler import Row
+from jukebox_hf.generation.making import Generation
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.windows import Run, chain_runs, run_windows, settled_spans
 from jukebox_hf.hub import System

@@ -14,7 +14,7 @@ from jukebox_hf.generation import JukeboxPipeline, Part, Request, Session
 from jukebox_hf.generation.alignment_files import load_words, save_words
 from jukebox_hf.generation.chains import FADE_STFT
 from jukebox_hf.generation.joined import JoinedCodes
-from jukebox_hf.generation.run import decode_joined
+from jukebox_hf.generation.making import decode_joined
 from jukebox_hf.generation.word_times import SungWord
 from jukebox_hf.hub import System
 from jukebox_hf.locks import locked

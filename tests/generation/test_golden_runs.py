@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.codes import Codes
-from jukebox_hf.generation.levels import LevelSampler, Piece, Row, RowWindow
+from jukebox_hf.generation.level_sampler import LevelSampler, Row, RowWindow, TakePiece
+from jukebox_hf.generation.making import Generation, WindowReport
 from jukebox_hf.generation.plan import Plan, make_plan
-from jukebox_hf.generation.run import Generation, WindowReport
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.generation.windows import Run, extension_window
 from jukebox_hf.hub import System
@@ -234,7 +234,7 @@ def test_growing_a_level_piece_by_piece_equals_the_original(stem: str, folders: 
         for piece in meta["metas"]
     ]
     pieces = {
-        index + 1: Piece(own, piece["total_length"], piece["offset"], None)
+        index + 1: TakePiece(own, piece["total_length"], piece["offset"], None)
         for index, (own, piece) in enumerate(zip(labels, meta["metas"], strict=True))
     }
     settings = run.plan().settings.levels[level].sampling

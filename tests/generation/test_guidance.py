@@ -9,8 +9,8 @@ import torch
 from jukebox_hf.generation import memory
 from jukebox_hf.generation.backends import CompiledBackend
 from jukebox_hf.generation.estimate import estimate_costs
+from jukebox_hf.generation.making import Generation
 from jukebox_hf.generation.noise import uniform_noise
-from jukebox_hf.generation.run import Generation
 from jukebox_hf.generation.sampling import (
     SamplingSettings,
     WindowSampler,

@@ -11,7 +11,7 @@ from jukebox_hf.generation import JukeboxPipeline, Request, Session
 from jukebox_hf.generation.chains import FADE_STFT
 from jukebox_hf.generation.holes import score
 from jukebox_hf.generation.joined import JoinedCodes
-from jukebox_hf.generation.run import Generation, decode_joined
+from jukebox_hf.generation.making import Generation, decode_joined
 from jukebox_hf.hub import System
 from jukebox_hf.locks import locked
 

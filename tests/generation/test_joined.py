@@ -10,7 +10,7 @@ from torch import Tensor
 from jukebox_hf.generation import JukeboxPipeline, Request, Session
 from jukebox_hf.generation.chains import FADE_STFT, Chain, Seam
 from jukebox_hf.generation.joined import Excerpt, Joined, combine, join
-from jukebox_hf.generation.run import Generation, decode_joined
+from jukebox_hf.generation.making import Generation, decode_joined
 from jukebox_hf.generation.windows import Run
 from jukebox_hf.hub import System
 from jukebox_hf.vqvae import JukeboxVQVAE

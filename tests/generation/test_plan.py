@@ -8,8 +8,8 @@ import torch
 
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation.estimate import Work, describe_plan, estimate_costs, level_work
+from jukebox_hf.generation.making import Generation
 from jukebox_hf.generation.plan import make_plan
-from jukebox_hf.generation.run import Generation
 from jukebox_hf.generation.settings import (
     GenerationSettings,
     LevelSettings,

@@ -22,14 +22,14 @@ from jukebox_hf.generation import session_work
 from jukebox_hf.generation.alignment import load_alignment
 from jukebox_hf.generation.continuing import Source, continue_prompt, upsample_prompt
 from jukebox_hf.generation.exporting import export_audio, export_codes
-from jukebox_hf.generation.folders import session_folders
+from jukebox_hf.generation.making import Generation
 from jukebox_hf.generation.naming import name_tags
 from jukebox_hf.generation.plan import Plan
 from jukebox_hf.generation.preview import Previews
 from jukebox_hf.generation.recording import folder_digest
-from jukebox_hf.generation.run import Generation
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.session_files import PREVIEW_FOLDER, remove_previews
+from jukebox_hf.generation.session_folders import session_folders
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.hub import System
 from jukebox_hf.labels import JukeboxProcessor, VerbatimLyrics

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from jukebox_hf.hub.conversion.recognising import Component, rename
+from jukebox_hf.hub.conversion.recognising import Component, rename_tensors
 from jukebox_hf.hub.conversion.tensor_names import openai_targets
 from jukebox_hf.hub.tensor_files import StoredTensor
 from tests.golden_data import golden
@@ -223,4 +223,4 @@ def hollow_component(
         name: StoredTensor(tuple(shape), getattr(torch, dtype), read)
         for name, (shape, dtype) in entries.items()
     }
-    return rename(source, tensors, openai_targets(tensors))
+    return rename_tensors(source, tensors, openai_targets(tensors))

@@ -14,7 +14,7 @@ from jukebox_hf.hub.conversion.safetensors_writing import (
     write_safetensors,
     write_weights,
 )
-from jukebox_hf.hub.folders import check_free_space, new_folder
+from jukebox_hf.hub.folders import check_free_space, new_model_folder
 from jukebox_hf.records import read_json
 
 
@@ -74,7 +74,7 @@ def test_progress_adds_up(tmp_path: Path) -> None:
 
 def stop_half_way(target: Path) -> None:
     existed = target.exists()
-    with new_folder(target, overwrite=True) as folder:
+    with new_model_folder(target, overwrite=True) as folder:
         (folder / "jukebox.json").write_text("half")
         assert target.exists() == existed
         raise KeyboardInterrupt
@@ -85,7 +85,7 @@ def test_a_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         stop_half_way(target)
     assert list((tmp_path / "below").iterdir()) == []
-    with new_folder(target) as folder:
+    with new_model_folder(target) as folder:
         (folder / "config.json").write_text("{}")
     assert [path.name for path in (tmp_path / "below").iterdir()] == ["model"]
     assert (target / "config.json").read_text() == "{}"
@@ -93,8 +93,9 @@ def test_a_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from jukebox_hf.hub.folders import new_folder\n"
-        "with new_folder(Path(sys.argv[1])) as folder:\n"
+        "import os, sys; from pathlib import Path\n"
+        "from jukebox_hf.hub.folders import new_model_folder\n"
+        "with new_model_folder(Path(sys.argv[1])) as folder:\n"
         "    (folder / 'large').touch(); print(folder, flush=True); os._exit(9)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "model")]
@@ -102,8 +103,8 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     assert (left / "large").exists()
     other = left.with_name(left.name.replace(".model.", ".other."))
     other.mkdir()
-    with new_folder(tmp_path / "model") as mine:
-        with new_folder(tmp_path / "model"):
+    with new_model_folder(tmp_path / "model") as mine:
+        with new_model_folder(tmp_path / "model"):
             pass  # another one at work is left alone
         assert mine.exists()
     assert not left.exists()
@@ -115,7 +116,7 @@ def test_a_folder_that_is_replaced_is_there_whenever_a_process_is_killed(
     tmp_path: Path, renamed: int
 ) -> None:
     target = tmp_path / "model"
-    with new_folder(target) as folder:
+    with new_model_folder(target) as folder:
         (folder / "jukebox.json").write_text("old")
     code = (
         "import os, sys; from pathlib import Path; from jukebox_hf.hub import folders\n"
@@ -123,13 +124,13 @@ def test_a_folder_that_is_replaced_is_there_whenever_a_process_is_killed(
         "def killed(*paths):\n"
         f"    rename(*paths); done.append(paths); len(done) == {renamed} and os._exit(9)\n"
         "os.rename = killed\n"
-        "with folders.new_folder(Path(sys.argv[1]), overwrite=True) as folder:\n"
+        "with folders.new_model_folder(Path(sys.argv[1]), overwrite=True) as folder:\n"
         "    (folder / 'jukebox.json').write_text('new')"
     )
     command = [sys.executable, "-c", code, str(target)]
     assert subprocess.run(command, check=False).returncode == 9
     assert target.exists() == (renamed == 2)
-    with pytest.raises(KeyboardInterrupt), new_folder(target, overwrite=True):
+    with pytest.raises(KeyboardInterrupt), new_model_folder(target, overwrite=True):
         raise KeyboardInterrupt  # the next attempt fails too
     assert (target / "jukebox.json").read_text() == ("old" if renamed == 1 else "new")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -138,14 +139,14 @@ def test_a_folder_that_is_replaced_is_there_whenever_a_process_is_killed(
 def test_an_existing_folder_is_replaced_only_when_asked_for(tmp_path: Path) -> None:
     target = tmp_path / "model"
     target.mkdir()
-    with new_folder(target) as folder:  # an empty one is as good as none
+    with new_model_folder(target) as folder:  # an empty one is as good as none
         (folder / "jukebox.json").write_text("old")
-    with pytest.raises(FileExistsError, match="pass --overwrite"), new_folder(target):
+    with pytest.raises(FileExistsError, match="pass --overwrite"), new_model_folder(target):
         pass
     with pytest.raises(KeyboardInterrupt):
         stop_half_way(target)
     assert (target / "jukebox.json").read_text() == "old"
-    with new_folder(target, overwrite=True) as folder:
+    with new_model_folder(target, overwrite=True) as folder:
         (folder / "jukebox.json").write_text("new")
     assert (target / "jukebox.json").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -156,13 +157,13 @@ def test_other_things_are_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "photos" / "cat.jpg").write_text("meow")
     with (
         pytest.raises(FileExistsError, match="something other than a model"),
-        new_folder(tmp_path / "photos", overwrite=True),
+        new_model_folder(tmp_path / "photos", overwrite=True),
     ):
         pass
     (tmp_path / "file").write_text("text")
     with (
         pytest.raises(FileExistsError, match="not a folder"),
-        new_folder(tmp_path / "file", overwrite=True),
+        new_model_folder(tmp_path / "file", overwrite=True),
     ):
         pass
 

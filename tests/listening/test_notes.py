@@ -9,7 +9,7 @@ from jukebox_hf.listening import notes
 @pytest.mark.parametrize("seconds", [0.01, 1.0, 5.0, 61.3])
 def test_frames_of_joined_windows_are_where_they_say(seconds: float) -> None:
     samples = round(seconds * notes.SAMPLING_RATE)
-    windows = notes.cut_windows(np.arange(samples, dtype=np.float32))
+    windows = notes.cut_frames(np.arange(samples, dtype=np.float32))
     assert windows.shape[1] == notes.WINDOW_SAMPLES
     # What a frame of a window stands for: where it begins in the audio, plus the silence before.
     starts = np.arange(172)[None] * notes.FRAME_HOP

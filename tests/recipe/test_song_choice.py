@@ -6,8 +6,8 @@ import pytest
 
 from jukebox_hf import TrainingSettings
 from jukebox_hf.data import Song
-from jukebox_hf.data.sources import FileSource
-from jukebox_hf.listening.clips import spread_clips
+from jukebox_hf.data.song_sources import FileSource
+from jukebox_hf.listening.excerpts import spread_clips
 from model_cards.recipe.song_choice import Split, add_split_options, split_of
 
 

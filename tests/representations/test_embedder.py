@@ -11,9 +11,9 @@ import torch
 from jukebox_hf import Codes, JukeboxEmbedder, save_codes
 from jukebox_hf.hub.system import System
 from jukebox_hf.representations import parse_layers
+from jukebox_hf.representations.embedding_windows import adjacent_windows, code_windows, true_timing
 from jukebox_hf.representations.frames import num_frames, resample_states
 from jukebox_hf.representations.inputs import CodesInput
-from jukebox_hf.representations.windows import adjacent_windows, code_windows, true_timing
 from tests.tiny import CODEBOOK_SIZE, CONTEXT_LENGTH, SAMPLING_RATE, Lyrics, tiny_system
 
 HOP = 128

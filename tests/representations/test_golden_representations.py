@@ -19,10 +19,10 @@ from jukebox_hf.hub import convert
 from jukebox_hf.hub.system import System
 from jukebox_hf.prior.conditioning import TimingEmbedding
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.representations.embedding_windows import Timing, fixed_timing
 from jukebox_hf.representations.frames import num_frames, resample_states
 from jukebox_hf.representations.inputs import ArrayInput, AudioInput
 from jukebox_hf.representations.passes import unknown_labels
-from jukebox_hf.representations.windows import Timing, fixed_timing
 from tests.golden_data import golden, golden_stems, load_golden, load_json
 
 CASES = [

@@ -9,10 +9,10 @@ import torch
 
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
-from jukebox_hf.training.plan import activation_bytes, plan_training
 from jukebox_hf.training.reports import RunLog, RunningMeans, read_log, usage_image
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.training.stepping import make_accelerator
+from jukebox_hf.training.training_cost import activation_bytes, plan_training
 from tests.prior.tiny_priors import ARCHITECTURES, inputs
 from tests.training.tiny_runs import codec_settings
 from tests.vqvae.codecs import tiny_codec

@@ -22,7 +22,7 @@ from jukebox_hf.hub.conversion.label_lists import make_processors, read_characte
 from jukebox_hf.hub.conversion.openai import ENDINGS, find_files, open_openai
 from jukebox_hf.hub.conversion.recognising import (
     Component,
-    Plan,
+    RecognisedComponent,
     is_released,
     prior_config,
     vqvae_config,
@@ -203,12 +203,12 @@ def _plan(
     components: Sequence[Component],
     vqvae: JukeboxVQVAEConfig | None,
     presets: Mapping[str, str],
-) -> dict[str, Plan]:
+) -> dict[str, RecognisedComponent]:
     """Name every component and find its config: the VQ-VAE first, then priors from the finest."""
     if not components:
         raise ValueError("expected at least one file or folder to convert, got none")
     presets = dict(presets)
-    plans: dict[str, Plan] = {}
+    plans: dict[str, RecognisedComponent] = {}
     for component in sorted(components, key=lambda each: each.kind != VQVAE):
         preset = presets.pop(component.source, None) or presets.pop(
             Path(component.source).name, None
@@ -225,7 +225,7 @@ def _plan(
             raise ValueError(
                 f"both {plans[name].component.source} and {component.source} hold {name}; give one"
             )
-        plans[name] = Plan(component, config)
+        plans[name] = RecognisedComponent(component, config)
     if presets:
         raise ValueError(
             f"a preset is given for {', '.join(presets)}, which is not among the sources"

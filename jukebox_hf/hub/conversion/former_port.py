@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jukebox_hf.hub.conversion.recognising import Component, rename
+from jukebox_hf.hub.conversion.recognising import Component, rename_tensors
 from jukebox_hf.hub.conversion.tensor_names import transformers_targets
 from jukebox_hf.hub.locations import Location, open_repository
 from jukebox_hf.hub.tensor_files import StoredTensor, open_tensors
@@ -176,7 +176,9 @@ def _describe(
     components = []
     for prefix, group in sorted(groups.items(), reverse=True):
         source = f"{folder} ({prefix[:-1]})"
-        component = rename(source, group, transformers_targets(group))._replace(trusted=False)
+        component = rename_tensors(source, group, transformers_targets(group))._replace(
+            trusted=False
+        )
         if prefix == "vqvae.":
             component = component._replace(fields=_vqvae_fields(options, config))
         else:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jukebox_hf.hub.conversion.former_port import is_port
-from jukebox_hf.hub.conversion.recognising import Plan, dialect_of
+from jukebox_hf.hub.conversion.recognising import RecognisedComponent, dialect_of
 from jukebox_hf.labels import LYRIC_CHARACTERS, JukeboxProcessor
 from jukebox_hf.labels.vocabularies import DIALECTS, LARGEST_ID, Dialect, read_ids
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
@@ -164,7 +164,7 @@ def read_characters(paths: Sequence[Path], notes: list[str]) -> str | None:
 
 
 def make_processors(
-    plans: Mapping[str, Plan],
+    plans: Mapping[str, RecognisedComponent],
     names: Mapping[Dialect, Names],
     characters: str | None,
     notes: list[str],

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jukebox_hf.hub.conversion.recognising import Component, rename
+from jukebox_hf.hub.conversion.recognising import Component, rename_tensors
 from jukebox_hf.hub.conversion.tensor_names import openai_targets
 from jukebox_hf.hub.manifest import VQVAE
 from jukebox_hf.hub.tensor_files import open_tensors
@@ -106,7 +106,7 @@ def open_openai(path: Path) -> Component:
     """
     file = open_tensors(path)
     source = str(path)
-    component = rename(source, file.tensors, openai_targets(file.tensors))
+    component = rename_tensors(source, file.tensors, openai_targets(file.tensors))
     hps = file.values.get("hps")
     if hps is None:
         return component._replace(level=_level_in_name(path))

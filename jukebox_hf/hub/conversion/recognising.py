@@ -19,7 +19,7 @@ from jukebox_hf.hub.architecture import (
     recognise_prior,
     recognise_vqvae,
 )
-from jukebox_hf.hub.conversion.tensor_names import PRIOR, Target
+from jukebox_hf.hub.conversion.tensor_names import PRIOR, TensorPlace
 from jukebox_hf.hub.manifest import VQVAE
 from jukebox_hf.hub.tensor_files import StoredTensor
 from jukebox_hf.labels.vocabularies import Dialect
@@ -74,8 +74,8 @@ class Component(NamedTuple):
         }
 
 
-def rename(
-    source: str, tensors: Mapping[str, StoredTensor], targets: Mapping[str, Target]
+def rename_tensors(
+    source: str, tensors: Mapping[str, StoredTensor], targets: Mapping[str, TensorPlace]
 ) -> Component:
     """Give the tensors of one model our names.
 
@@ -113,7 +113,7 @@ def _doubled(names: Iterable[str]) -> list[str]:
     return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
 
 
-class Plan(NamedTuple):
+class RecognisedComponent(NamedTuple):
     """A component on disk and the config that it gets."""
 
     component: Component

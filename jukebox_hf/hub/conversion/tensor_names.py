@@ -165,7 +165,7 @@ TRANSFORMERS_PRIOR += _transformer_rules(
 )
 
 
-class Target(NamedTuple):
+class TensorPlace(NamedTuple):
     """Where one tensor of an older checkpoint goes in ours.
 
     `component` is "vqvae" or "prior"; `transposed` says that the source is (in, out).
@@ -176,7 +176,7 @@ class Target(NamedTuple):
     transposed: bool
 
 
-def openai_targets(names: Iterable[str]) -> dict[str, Target]:
+def openai_targets(names: Iterable[str]) -> dict[str, TensorPlace]:
     """Our names for the tensors of one released or user-trained original file, by their own names.
 
     A `module.` prefix, left by distributed training, is ignored. Names that belong to no model
@@ -188,7 +188,7 @@ def openai_targets(names: Iterable[str]) -> dict[str, Target]:
     return _targets(names, _OPENAI, prefix="module.")
 
 
-def transformers_targets(names: Iterable[str]) -> dict[str, Target]:
+def transformers_targets(names: Iterable[str]) -> dict[str, TensorPlace]:
     """The same for one model of the former port, its prefix (`vqvae.`, `priors.0.`) removed."""
     return _targets(names, _TRANSFORMERS, prefix="")
 
@@ -221,7 +221,9 @@ _TRANSFORMERS = _compile(VQVAE, TRANSFORMERS_VQVAE) + _compile(PRIOR, TRANSFORME
 _LEAVES = {"w": "weight", "b": "bias", "k": "vectors", "codebook": "vectors"}
 
 
-def _targets(names: Iterable[str], rules: Sequence[_Rule], *, prefix: str) -> dict[str, Target]:
+def _targets(
+    names: Iterable[str], rules: Sequence[_Rule], *, prefix: str
+) -> dict[str, TensorPlace]:
     targets = {}
     for name in names:
         target = _rename(name.removeprefix(prefix), rules)
@@ -241,7 +243,7 @@ def _targets(names: Iterable[str], rules: Sequence[_Rule], *, prefix: str) -> di
     return targets
 
 
-def _rename(name: str, rules: Sequence[_Rule]) -> Target | None:
+def _rename(name: str, rules: Sequence[_Rule]) -> TensorPlace | None:
     module, _, leaf = name.rpartition(".")
     if leaf in ("pos_emb", "start_token"):  # parameters without a module of their own
         module, leaf = name, "weight"
@@ -250,7 +252,7 @@ def _rename(name: str, rules: Sequence[_Rule]) -> Target | None:
         indices = match and _indices(numbers, match.groups())
         if indices is not None:
             ours = f"{here.format(*indices)}.{_LEAVES.get(leaf, leaf)}"
-            return Target(component, ours, transposed=is_linear_weight(ours))
+            return TensorPlace(component, ours, transposed=is_linear_weight(ours))
     return None
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import batch_norm, conv2d, linear, pad
 
-from jukebox_hf.listening.weights import weight_file
+from jukebox_hf.listening.listener_weights import weight_file
 from model_cards.recipe.evaluators import INSTALL
 from model_cards.recipe.evaluators.tensorflow_checkpoint import read_checkpoint
 

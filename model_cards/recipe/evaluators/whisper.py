@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from jukebox_hf.listening.weights import MissingEvaluatorError, weight_file
+from jukebox_hf.listening.listener_weights import MissingEvaluatorError, weight_file
 from model_cards.recipe.evaluators import INSTALL
 
 SAMPLING_RATE = 16_000

@@ -18,7 +18,7 @@ import numpy as np
 
 from jukebox_hf.audio import AudioReader
 from jukebox_hf.audio.ffmpeg import DecodedSource
-from jukebox_hf.audio.sources import Source, open_source
+from jukebox_hf.audio.sources import SoundSource, open_source
 from jukebox_hf.files import write_atomically, write_text
 
 DECODED_BLOCK_SAMPLES = 1 << 18
@@ -183,7 +183,7 @@ def _sampling_rate(path: Path) -> int:
         opened.close()
 
 
-def _write_flac(path: Path, source: Source) -> None:
+def _write_flac(path: Path, source: SoundSource) -> None:
     """Write what FFmpeg has decoded, as 24-bit integers."""
     import soundfile
 

@@ -37,7 +37,7 @@ TABLES = "data"  # the folder of parquet files in what was pushed
 LONGEST_NAME = 200  # of a file; file systems allow 255 bytes
 
 
-class PriorSettings(Protocol):
+class CodeNeeds(Protocol):
     """What a prior must have in common with its codes; `JukeboxPriorConfig` has all of it."""
 
     level: int
@@ -112,7 +112,7 @@ class CodeSongs:
             CodeSongs(self._table, self.info, held_out),
         )
 
-    def check(self, config: PriorSettings) -> None:
+    def check(self, config: CodeNeeds) -> None:
         """Raise `ValueError` unless a prior with this config can learn from these codes."""
         level = config.level
         upper_level = [level + 1] if config.is_upsampler else []

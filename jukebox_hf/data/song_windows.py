@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Window(NamedTuple):
+class SongWindow(NamedTuple):
     """A window: which song, and where in it, in units."""
 
     song: int
@@ -48,7 +48,7 @@ class WindowTable:
     def __len__(self) -> int:
         return self._ends[-1] // self.size if self._ends else 0
 
-    def window(self, number: int, shift: float | None = None) -> Window:
+    def window(self, number: int, shift: float | None = None) -> SongWindow:
         """Window `number`; with a `shift` in [0, 1) moved by -1/2 to +1/2 of its size.
 
         It lies within one song. Raises `IndexError` for a number that is not in range(len).
@@ -68,7 +68,7 @@ class WindowTable:
             offset = max(start, offset - half)
         elif offset < start:
             offset = min(end - size, offset + half)
-        return Window(self._songs[place], offset - start)
+        return SongWindow(self._songs[place], offset - start)
 
 
 def draw(seed: int, epoch: int, item: int, attempt: int = 0) -> Draw:

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from jukebox_hf.audio.ffmpeg import SUFFIXES as FFMPEG_SUFFIXES
-from jukebox_hf.data.candidates import Found, SkippedSong, distinct_names, public_song_name
+from jukebox_hf.data.candidates import FoundSongs, SkippedSong, distinct_names, public_song_name
 from jukebox_hf.data.columns import LABEL_COLUMNS, WORDS, ColumnNames, find_column, no_column
+from jukebox_hf.data.song_sources import FileSource
 from jukebox_hf.data.song_tables import (
     SPREADSHEET_SUFFIXES,
     TABLE_SUFFIXES,
@@ -23,7 +24,6 @@ from jukebox_hf.data.song_tables import (
     cell_text,
     read_table,
 )
-from jukebox_hf.data.sources import FileSource
 from jukebox_hf.labels import LYRICS_SUFFIXES, TIMED_SUFFIXES
 from jukebox_hf.texts import composed
 from jukebox_hf.words import enumerate_words, shorten
@@ -56,7 +56,9 @@ def is_audio_file(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in AUDIO_SUFFIXES
 
 
-def find_in_folder(folder: Path, *, split: str | None, columns: ColumnNames, source: str) -> Found:
+def find_in_folder(
+    folder: Path, *, split: str | None, columns: ColumnNames, source: str
+) -> FoundSongs:
     """The songs in a folder, named by their paths relative to it.
 
     The rows of tables label a song, those of the nearest folder first; songs below a metadata file
@@ -67,7 +69,7 @@ def find_in_folder(folder: Path, *, split: str | None, columns: ColumnNames, sou
     """
     root = _split_folder(folder, split)
     files = list(walk_files(root))
-    found = Found([], [], [])
+    found = FoundSongs([], [], [])
     finder = _Finder(files)
     tables = _read_tables(files, columns, finder, found)
     every_column = list(dict.fromkeys(name for table in tables for name in table.columns))
@@ -106,7 +108,7 @@ def find_in_folder(folder: Path, *, split: str | None, columns: ColumnNames, sou
     return found
 
 
-def find_in_metadata_file(path: Path, *, columns: ColumnNames) -> Found:
+def find_in_metadata_file(path: Path, *, columns: ColumnNames) -> FoundSongs:
     """The songs that a table lists, wherever they are, named as the table names them.
 
     Of paths that lead out of the table's folder the last part is the name.
@@ -117,7 +119,7 @@ def find_in_metadata_file(path: Path, *, columns: ColumnNames) -> Found:
     finder = _Finder([], anywhere=True)
     audio = _audio_column(table, columns, str(path), finder)
     present = columns.present(table.columns, str(path))
-    found = Found([], [], list(table.notes))
+    found = FoundSongs([], [], list(table.notes))
     found.notes.extend(columns.describe(present, table.columns, path.name))
     given = [cell_text(row.get(audio)) for row in table.rows]
     lyrics: dict[Path, _LyricsFiles] = {}
@@ -155,7 +157,7 @@ def walk_files(folder: Path) -> Iterator[Path]:
 
 
 def _read_tables(
-    files: Iterable[Path], columns: ColumnNames, finder: "_Finder", found: Found
+    files: Iterable[Path], columns: ColumnNames, finder: "_Finder", found: FoundSongs
 ) -> list[SongTable]:
     """The tables of a folder that label its songs, metadata files first; others get a note."""
     tables, others = [], []
@@ -230,7 +232,7 @@ def _listed_files(
     columns: ColumnNames,
     source: str,
     finder: "_Finder",
-    found: Found,
+    found: FoundSongs,
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The files that a table lists, each once, with their labels; others are skipped."""
     name_of = table.path.name
@@ -279,7 +281,7 @@ def _leads_outside(parent: Path, given: str) -> bool:
     return bool(re.match("[A-Za-z]:/", given)) or not place.is_relative_to(parent)
 
 
-def _note_disagreement(listings: Iterable[_Listing], folder: Path, found: Found) -> None:
+def _note_disagreement(listings: Iterable[_Listing], folder: Path, found: FoundSongs) -> None:
     """Say where two tables label a song differently; the first one counts."""
     listings = list(listings)
     for number, later in enumerate(listings):
@@ -386,7 +388,7 @@ class _LyricsFiles:
                             return self._by_key[key]
         return None
 
-    def describe(self, found: Found) -> None:
+    def describe(self, found: FoundSongs) -> None:
         """Say that files which may be something else were taken for lyrics."""
         if self._plain:
             files = "1 file" if self._plain == 1 else f"{self._plain} files"

@@ -19,7 +19,7 @@ from jukebox_hf.prior.conditioning import Conditioning
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 
 
-class Piece(NamedTuple):
+class TakePiece(NamedTuple):
     """What a prior is told about one take, and the codes above the ones it makes.
 
     Attributes:
@@ -101,7 +101,7 @@ class LevelSampler:
         settings: SamplingSettings,
         *,
         seed: int,
-        pieces: Mapping[int, Piece],
+        pieces: Mapping[int, TakePiece],
         batch_size: int,
         backend: str = "eager",
     ) -> None:
@@ -184,7 +184,7 @@ class LevelSampler:
         )
         return conditioning, list(known.lyric_spans)
 
-    def _upper_codes(self, piece: Piece, window: Window) -> Tensor:
+    def _upper_codes(self, piece: TakePiece, window: Window) -> Tensor:
         """The upper codes that a window sees, padded where the piece is shorter than a context.
 
         A window sees at most as far as its piece goes. The codes after that are never sampled, and

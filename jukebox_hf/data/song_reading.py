@@ -13,9 +13,9 @@ from torch import Tensor
 from jukebox_hf.audio import mix_down
 from jukebox_hf.data.candidates import SkippedSong
 from jukebox_hf.data.items import Pick
+from jukebox_hf.data.song_sources import reason_to_skip
+from jukebox_hf.data.song_windows import SongWindow
 from jukebox_hf.data.songs import Song
-from jukebox_hf.data.sources import reason_to_skip
-from jukebox_hf.data.windows import Window
 
 logger = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
@@ -58,7 +58,7 @@ class SongReader:
 
     def first_readable(
         self, picks: Iterable[Pick], read: Callable[[Pick], ResultT]
-    ) -> tuple[Window, ResultT]:
+    ) -> tuple[SongWindow, ResultT]:
         """The first pick that `read` can read, and what it read.
 
         Raises `ValueError` when there is none.

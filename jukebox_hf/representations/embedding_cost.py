@@ -26,9 +26,9 @@ from jukebox_hf.generation.weights import QUANTIZED, loading_dtype, prepare
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.representations.embedder import DEFAULT_BATCH_SIZE
+from jukebox_hf.representations.embedding_settings import EmbeddingSettings
+from jukebox_hf.representations.embedding_windows import code_windows, piece_starts
 from jukebox_hf.representations.frames import num_frames
-from jukebox_hf.representations.settings import EmbeddingSettings
-from jukebox_hf.representations.windows import code_windows, piece_starts
 from jukebox_hf.words import format_bytes, format_seconds
 
 FEW_LAYERS, MORE_LAYERS = 2, 5
@@ -36,7 +36,7 @@ TIMED_CODES = 512
 NPY_HEADER_BYTES = 128
 
 
-class Work(NamedTuple):
+class EmbeddingWork(NamedTuple):
     """What some audio is to a prior: windows, codes in all of them, pieces, numbers written."""
 
     windows: int
@@ -63,7 +63,7 @@ class Cost:
     Attributes:
         inputs: how many.
         audio_seconds: of all of them, as far as known.
-        work: see `Work`.
+        work: see `EmbeddingWork`.
         operations: floating-point operations of the layers.
         weight_bytes, window_bytes: of the layers that are held, and more for each window at once.
         memory_bytes: with the batch size asked for.
@@ -75,7 +75,7 @@ class Cost:
 
     inputs: int
     audio_seconds: float
-    work: Work
+    work: EmbeddingWork
     operations: float
     weight_bytes: int
     window_bytes: int
@@ -110,7 +110,9 @@ class Cost:
         }
 
 
-def work_of(config: JukeboxPriorConfig, settings: EmbeddingSettings, seconds: float) -> Work:
+def work_of(
+    config: JukeboxPriorConfig, settings: EmbeddingSettings, seconds: float
+) -> EmbeddingWork:
     """What a file of so many seconds takes."""
     start, end = settings.start_seconds, settings.end_seconds
     seconds = max(min(seconds, seconds if end is None else end) - start, 0.0)
@@ -135,7 +137,9 @@ def work_of(config: JukeboxPriorConfig, settings: EmbeddingSettings, seconds: fl
         if settings.rate is not None:
             number = num_frames(number, settings.rate, rate / hop)
         rows = number
-    return Work(sum(map(len, windows)), passed, pieces, rows * pieces * layers * config.width)
+    return EmbeddingWork(
+        sum(map(len, windows)), passed, pieces, rows * pieces * layers * config.width
+    )
 
 
 def operations_per_code(config: JukeboxPriorConfig, num_layers: int) -> float:
@@ -225,7 +229,9 @@ def estimate(
 ) -> Cost:
     """What embedding files of these durations (seconds) costs."""
     parts = [work_of(config, settings, seconds) for seconds in durations]
-    work = Work(*(sum(values) for values in zip(Work(0, 0, 0, 0), *parts, strict=True)))
+    work = EmbeddingWork(
+        *(sum(values) for values in zip(EmbeddingWork(0, 0, 0, 0), *parts, strict=True))
+    )
     deepest = max(settings.layers or (config.depth,))
     operations = work.codes * operations_per_code(config, deepest)
     weights = weight_bytes(config, precision, 1 if layer_by_layer else deepest)
@@ -305,7 +311,9 @@ def _time_layers(
     return best_time(device, 2, run) / length
 
 
-def describe(cost: Cost, *, model: str, level: int, precision: str, device: torch.device) -> str:
+def describe_cost(
+    cost: Cost, *, model: str, level: int, precision: str, device: torch.device
+) -> str:
     """The cost in words, a paragraph and a line per GPU."""
     enough = "" if cost.memory_bytes <= cost.available_bytes else ", which may not be enough"
     count = f"{cost.inputs} input{'s' * (cost.inputs != 1)}"

@@ -36,7 +36,7 @@ from jukebox_hf.generation.holes import (
     scored_codes,
 )
 from jukebox_hf.generation.joined import Joined, JoinedCodes, combine
-from jukebox_hf.generation.levels import LevelSampler, Piece, Row, RowWindow, next_batch
+from jukebox_hf.generation.level_sampler import LevelSampler, Row, RowWindow, TakePiece, next_batch
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
 from jukebox_hf.generation.shelf import PriorShelf
 from jukebox_hf.generation.weights import load_for_sampling
@@ -340,7 +340,7 @@ class Generation:
         memory.check_limit(self._needed(level), size)
         takes = self.plan.takes_at(level.level)
         pieces = {
-            take.number: Piece(
+            take.number: TakePiece(
                 labels=take.labels[level.level],
                 total_samples=take.total_samples,
                 offset_samples=take.offset_samples,

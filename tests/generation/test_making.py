@@ -12,9 +12,9 @@ from torch import Tensor
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation import memory
 from jukebox_hf.generation.chains import FADE_SECONDS, FADE_STFT
-from jukebox_hf.generation.levels import LevelSampler, Piece, Row, next_batch
+from jukebox_hf.generation.level_sampler import LevelSampler, Row, TakePiece, next_batch
+from jukebox_hf.generation.making import Generation
 from jukebox_hf.generation.plan import LevelPlan
-from jukebox_hf.generation.run import Generation
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.generation.windows import Run
 from jukebox_hf.hub import System
@@ -220,7 +220,7 @@ def test_codes_inside_a_chain_equal_a_sequential_run_with_the_same_start(tiny: S
     assert len(generation.chains[2, 1]) == 3
     prior = tiny.load_prior(1)
     for row in generation.chains[2, 1]:
-        piece = Piece(
+        piece = TakePiece(
             take.labels[1], take.total_samples, take.offset_samples, generation.codes[2][2]
         )
         sampler = LevelSampler(

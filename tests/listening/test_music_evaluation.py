@@ -15,7 +15,7 @@ from jukebox_hf.generation.plan import make_plan
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.hub import System
-from jukebox_hf.listening.evaluation import evaluate_music
+from jukebox_hf.listening.music_evaluation import evaluate_music
 from jukebox_hf.representations import JukeboxEmbedder
 from tests.tiny import SAMPLING_RATE, tiny_system
 

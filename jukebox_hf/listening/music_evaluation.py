@@ -20,8 +20,9 @@ from jukebox_hf.audio import resample
 from jukebox_hf.data import Song, open_songs
 from jukebox_hf.generation.session import Session
 from jukebox_hf.listening import notes
-from jukebox_hf.listening.clips import Place, read_clip, spread_clips
 from jukebox_hf.listening.copies import CodeArray, cut_windows, nearest_window
+from jukebox_hf.listening.excerpts import Place, read_clip, spread_clips
+from jukebox_hf.listening.listener_weights import MissingEvaluatorError
 from jukebox_hf.listening.sound import measure_levels, measure_liveliness, onsets_at_seams
 from jukebox_hf.listening.statistics import (
     Interval,
@@ -30,7 +31,6 @@ from jukebox_hf.listening.statistics import (
     frechet_distance,
     mean_interval,
 )
-from jukebox_hf.listening.weights import MissingEvaluatorError
 from jukebox_hf.representations import JukeboxEmbedder
 
 STATE_SECONDS = 3.0  # one row of states for each
@@ -148,7 +148,7 @@ class MusicEvaluation:
         return record
 
 
-class Piece(NamedTuple):
+class HeardPiece(NamedTuple):
     """A clip of either side."""
 
     name: str
@@ -195,7 +195,7 @@ def evaluate_music(
                 "needed; give another folder, or fewer --seconds"
             )
     places = spread_clips(songs, clips or max(len(samples), 30), seconds)
-    real = [Piece(place.song.name, read_clip(place, rate, seconds)) for place in places]
+    real = [HeardPiece(place.song.name, read_clip(place, rate, seconds)) for place in places]
     try:
         listener = notes.NoteListener()
     except MissingEvaluatorError as error:
@@ -233,7 +233,7 @@ def evaluate_music(
 
 def _read_samples(
     folder: Path, embedder: JukeboxEmbedder, seconds: float, remarks: list[str]
-) -> list[Piece]:
+) -> list[HeardPiece]:
     """The first seconds of every piece of a folder; of a session also seams and codes."""
     rate, level = embedder.config.sampling_rate, embedder.config.level
     length = round(seconds * rate)
@@ -266,12 +266,12 @@ def _read_samples(
             continue
         audio = read_clip(Place(song, 0.0), rate, seconds)
         own = tuple(seam for seam in seams.get(song.name, ()) if seam < length)
-        pieces.append(Piece(song.name, audio, own, codes.get(song.name)))
+        pieces.append(HeardPiece(song.name, audio, own, codes.get(song.name)))
     return pieces
 
 
 def listen(
-    pieces: Sequence[Piece],
+    pieces: Sequence[HeardPiece],
     rate: int,
     listener: notes.NoteListener | None,
     progress: Callable[[int, int], None],
@@ -295,9 +295,9 @@ def listen(
 
 def _distance(
     embedder: JukeboxEmbedder,
-    samples: Sequence[Piece],
+    samples: Sequence[HeardPiece],
     places: Sequence[Place],
-    real: Sequence[Piece],
+    real: Sequence[HeardPiece],
     remarks: list[str],
     progress: Progress,
 ) -> Distance | None:
@@ -339,7 +339,7 @@ def _states(embedder: JukeboxEmbedder, audio: Tensor) -> Rows:
 
 def _copies(
     embedder: JukeboxEmbedder,
-    samples: Sequence[Piece],
+    samples: Sequence[HeardPiece],
     songs: Sequence[Song],
     remarks: list[str],
     progress: Progress,

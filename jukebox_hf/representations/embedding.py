@@ -21,12 +21,13 @@ from jukebox_hf.audio import audio_info
 from jukebox_hf.codes import Codes, load_codes
 from jukebox_hf.data import CodeSongs, holds_codes, open_codes, open_songs
 from jukebox_hf.data.candidates import SkippedSong
-from jukebox_hf.data.folders import is_audio_file, walk_files
-from jukebox_hf.data.sources import reason_to_skip
+from jukebox_hf.data.song_folders import is_audio_file, walk_files
+from jukebox_hf.data.song_sources import reason_to_skip
 from jukebox_hf.hub.loading import weight_files
 from jukebox_hf.hub.system import System
 from jukebox_hf.hub.tensor_files import open_tensors
 from jukebox_hf.representations.embedder import BATCHES_AT_ONCE, JukeboxEmbedder
+from jukebox_hf.representations.embedding_settings import EmbeddingSettings
 from jukebox_hf.representations.feature_folder import (
     FeatureFolder,
     FeatureRecord,
@@ -35,7 +36,6 @@ from jukebox_hf.representations.feature_folder import (
     output_names,
 )
 from jukebox_hf.representations.inputs import AudioInput, CodesInput, Input, Prepared
-from jukebox_hf.representations.settings import EmbeddingSettings
 from jukebox_hf.version import __version__
 
 CODES_ENDING = ".codes.safetensors"
@@ -61,7 +61,7 @@ class Item:
     labels: dict[str, str] = field(default_factory=dict)
 
 
-class Found(NamedTuple):
+class FoundInputs(NamedTuple):
     """Inputs, and those that cannot be used, with the reason."""
 
     items: list[Item]
@@ -69,7 +69,7 @@ class Found(NamedTuple):
     notes: list[str]
 
 
-class Progress(NamedTuple):
+class EmbeddingProgress(NamedTuple):
     """How far a run is: inputs and seconds of audio, of those that are still to be embedded."""
 
     name: str
@@ -98,7 +98,7 @@ class Report:
     complete: bool
 
 
-def find_items(paths: Sequence[str]) -> Found:
+def find_items(paths: Sequence[str]) -> FoundInputs:
     """Inputs from paths of audio files, codes files and folders of them, in the order given.
 
     Raises:
@@ -129,7 +129,7 @@ def find_items(paths: Sequence[str]) -> Found:
         _item(path, output, {"song": name})
         for path, output, name in zip(files, outputs, names, strict=True)
     ]
-    return Found(items, [], [])
+    return FoundInputs(items, [], [])
 
 
 def _item(path: Path, output: str, labels: dict[str, str]) -> Item:
@@ -152,7 +152,7 @@ def dataset_items(
     *,
     progress: Callable[[int, int], None] | None = None,
     **selection: object,
-) -> Found:
+) -> FoundInputs:
     """Inputs from a dataset of songs, or of codes of at least these levels.
 
     The other arguments, and errors, are those of `open_songs`.
@@ -171,10 +171,10 @@ def dataset_items(
         )
         for song, output in zip(found.songs, outputs, strict=True)
     ]
-    return Found(items, list(found.skipped), list(found.notes))
+    return FoundInputs(items, list(found.skipped), list(found.notes))
 
 
-def _items_of_codes(songs: CodeSongs, levels: Sequence[int]) -> Found:
+def _items_of_codes(songs: CodeSongs, levels: Sequence[int]) -> FoundInputs:
     info = songs.info
     for level in levels:
         if level not in info.levels:
@@ -197,7 +197,7 @@ def _items_of_codes(songs: CodeSongs, levels: Sequence[int]) -> Found:
         )
         for number, (song, output) in enumerate(zip(songs.songs, outputs, strict=True))
     ]
-    return Found(items, [], [])
+    return FoundInputs(items, [], [])
 
 
 def run(
@@ -207,7 +207,7 @@ def run(
     *,
     shard: int = 0,
     num_shards: int = 1,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[EmbeddingProgress], None] | None = None,
 ) -> Report:
     """Embed what is missing, every `num_shards`-th input from `shard` on.
 
@@ -235,7 +235,7 @@ def run(
     try:
         for item in missing:
             if progress is not None:
-                progress(Progress(item.name, done, len(missing), seconds_done, total))
+                progress(EmbeddingProgress(item.name, done, len(missing), seconds_done, total))
             try:
                 waiting.append((item, replace(prepare(item.load()), name=item.name)))
             except (OSError, ValueError) as error:
@@ -252,7 +252,7 @@ def run(
     finally:
         folder.drop_states()
     if progress is not None:
-        progress(Progress("", len(missing), len(missing), total, total))
+        progress(EmbeddingProgress("", len(missing), len(missing), total, total))
     bad = {name for name, _ in failed}
     others = [item for item in items if item.name not in bad]
     complete = all(folder.finished(item.output) is not None for item in others)
@@ -277,7 +277,7 @@ def embed_into(
     layer_by_layer: bool = False,
     shard: int = 0,
     num_shards: int = 1,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[EmbeddingProgress], None] | None = None,
 ) -> Report:
     """Embed what the folder lacks; the model is not loaded if it lacks nothing. See `run`."""
     mine = list(items)[shard::num_shards]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jukebox_hf.listening import weights
+from jukebox_hf.listening import listener_weights as weights
 
 FILE = ("listener_of_a_test", "model.bin")
 
