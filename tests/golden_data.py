@@ -39,16 +39,19 @@ GOLDEN_ROOT = find_golden_root()
 # What the committed subset is too small for; whatever else it lacks has been lost.
 ONLY_IN_LARGER_SETS = (
     "fullsize/transformers*",
+    "openai/*_lyrics/*",
     "priors/*_train",
     "representations/batch*",
     "representations/chunked*",
     "sampling/*_partial",
     "sampling/1b_lyrics_*",
     "small/small_*_train",
+    "small/vqvae_eval*",
     "text/artist_genre_ids*",
     "text/ids*",
     "text/labels*",
     "transformers/*",
+    "vqvae/train_*",
 )
 
 
