@@ -305,6 +305,12 @@ class SessionRecord:
         for chain in (*self.chains, *self.given, *self.filled):
             known = chain.take in numbers and chain.level in levels
             _require(known, "chains must be of takes and levels", (chain.take, chain.level))
+        if self.hole is not None:
+            found = {*self.hole.codes, *(chain.level for chain in self.hole.chains)}
+            _require(found <= set(levels), "a hole must be in levels that are there", found)
+            _require(
+                wanted <= set(self.hole.codes), "a hole must be in all levels that are made", found
+            )
         for level, size in self.batch_sizes.items():
             _require(size >= 1 and level in levels, "batch_sizes must be at least 1", size)
 

@@ -1,5 +1,7 @@
 """Infilling: only the stretch is new, the best candidates fill it, interrupted or not."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -267,3 +269,22 @@ def test_codes_without_the_top_level_are_refused(song: Session, tmp_path: Path) 
     save_codes(tmp_path / "fine.safetensors", codes)
     with pytest.raises(ValueError, match="take 1 has no codes of level 2, the top"):
         Request.infill(tmp_path / "fine.safetensors", WANTED)
+
+
+def test_a_damaged_record_of_a_stretch_is_one_sentence(infilled: Session, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    shutil.copytree(infilled.folder, folder)
+    record = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+
+    def refused(message: str, **changes: Any) -> None:
+        content = {**record, "hole": {**record["hole"], **changes}}
+        (folder / "session.json").write_text(json.dumps(content), encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            Session.open(folder).restore_plan(infilled.open_system())
+
+    refused("a hole must end after it begins, got 128", begin=512, end=128)
+    refused("a hole must be in levels that are there", codes={"7": record["hole"]["codes"]["2"]})
+    fine = {"0": record["hole"]["codes"]["0"]}
+    refused("a hole must be in all levels that are made", codes=fine, chains=[])
+    chains = [{**record["hole"]["chains"][0], "runs": [[0, 5], [2, 9], [4, 10]]}]
+    refused("s, the piece with a hole: a chain of .* is none of a piece", chains=chains)
