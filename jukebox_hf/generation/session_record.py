@@ -306,8 +306,8 @@ class SessionRecord:
             known = chain.take in numbers and chain.level in levels
             _require(known, "chains must be of takes and levels", (chain.take, chain.level))
         if self.hole is not None:
-            found = {*self.hole.codes, *(chain.level for chain in self.hole.chains)}
-            _require(found <= set(levels), "a hole must be in levels that are there", found)
+            named = {*self.hole.codes, *(chain.level for chain in self.hole.chains)}
+            _require(named <= set(levels), "a hole must be in levels that are there", named)
             _require(
                 wanted <= set(self.hole.codes), "a hole must be in all levels that are made", found
             )
