@@ -45,14 +45,15 @@ def main() -> None:
     """See the module."""
     from jukebox_cli.main import main as command
     from jukebox_hf.generation import session_work as work
-    from jukebox_hf.generation.level_sampler import LevelSampler
-    from jukebox_hf.generation.making import Generation
     from jukebox_hf.vqvae import JukeboxVQVAE
 
+    # Found by way of each other: modules have other names in other builds.
+    generation: Any = vars(work)["Generation"]
+    sampler: Any = vars(sys.modules[generation.__module__])["LevelSampler"]
     SECONDS["imports"] = time.process_time() - BEGUN
-    _timed(LevelSampler, "sample", lambda sampler, *_: f"level {sampler.prior.config.level}")
-    _timed(Generation, "_load_prior", lambda *_: "reading")
-    _timed(Generation, "_align", lambda *_: "aligning words")
+    _timed(sampler, "sample", lambda one, *_: f"level {one.prior.config.level}")
+    _timed(generation, "_load_prior", lambda *_: "reading")
+    _timed(generation, "_align", lambda *_: "aligning words")
     for name in ("decode", "encode"):
         _timed(JukeboxVQVAE, name, lambda *_: "decoding and encoding")
     _timed(work.SessionWork, "_save", lambda *_: "writing")
