@@ -241,12 +241,12 @@ def test_a_full_disk_is_an_os_error_and_leaves_the_old_file(
     before = path.read_bytes()
     real = writing.write_atomically
 
-    def on_a_full_disk(target: Any, write: Any) -> None:
+    def on_a_full_disk(target: Any, write: Any, **options: Any) -> None:
         def write_to_full(temporary: Path) -> None:
             temporary.symlink_to("/dev/full")
             write(temporary)
 
-        real(target, write_to_full)
+        real(target, write_to_full, **options)
 
     monkeypatch.setattr(writing, "write_atomically", on_a_full_disk)
     with pytest.raises(OSError, match="No space left"):
