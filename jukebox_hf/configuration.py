@@ -13,7 +13,7 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
-from jukebox_hf.words import refuse_unknown, shorten
+from jukebox_hf.words import printable, refuse_unknown, shorten
 
 LARGEST_NUMBER = 2**53  # of fields; nothing comes near it, and floats are exact up to here
 # What `PreTrainedConfig` itself accepts beside its fields, when it reads a saved config.
@@ -58,7 +58,7 @@ def _raise_inner_error(method: Callable[..., None]) -> Callable[..., None]:
         except StrictDataclassError as error:
             inner = error.__cause__
             name = getattr(error, "field", None)
-            message = str(inner) if inner is not None else str(error)
+            message = printable(str(inner) if inner is not None else str(error))
             if len(message) > MESSAGE_LIMIT:  # it holds the whole value
                 message = f"{message[: MESSAGE_LIMIT // 2]} ... {message[-MESSAGE_LIMIT // 2 :]}"
             raise ValueError(f"{name}: {message}" if name else message) from None

@@ -431,6 +431,9 @@ def test_type_checkers_and_python_see_the_same_fronts() -> None:
             if found.module.startswith(f"{package}.") and found.name != "lazy_names"
         }
         assert for_python == for_checkers, package
+        modules = {path.stem for path in file.parent.iterdir()}
+        hidden = sorted(modules & {name for _, name in for_python})
+        assert hidden == [], f"once imported, a module of {package} takes the place of its name"
         for _, name in for_python:
             assert hasattr(importlib.import_module(package), name), f"{package}.{name}"
 

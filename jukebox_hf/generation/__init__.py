@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from jukebox_hf.generation.request import Wanted as Wanted
     from jukebox_hf.generation.session import Session as Session
     from jukebox_hf.generation.session_files import preview_paths as preview_paths
-    from jukebox_hf.generation.session_folders import default_folder as default_folder
-    from jukebox_hf.generation.session_folders import empty_trash as empty_trash
-    from jukebox_hf.generation.session_folders import remove_session as remove_session
-    from jukebox_hf.generation.session_folders import rename_session as rename_session
-    from jukebox_hf.generation.session_folders import restore_session as restore_session
-    from jukebox_hf.generation.session_folders import session_folders as session_folders
+    from jukebox_hf.generation.session_names import default_folder as default_folder
+    from jukebox_hf.generation.session_names import empty_trash as empty_trash
+    from jukebox_hf.generation.session_names import remove_session as remove_session
+    from jukebox_hf.generation.session_names import rename_session as rename_session
+    from jukebox_hf.generation.session_names import restore_session as restore_session
+    from jukebox_hf.generation.session_names import session_folders as session_folders
     from jukebox_hf.generation.session_record import ParentRecord as ParentRecord
     from jukebox_hf.generation.session_record import SessionRecord as SessionRecord
     from jukebox_hf.generation.session_record import TakeRecord as TakeRecord
@@ -59,7 +59,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "estimate": ("describe_plan", "estimate_costs"),
         "exporting": ("export_audio", "export_codes", "export_stereo"),
         "fitting": ("Need", "memory_needs"),
-        "session_folders": (
+        "session_names": (
             "default_folder",
             "empty_trash",
             "remove_session",

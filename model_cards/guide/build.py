@@ -25,7 +25,9 @@ def build(folder: Path) -> None:
     commands.__doc__ = commands.describe_commands()
     pdoc.render.configure(docformat="google", footer_text="jukebox_hf", search=True)
     packages = [f"jukebox_hf.{name}" for name in PACKAGES]
-    for front in map(import_module, packages):  # lazy ones, which pdoc does not ask
+    for front in map(
+        import_module, ("jukebox_hf", *packages)
+    ):  # lazy ones, which pdoc does not ask
         for name in getattr(front, "__all__", ()):
             setattr(front, name, getattr(front, name))
     inside = [rf"!{package}\." for package in packages]  # fronts say what is public

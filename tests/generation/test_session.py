@@ -29,7 +29,7 @@ from jukebox_hf.generation.preview import Previews
 from jukebox_hf.generation.recording import folder_digest
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.session_files import PREVIEW_FOLDER, remove_previews
-from jukebox_hf.generation.session_folders import session_folders
+from jukebox_hf.generation.session_names import session_folders
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.hub import System
 from jukebox_hf.labels import JukeboxProcessor, VerbatimLyrics
