@@ -30,7 +30,7 @@ from jukebox_hf.data.code_files import (
     rewrite_part,
     write_part,
 )
-from jukebox_hf.files import PARTIAL_SUFFIX, write_text
+from jukebox_hf.files import sweep_leftovers, write_text
 from jukebox_hf.locks import FolderInUseError, locked
 from jukebox_hf.records import from_json, read_json, to_json
 
@@ -224,8 +224,7 @@ class CodeFolder:
             "_split": "train",
         }
         _write_json(self.path / STATE_FILE, state)
-        for leftover in self.path.glob(f".*{PARTIAL_SUFFIX}"):
-            leftover.unlink(missing_ok=True)  # of a process that was killed while it wrote
+        sweep_leftovers(self.path)  # not what another process is writing just now
 
     def _fingerprint(self, parts: Sequence[str]) -> str:
         """A hash by which `datasets` knows what it has computed of a table: parts and labels."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from jukebox_hf.generation import beside, memory, run
+from jukebox_hf.generation import beside, making, memory
 from jukebox_hf.generation.beside import plan_batches, processes_beside, share_rows
 from jukebox_hf.generation.level_sampler import Row
 from jukebox_hf.generation.making import Generation
@@ -123,13 +123,13 @@ def test_a_session_goes_on_with_the_products_that_it_began_with(
     """Where weights are laid out otherwise, sums are in another order."""
     plan = plan_of(tiny, 1, seconds=0.6, to_level=2)
     asked: list[bool | None] = []
-    whole = run.load_for_sampling
+    whole = making.load_for_sampling
 
     def load(*given: Any, **named: Any) -> Any:
         asked.append(named["float32"])
         return whole(*given, **named)
 
-    monkeypatch.setattr(run, "load_for_sampling", load)
+    monkeypatch.setattr(making, "load_for_sampling", load)
     for maker, others, expected in (
         ("AuthenticAMD", "GenuineIntel", True),
         ("GenuineIntel", "AuthenticAMD", False),
