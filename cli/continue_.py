@@ -11,12 +11,11 @@ from .crew import crew_option, join_crew, launch_if_asked
 from .generation_options import (
     TAKES,
     label_options,
-    open_model,
     read_lyrics_option,
     sampling_options,
     step_options,
 )
-from .making import Output, carry_out, help_main_process
+from .making import Output, carry_out, help_main_process, open_system_of
 from .options import (
     DURATION,
     MOST_TAKES,
@@ -48,7 +47,7 @@ from .options import (
     help="How many ways to go on from each of them.",
 )
 @label_options
-@seed_option
+@seed_option()
 @model_option(default_text="that of the session; for codes, the one that comes with the package")
 @device_option
 @step_options
@@ -94,8 +93,4 @@ def continue_(
     found = Source(source)
     wanted["lyrics"] = read_lyrics_option(lyrics)
     request = Request.more(found, wanted)
-    if found.session is not None:
-        system = found.session.open_system(model)
-    else:
-        system = open_model(model, quiet=quiet)
-    carry_out(system, request, place)
+    carry_out(open_system_of(found, model, quiet=quiet), request, place)

@@ -61,7 +61,7 @@ from .options import (
     help="File with one JSON object per take: artist, genre, lyrics, lyrics_file, primer, seconds, "
     "... Other options fill in what a line leaves out.",
 )
-@seed_option
+@seed_option()
 @model_option(default_text=BUILT_IN_MODEL)
 @adapter_option
 @device_option

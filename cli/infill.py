@@ -10,12 +10,11 @@ import click
 from .crew import crew_option, join_crew, launch_if_asked
 from .generation_options import (
     label_options,
-    open_model,
     read_lyrics_option,
     sampling_options,
     step_options,
 )
-from .making import Output, carry_out, help_main_process
+from .making import Output, carry_out, help_main_process, open_system_of
 from .options import (
     DURATION,
     MOST_TAKES,
@@ -55,7 +54,7 @@ from .options import (
     help="Finish so many of the best candidates.",
 )
 @label_options
-@seed_option
+@seed_option()
 @model_option(default_text="that of the session; for codes, the one that comes with the package")
 @device_option
 @step_options
@@ -101,8 +100,4 @@ def infill(
     found = Source(source)
     wanted["lyrics"] = read_lyrics_option(lyrics)
     request = Request.infill(found, wanted)
-    if found.session is not None:
-        system = found.session.open_system(model)
-    else:
-        system = open_model(model, quiet=quiet)
-    carry_out(system, request, place)
+    carry_out(open_system_of(found, model, quiet=quiet), request, place)

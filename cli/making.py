@@ -14,10 +14,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from .crew import own_device, tell_folder, terminated_like_interrupted
+from .generation_options import open_model
 from .options import AUDIO_FORMATS, note, print_result
 
 if TYPE_CHECKING:
-    from jukebox_hf.generation import Crew, JukeboxPipeline, Plan, Request, Session, WindowReport
+    from jukebox_hf.generation import (
+        Crew,
+        JukeboxPipeline,
+        Plan,
+        Request,
+        Session,
+        Source,
+        WindowReport,
+    )
     from jukebox_hf.hub import System
 
 
@@ -79,6 +88,13 @@ def carry_out(system: System, request: Request, output: Output) -> None:
     for text in session.record.notes:
         note(f"Note: {text}", quiet=output.quiet)
     work_on(session, pipeline, output, plan=plan)
+
+
+def open_system_of(source: Source, model: str | None, *, quiet: bool) -> System:
+    """The model to go on with: of a session its own, unless one is named; of codes it or ours."""
+    if source.session is not None:
+        return source.session.open_system(model)
+    return open_model(model, quiet=quiet)
 
 
 def begin(

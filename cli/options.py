@@ -303,14 +303,14 @@ def output_option(
     )
 
 
-def seed_option(function: Function) -> Function:
-    """`--seed`: an integer of 64 bits without sign, or None for a new one."""
+def seed_option(default: str = "a new one") -> Callable[[Function], Function]:
+    """`--seed`: an integer of 64 bits without sign, or None for what `default` says in words."""
     return click.option(
         "--seed",
         type=click.IntRange(0, 2**64 - 1),
-        show_default="a new one",
+        show_default=default,
         help="Seed of everything random; the same seed gives the same result.",
-    )(function)
+    )
 
 
 def device_option(function: Function) -> Function:

@@ -11,12 +11,11 @@ from .crew import crew_option, join_crew, launch_if_asked
 from .generation_options import (
     TAKES,
     label_options,
-    open_model,
     read_lyrics_option,
     sampling_options,
     step_options,
 )
-from .making import Output, carry_out, help_main_process
+from .making import Output, carry_out, help_main_process, open_system_of
 from .options import (
     MOST_TAKES,
     clean_errors,
@@ -41,7 +40,7 @@ from .options import (
     help="Finish each of them in so many ways.",
 )
 @label_options
-@seed_option
+@seed_option("that of the session; for codes, a new one")
 @model_option(default_text="that of the session; for codes, the one that comes with the package")
 @device_option
 @step_options
@@ -88,8 +87,4 @@ def upsample(
     found = Source(source)
     wanted["lyrics"] = read_lyrics_option(lyrics)
     request = Request.finer(found, wanted)
-    if found.session is not None:
-        system = found.session.open_system(model)
-    else:
-        system = open_model(model, quiet=quiet)
-    carry_out(system, request, place)
+    carry_out(open_system_of(found, model, quiet=quiet), request, place)
