@@ -212,7 +212,7 @@ def test_closed_pipe_is_left_to_click() -> None:
 @click.command(context_settings={"show_default": True})
 @model_option(default_text="the built-in model")
 @output_option(help="Where to write.", kind="file", default_text="a new name")
-@seed_option
+@seed_option()
 @device_option
 @precision_option
 @overwrite_option
