@@ -57,6 +57,13 @@ if TYPE_CHECKING:
     help="Of the reference, spread over its songs.",
 )
 @click.option(
+    "--codes",
+    metavar="DATASET",
+    help="Codes of real songs, from `jukebox encode --dataset`, in which copies are looked for."
+    "  [default: all songs of the reference are encoded now]",
+)
+@click.option("--no-copies", is_flag=True, help="Do not look for copies.")
+@click.option(
     "--picture",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE.png",
@@ -75,6 +82,8 @@ def music(
     layer: int | None,
     seconds: float,
     clips: int | None,
+    codes: str | None,
+    no_copies: bool,
     picture: Path | None,
     overwrite: bool,
     device: str,
@@ -87,6 +96,8 @@ def music(
     were joined; the Frechet distance of a prior's states; and how much was copied, from where.
     Notes need two more packages; without them the table says which.
     """
+    if codes is not None and no_copies:
+        raise click.UsageError("--codes are where copies are looked for; leave out --no-copies")
     if picture is not None and picture.exists() and not overwrite:
         raise click.UsageError(f"{picture} exists; choose another name, or say --overwrite")
     if picture is not None and not picture.absolute().parent.is_dir():
@@ -95,6 +106,9 @@ def music(
         if not Path(given).exists() and given.startswith((".", "/", "~")):
             raise FileNotFoundError(f"there is no folder {given}")
     silence_transformers()
+    from jukebox_hf import open_codes
+
+    encoded = None if codes is None else open_codes(codes)
     system = open_model(model, quiet=quiet)
     from jukebox_hf.listening import evaluate_music
     from jukebox_hf.representations import JukeboxEmbedder
@@ -113,6 +127,8 @@ def music(
         embedder,
         seconds=seconds,
         clips=clips,
+        codes=encoded,
+        copies=not no_copies,
         model_name=system.manifest.name or Path(system.source).name,
         progress=progress,
     )

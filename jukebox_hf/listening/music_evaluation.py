@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.audio import resample
-from jukebox_hf.data import Song, open_songs
+from jukebox_hf.data import CodeSongs, Song, open_songs
 from jukebox_hf.generation.session import Session
 from jukebox_hf.listening import notes
 from jukebox_hf.listening.copies import CodeArray, cut_windows, nearest_window
@@ -164,6 +164,8 @@ def evaluate_music(
     *,
     seconds: float = 10.0,
     clips: int | None = None,
+    codes: CodeSongs | None = None,
+    copies: bool = True,
     model_name: str = "",
     progress: Progress = lambda what, done, total: None,
 ) -> MusicEvaluation:
@@ -176,15 +178,21 @@ def evaluate_music(
         embedder: whose states are compared, and whose codec gives the codes.
         seconds: of every piece that are heard; shorter ones are left out.
         clips: of the reference, spread over its songs; None: as many as there are samples, or 30.
+        codes: of real songs, made by `encode_dataset` and opened by `open_codes`: copies are looked
+            for in them. None: all songs of the reference are encoded now, and kept in memory.
+        copies: whether copies are looked for; without `codes` that is most of the time.
         model_name: for the record.
         progress: called with what is done, how much of it, and of how many.
 
     Raises:
-        ValueError: without two pieces on either side that are long enough.
+        ValueError: without two pieces on either side that are long enough, or for codes of another
+            codec or without the level.
         OSError: for folders that are not there.
     """
     remarks: list[str] = []
     rate = embedder.config.sampling_rate
+    if codes is not None:
+        codes.check(embedder.config)
     samples = _read_samples(Path(folder), embedder, seconds, remarks)
     songs = [song for song in open_songs(reference).songs if song.duration_seconds >= seconds]
     for what, found in (("pieces", samples), ("songs", songs)):
@@ -226,7 +234,7 @@ def evaluate_music(
         seams=mean_interval(louder.tolist()) if len(louder) else None,
         num_seams=len(louder),
         distance=_distance(embedder, samples, places, real, remarks, progress),
-        copies=_copies(embedder, samples, songs, remarks, progress),
+        copies=_copies(embedder, samples, songs, codes, remarks, progress) if copies else None,
         remarks=tuple(remarks),
     )
 
@@ -341,6 +349,7 @@ def _copies(
     embedder: JukeboxEmbedder,
     samples: Sequence[HeardPiece],
     songs: Sequence[Song],
+    encoded: CodeSongs | None,
     remarks: list[str],
     progress: Progress,
 ) -> Copies | None:
@@ -354,13 +363,14 @@ def _copies(
         (_encode(embedder, piece.audio) if piece.codes is None else piece.codes).numpy()
         for piece in samples
     ]
-    known: list[npt.NDArray[Any]] = []
-    for done, song in enumerate(songs):
-        progress("codes of songs", done, len(songs))
-        with song.open(config.sampling_rate) as reader:
-            audio = reader.read_available(0, song.num_samples(config.sampling_rate))[0]
-        known.append(_encode(embedder, audio).numpy().astype(np.int16))
-    progress("codes of songs", len(songs), len(songs))
+    if encoded is None:
+        names, known = _encode_songs(embedder, songs, progress)
+    else:
+        names = [song.name for song in encoded.songs]
+        known = [
+            encoded.codes(number, config.level).numpy().astype(np.int16)
+            for number in range(len(encoded))
+        ]
     places = [
         (number, start)
         for number, codes in enumerate(mine)
@@ -390,9 +400,24 @@ def _copies(
         control_most=max(control, default=None),
         sample=samples[places[best][0]].name,
         second=round(places[best][1] * seconds, 2),
-        song=songs[quotes[best].song].name,
+        song=names[quotes[best].song],
         song_second=round(quotes[best].start * seconds, 2),
     )
+
+
+def _encode_songs(
+    embedder: JukeboxEmbedder, songs: Sequence[Song], progress: Progress
+) -> tuple[list[str], list[npt.NDArray[Any]]]:
+    """Names and codes of the prior's level, each (time,), of whole songs."""
+    rate = embedder.config.sampling_rate
+    known: list[npt.NDArray[Any]] = []
+    for done, song in enumerate(songs):
+        progress("codes of songs", done, len(songs))
+        with song.open(rate) as reader:
+            audio = reader.read_available(0, song.num_samples(rate))[0]
+        known.append(_encode(embedder, audio).numpy().astype(np.int16))
+    progress("codes of songs", len(songs), len(songs))
+    return [song.name for song in songs], known
 
 
 def _control(known: Sequence[npt.NDArray[Any]], length: int, count: int) -> list[float]:

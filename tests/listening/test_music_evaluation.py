@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from jukebox_cli.main import main
 from jukebox_hf.codes import Codes
+from jukebox_hf.data import encode_dataset, open_codes, open_songs
 from jukebox_hf.generation.plan import make_plan
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.settings import Prompt
@@ -55,8 +56,21 @@ def test_music_beside_itself_differs_in_nothing_and_is_a_copy(tmp_path: Path) ->
     assert found.copies.second == found.copies.song_second
     assert found.copies.control is not None
     assert found.copies.control.mean < 0.5
+    encode_dataset(open_songs(songs).songs, embedder.vqvae, tmp_path / "codes", levels=[2])
+    again = evaluate_music(
+        songs, songs, embedder, seconds=SECONDS, clips=6, codes=open_codes(tmp_path / "codes")
+    )
+    assert again.copies == found.copies
     assert found.seams is None
     assert any("no session" in remark for remark in found.remarks)
+
+
+def test_codes_of_another_codec_are_refused(embedder: JukeboxEmbedder, tmp_path: Path) -> None:
+    songs = write_noise(tmp_path / "songs", 2)
+    codec = JukeboxEmbedder.from_pretrained(device="cpu").vqvae
+    encode_dataset(open_songs(songs).songs, codec, tmp_path / "codes")
+    with pytest.raises(ValueError, match="not of the prior's codec"):
+        evaluate_music(songs, songs, embedder, codes=open_codes(tmp_path / "codes"))
 
 
 def test_what_differs_is_found(embedder: JukeboxEmbedder, tmp_path: Path) -> None:
@@ -108,6 +122,12 @@ def test_command_prints_a_table_draws_a_picture_and_refuses_what_is_not_there(
     refused = CliRunner().invoke(main, [*words, "--picture", str(picture)])
     assert refused.exit_code == 2
     assert "exists; choose another name" in refused.stderr
+    plain = CliRunner().invoke(main, [*words, "--no-copies"])
+    assert "codes found again" in result.stdout
+    assert "codes found again" not in plain.stdout
+    both = CliRunner().invoke(main, [*words, "--no-copies", "--codes", str(tmp_path)])
+    assert both.exit_code == 2
+    assert "leave out --no-copies" in both.stderr
     none = CliRunner().invoke(main, ["evaluate", "music", "/no/such", "--reference", str(songs)])
     assert none.exit_code == 1
     assert none.stderr == "Error: there is no folder /no/such\n"
