@@ -11,6 +11,7 @@ from jukebox_hf.codes import Codes, load_codes
 from jukebox_hf.generation.joined import JoinedCodes
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.settings import Prompt
+from jukebox_hf.words import shorten
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Source:
         self.path = Path(path)
         self.session: Session | None = None
         self._codes: Codes | None = None
+        if not self.path.exists():
+            raise FileNotFoundError(
+                f"there is no session or codes file {shorten(str(path))}; `jukebox sessions list` "
+                "shows the sessions of a folder"
+            )
         if self.path.is_dir():
             self.session = Session.open(self.path)
         else:

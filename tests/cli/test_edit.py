@@ -73,6 +73,18 @@ def test_codes_files_are_edited_with_the_model_that_is_named(
     assert torch.equal(codes.levels[2], torch.cat([old[:, 6:19], old], dim=1))
 
 
+def test_a_name_that_is_not_there_is_told_with_where_names_are(
+    sketch: Path, tmp_path: Path
+) -> None:
+    result = run("edit", f"{sketch}:1@0-0.2", "bridge:2@3-9", "-o", tmp_path / "mix")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: there is no session or codes file 'bridge'; `jukebox sessions list` shows the "
+        "sessions of a folder\n"
+    )
+    assert not (tmp_path / "mix").exists()
+
+
 def test_another_codec_is_refused_before_any_work(sketch: Path, tmp_path: Path) -> None:
     codes = Session.open(sketch).codes(1)
     assert codes is not None

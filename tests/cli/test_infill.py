@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from jukebox_cli.main import main
 from jukebox_hf.generation import Session
+from jukebox_hf.generation.session_work import SessionWork
 
 
 def run(*arguments: str | Path) -> Result:
@@ -27,6 +28,14 @@ def sketch(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("infills") / "sketch"
     wanted = ["--seconds", "0.6", "--takes", "2", "--seed", "4", "--to-level", "2"]
     done("generate", "--model", tiny_model, *wanted, "-o", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def song(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session of one take, finished."""
+    folder = tmp_path_factory.mktemp("infills") / "song"
+    done("generate", "--model", tiny_model, "--seconds", "0.6", "--seed", "4", "-o", folder)
     return folder
 
 
@@ -57,6 +66,38 @@ def test_new_music_is_put_in_before_the_beginning(sketch: Path, tmp_path: Path) 
     assert old is not None
     assert new is not None
     assert new.levels[2][0, 10:].tolist() == old.levels[2][0].tolist()
+
+
+@pytest.mark.parametrize("saved", [1, 4])
+def test_an_interruption_is_clean_and_the_rest_comes_out_the_same(
+    saved: int, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C among the candidates, and in the finer levels."""
+    wanted = ["--from", "0.2", "--to", "0.4", "--candidates", "2", "--seed", "3"]
+    folder, whole = tmp_path / "s", song.parent / "whole"
+    done("infill", song, *wanted, "-o", whole)  # once: it is found again
+    save, calls = SessionWork._save, 0
+
+    def interrupted(self: SessionWork, *rest: Any) -> None:
+        nonlocal calls
+        save(self, *rest)
+        calls += 1
+        if calls == saved:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(SessionWork, "_save", interrupted)
+    result = run("infill", song, *wanted, "-o", folder)
+    assert result.exit_code == 130, result.output
+    assert result.stdout == ""
+    assert result.stderr.endswith(f"Interrupted. Go on with: jukebox resume {folder}\n")
+    monkeypatch.undo()
+    assert not Session.open(folder).complete
+    again = ["resume", folder] if saved % 2 else ["infill", song, *wanted, "-o", folder]
+    done(*again)
+    for take in Session.open(whole).takes:
+        assert take.codes == Session.open(folder).take(take.number).codes
+    (sound,) = whole.glob("*.flac")
+    assert (folder / sound.name).read_bytes() == sound.read_bytes()
 
 
 @pytest.mark.parametrize(

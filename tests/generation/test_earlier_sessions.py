@@ -19,7 +19,7 @@ EXPECTED = json.loads((SESSIONS / "expected.json").read_text(encoding="utf-8"))
 
 def test_there_are_sessions() -> None:
     assert set(NAMES) == set(EXPECTED)
-    assert len(NAMES) == 9
+    assert len(NAMES) == 12
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -90,7 +90,7 @@ def changed(content: Any, path: tuple[Any, ...], change: Any) -> Any:
 WRONG = (..., None, [], {}, "x", -1, 1.5, True, [None], {"x": 1}, 10**30, [[[[]]]], "../../x")
 
 
-@pytest.mark.parametrize("name", ["shared", "complete", "continued"])
+@pytest.mark.parametrize("name", ["shared", "complete", "continued", "infilled"])
 def test_whatever_is_wrong_with_a_record_is_one_sentence_with_its_file(
     name: str, tmp_path: Path
 ) -> None:
@@ -99,6 +99,8 @@ def test_whatever_is_wrong_with_a_record_is_one_sentence_with_its_file(
     content = json.loads((SESSIONS / name / "session.json").read_text(encoding="utf-8"))
     refused = 0
     for place in places(content):
+        if name == "infilled" and place[0] not in ("chains", "hole", "filled", "given", "parent"):
+            continue  # the rest is as in the others
         for wrong in WRONG:
             path.write_text(json.dumps(changed(content, place, wrong)), encoding="utf-8")
             try:
