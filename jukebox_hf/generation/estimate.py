@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from jukebox_hf.generation import memory
 from jukebox_hf.generation.beside import PROCESS_BYTES, processes_beside, share_rows
@@ -21,8 +21,10 @@ from jukebox_hf.generation.memory import PriorMemory
 from jukebox_hf.generation.plan import LevelPlan, Plan
 from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.generation.windows import Window, run_windows
+from jukebox_hf.prior.bound_steps import BoundSteps, can_bind
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.step_buffers import PriorCache
 from jukebox_hf.words import format_bytes, format_seconds
 
 FEW_LAYERS, MORE_LAYERS = 3, 6  # times of both give those of one layer and of all else
@@ -271,12 +273,24 @@ def _time_layers(
     middle = small.context_length // 2
     prefilled = min(TIMED_PREFILL, middle)
     codes = torch.zeros(batch_size, prefilled, dtype=torch.int64, device=device)
-    position = torch.full((1,), middle, dtype=torch.int64, device=device)
     prefill = best_time(device, 2, lambda: prior.prefill(codes, conditioning, cache))
-    step = best_time(
-        device, TIMED_STEPS, lambda: prior.step(codes[:, 0], position, conditioning, cache)
-    )
+    step = best_time(device, TIMED_STEPS, _as_sampled(prior, codes[:, 0], middle, cache))
     return Speed(step=step, prefilled=prefill / prefilled, window=0.0)
+
+
+def _as_sampled(
+    prior: JukeboxPrior, tokens: Tensor, position: int, cache: PriorCache
+) -> Callable[[], object]:
+    """A step, as the eager backend takes it."""
+    if can_bind(prior):
+        steps, logits = (
+            BoundSteps(prior, cache),
+            torch.empty(len(tokens), prior.output.out_features),
+        )
+        return lambda: steps.step(tokens, position, None, logits)
+    at = torch.full((1,), position, dtype=torch.int64, device=tokens.device)
+    conditioning = prior.condition()
+    return lambda: prior.step(tokens, at, conditioning, cache)
 
 
 def best_time(device: torch.device, repeats: int, run: Callable[[], object]) -> float:

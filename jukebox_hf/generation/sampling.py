@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from jukebox_hf.generation.backends import Step, StepState, make_backend
+from jukebox_hf.prior.bound_steps import BoundSteps, can_bind
 from jukebox_hf.prior.conditioning import Conditioning
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 
@@ -114,6 +115,8 @@ def choose_tokens(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         (batch,) int64 tokens, and (batch,) bool: whether the logits were numbers at all.
     """
     probabilities = logits.softmax(dim=-1)
+    if logits.device.type == "cpu" and not torch.compiler.is_compiling():
+        return _search(probabilities.cumsum(dim=-1), uniform)
     # Where the probability is zero the sum cannot be exceeded: there is nothing to choose. (A
     # parallel sum need not be monotone, so comparing with the last entry would not be enough.)
     cumulative = probabilities.cumsum(dim=-1).masked_fill(probabilities == 0, 0.0)
@@ -121,6 +124,18 @@ def choose_tokens(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     # At most (1 - 2**-24) * total, which float32 always rounds to less than `total`.
     exceeds = cumulative > (uniform * total).unsqueeze(-1)
     return exceeds.to(torch.int32).argmax(dim=-1), total > 0
+
+
+def _search(cumulative: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """`choose_tokens` where sums are taken one after the other, as a CPU does, and never fall.
+
+    Then the last is the total, and a token of probability zero exceeds nothing that the one before
+    it does not; the first that does is found without looking at all of them.
+    """
+    total = cumulative[:, -1]
+    # Numbers that are none exceed nothing: the search would end behind the last token.
+    chosen = torch.searchsorted(cumulative, (uniform * total).unsqueeze(-1), right=True)
+    return chosen.squeeze(-1).clamp_(max=cumulative.shape[-1] - 1), total > 0
 
 
 class WindowSampler:
@@ -158,7 +173,7 @@ class WindowSampler:
             cache=prior.new_cache(rows),
         )
         self.lyric_symbols = _lyric_symbols(prior).to(device) if settings.codes_only else None
-        self.backend = make_backend(backend, self._make_step(), device)
+        self.backend = make_backend(backend, self._make_step(backend), device)
 
     @torch.inference_mode()
     def sample(
@@ -234,9 +249,11 @@ class WindowSampler:
         """
         return self.prior.to_codes(self.buffers.tokens[:batch, first : first + count])
 
-    def _make_step(self) -> Step:
+    def _make_step(self, backend: str = "") -> Step:
         """What happens for one code, as a function of nothing but the state."""
         prior, settings, lyric_symbols = self.prior, self.settings, self.lyric_symbols
+        if backend == "eager" and can_bind(prior):
+            return self._make_bound_step()
 
         def step(state: StepState) -> None:
             choose_at_position(state, settings, lyric_symbols)
@@ -244,6 +261,22 @@ class WindowSampler:
             state.position.add_(1)
             given = Conditioning(None, state.positions, None, None)
             state.logits.copy_(prior.step(last, state.position, given, state.cache))
+
+        return step
+
+    def _make_bound_step(self) -> Step:
+        """The same on a CPU, where numbers need no tensor and nothing waits for a device."""
+        prior, settings, lyric_symbols = self.prior, self.settings, self.lyric_symbols
+        bound: dict[int, BoundSteps] = {}
+
+        def step(state: StepState) -> None:
+            rows = len(state.tokens)
+            if rows not in bound:  # every batch size has its own views of the same buffers
+                bound[rows] = BoundSteps(prior, state.cache)
+            tokens = choose_at_position(state, settings, lyric_symbols)
+            position = int(state.position) + 1
+            state.position.fill_(position)
+            bound[rows].step(tokens, position, state.positions, state.logits)
 
         return step
 
@@ -263,8 +296,10 @@ class WindowSampler:
 
 def choose_at_position(
     state: StepState, settings: SamplingSettings, lyric_symbols: Tensor | None
-) -> None:
+) -> Tensor:
     """Write the token at `position`, chosen from the logits with the noise of that position.
+
+    Returns the tokens (rows,), a guided one twice.
 
     `lyric_symbols`: (vocabulary_size,) bool, tokens that must not be chosen.
     """
@@ -276,8 +311,11 @@ def choose_at_position(
     logits = filter_logits(logits, top_k=settings.top_k, top_p=settings.top_p)
     uniform = state.uniform[: len(logits)].index_select(1, state.position).squeeze(1)
     tokens, healthy = choose_tokens(logits, uniform)
-    state.tokens.index_copy_(1, state.position, tokens.repeat(copies).unsqueeze(1))
-    state.healthy.logical_and_(healthy.repeat(copies))
+    if copies > 1:
+        tokens, healthy = tokens.repeat(copies), healthy.repeat(copies)
+    state.tokens.index_copy_(1, state.position, tokens.unsqueeze(1))
+    state.healthy.logical_and_(healthy)
+    return tokens
 
 
 def _lyric_symbols(prior: JukeboxPrior) -> Tensor:

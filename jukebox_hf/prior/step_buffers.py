@@ -102,6 +102,14 @@ class StepTables:
                 found[kind] = StepPlace(slot, mask=hidden)
         return found
 
+    def mask_of(self, kind: LayerKind, number: int) -> Tensor:
+        """The mask (1, 1, keys) of a `StepPlace` by its number: column, row or position."""
+        if kind == "dense":
+            hidden = torch.zeros_like(self._positions, dtype=self._dtype)
+            hidden[..., number + 1 :] = -torch.inf
+            return hidden
+        return self._masks[kind][number].view(1, 1, -1)
+
     def _mask(self, kind: LayerKind, number: Tensor) -> Tensor:
         return self._masks[kind].index_select(0, number).unsqueeze(0)
 

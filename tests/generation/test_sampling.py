@@ -62,6 +62,24 @@ def test_largest_uniform_number_stays_below_any_sum() -> None:
         assert (total * (1 - 2**-24) < total).all()
 
 
+def test_searching_finds_what_comparing_finds() -> None:
+    """A CPU adds one after the other; elsewhere sums may fall, and every one is looked at."""
+    generator = torch.Generator().manual_seed(3)
+    for spread in (0.1, 3.0, 60.0):
+        logits = torch.randn(400, 257, generator=generator) * spread
+        logits[::3] = filter_logits(logits[::3], top_k=5)
+        uniform = torch.rand(400, generator=generator)
+        uniform[:40], uniform[40:80] = 0.0, 1 - 2**-24
+        cumulative = logits.softmax(-1).cumsum(-1)
+        assert (cumulative.diff(dim=-1) >= 0).all()
+        exceeds = cumulative.masked_fill(logits.softmax(-1) == 0, 0.0) > (
+            uniform * cumulative.amax(-1)
+        ).unsqueeze(-1)
+        tokens, healthy = choose_tokens(logits, uniform)
+        assert torch.equal(tokens, exceeds.to(torch.int32).argmax(-1))
+        assert healthy.all()
+
+
 def test_logits_that_are_no_numbers_are_reported() -> None:
     logits = torch.tensor([[0.0, 1.0], [float("nan"), 1.0], [float("inf"), 1.0]])
     _, healthy = choose_tokens(logits, torch.rand(3))
