@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .options import print_error
+
 if TYPE_CHECKING:
     from jukebox_hf.generation import Crew
 
@@ -95,9 +97,17 @@ def launch_if_asked(num_processes: int | None) -> None:
     ending = launch(
         sys.argv[1:], num_processes or 1, None if place is None else ProcessPlace(*place)
     )
-    if ending.message is not None:
-        click.echo(f"Error: {ending.message}", err=True)
-    raise click.exceptions.Exit(ending.code)
+    if ending.message is None:
+        raise click.exceptions.Exit(ending.code)
+    raise LaunchedError(ending.message, ending.code)
+
+
+class LaunchedError(click.ClickException):
+    """What one of the processes that this one launched has failed with."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # of the class, in click's stubs
 
 
 def run_as_process(command: Callable[[], Any]) -> Any:
@@ -158,6 +168,7 @@ def _say(error: click.ClickException, *, follows: bool) -> None:
         return
     if not is_main():
         time.sleep(SECONDS_BEFORE_SPEAKING)  # and a launcher ends it meanwhile
+    print_error(sys.argv[1:], error.format_message(), error.exit_code)
     error.show()
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +14,7 @@ import click
 
 from .generation_options import BUILT_IN_MODEL, open_model
 from .options import (
+    STANDARD_STREAM,
     clean_errors,
     device_option,
     json_option,
@@ -43,7 +49,8 @@ CHUNK_SECONDS = 30.0  # decoded at a time; longer needs more memory and little l
 @output_option(
     kind="file",
     help="Audio file to write, in the format that its extension names: wav, flac, ogg, opus, mp3, "
-    "m4a, aac. With several takes their numbers are added to the name.",
+    "m4a, aac; - is a wav on standard output. With several takes their numbers are added to the "
+    "name.",
     default_text="CODES' name with the level and .flac",
 )
 @overwrite_option
@@ -66,8 +73,60 @@ def decode(
     """Turn a file of codes back into audio.
 
     Any level can be decoded alone: hear what the codec keeps at each. Prints the paths of the audio
-    files, one per take.
+    files, one per take; with -o - nothing but the sound, as in `jukebox decode CODES -o - | ffplay
+    -`.
     """
+    piped = output is not None and str(output) == STANDARD_STREAM
+    if piped and as_json:
+        raise click.UsageError("-o - writes the sound to standard output; leave out --json")
+    if piped and sys.stdout.isatty():
+        raise click.UsageError(
+            "-o - writes a wav to standard output, which is a terminal: pipe it into a program"
+        )
+    with sound_to(output) as destination:
+        decode_to(
+            codes_file,
+            destination,
+            model=model,
+            level=level,
+            overwrite=overwrite,
+            device=device,
+            precision=precision,
+            as_json=as_json,
+            quiet=quiet,
+            piped=piped,
+        )
+
+
+@contextlib.contextmanager
+def sound_to(output: Path | None) -> Iterator[Path | None]:
+    """Where to write: `output`; for `-` a temporary file that then goes to standard output."""
+    if output is None or str(output) != STANDARD_STREAM:
+        yield output
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "sound.wav")
+        yield path
+        with path.open("rb") as file:
+            stream = sys.stdout.buffer
+            shutil.copyfileobj(file, stream)
+            stream.flush()
+
+
+def decode_to(
+    codes_file: Path,
+    output: Path | None,
+    *,
+    model: str | None,
+    level: int | None,
+    overwrite: bool,
+    device: str,
+    precision: str | None,
+    as_json: bool,
+    quiet: bool,
+    piped: bool,
+) -> None:
+    """Decode into files, and print where they are unless they are `piped`."""
     import transformers.utils.logging as transformers_logging
 
     from jukebox_hf.audio import check_output_path, save_audio
@@ -77,6 +136,10 @@ def decode(
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     codes = load_codes(codes_file)
     level = chosen_level(codes, level, codes_file)
+    if piped and codes.takes > 1:
+        raise ValueError(
+            f"{codes_file} holds {codes.takes} takes, but standard output takes one; give -o FILE"
+        )
     paths = output_paths(codes_file, output, level, codes.takes)
     for path in paths:
         check_output_path(path, overwrite=overwrite)
@@ -96,12 +159,13 @@ def decode(
             path,
             audio[0],
             codes.sampling_rate,
-            tags=tags_of(codes, system.licence, path),
+            tags=tags_of(codes, system.licence, codes_file if piped else path),
             overwrite=overwrite,
         )
         if report.clipped_samples:
             note(
-                f"{path}: {report.clipped_samples:,} samples were too loud and cut off.",
+                f"{codes_file if piped else path}: {report.clipped_samples:,} samples were too "
+                "loud and cut off.",
                 quiet=quiet,
             )
         records.append(
@@ -114,6 +178,8 @@ def decode(
                 "unwritten_tags": report.unwritten_tags,
             }
         )
+    if piped:
+        return
     record = {"model": system.source, "level": level, "takes": records}
     print_result("\n".join(map(str, paths)), record, as_json=as_json)
 

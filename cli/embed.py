@@ -287,6 +287,8 @@ def embed(
 
             pushed = push(output, push_to_hub, private=private or None).url
             note(f"Pushed to {pushed}.", quiet=quiet)
+    if not present:
+        raise ValueError("nothing could be embedded")
     print_result(
         output,
         {
@@ -303,8 +305,6 @@ def embed(
         },
         as_json=as_json,
     )
-    if not present:
-        raise ValueError("nothing could be embedded")
 
 
 def _settings(

@@ -6,14 +6,17 @@ What a command does stands in the module that `COMMANDS` names; shared options s
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import click
 
 from .crew import is_launched, run_as_process
-from .options import LONGEST_MESSAGE, clean_errors, print_anything, shown
+from .options import LONGEST_MESSAGE, clean_errors, errors_as_json, print_anything, shown
 
 
 class CommandEntry(NamedTuple):
@@ -56,6 +59,8 @@ COMMANDS: dict[str, CommandEntry] = {
 class LazyGroup(click.Group):
     """A group that knows its commands from a table and imports a command on its first use."""
 
+    arguments: Sequence[str] = ()  # as they were typed
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -76,22 +81,33 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """As click's; as a whole program also as one of several processes (`crew`)."""
+        given = kwargs.get("args", args[0] if args else None)
+        self.arguments = list(sys.argv[1:] if given is None else given)
         if not kwargs.get("standalone_mode", True):
             return super().main(*args, **kwargs)
         if is_launched():
             kwargs["standalone_mode"] = False  # errors are said by one process
         return run_as_process(functools.partial(super().main, *args, **kwargs))
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with self._errors():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         print_anything()
-        try:
-            return clean_errors(super().invoke)(ctx)  # also Ctrl-C while a command is imported
-        except click.UsageError as error:  # may quote an option of any length
-            text = error.format_message()
-            short = shown(text[:LONGEST_MESSAGE])
-            if short == text:
-                raise
-            raise click.UsageError(f"{short}...", ctx=error.ctx) from None
+        with self._errors():
+            try:
+                return clean_errors(super().invoke)(ctx)  # also Ctrl-C while a command is imported
+            except click.UsageError as error:  # may quote an option of any length
+                text = error.format_message()
+                short = shown(text[:LONGEST_MESSAGE])
+                if short == text:
+                    raise
+                raise click.UsageError(f"{short}...", ctx=error.ctx) from None
+
+    def _errors(self) -> contextlib.AbstractContextManager[None]:
+        """Where errors are told as JSON; of several processes `crew` has one tell them."""
+        return contextlib.nullcontext() if is_launched() else errors_as_json(self.arguments)
 
 
 @click.group(

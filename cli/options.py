@@ -27,6 +27,9 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("float32", "float16", "bfloat16")
 SAMPLING_PRECISIONS = (*PRECISIONS, "int8", "int4")  # as `generation.devices.PRECISIONS`
 LONGEST_MESSAGE = 2000  # characters of an error: it may quote what a stranger wrote
+JSON_FLAG = "--json"
+INTERRUPTED = 130
+STANDARD_STREAM = "-"  # in place of a file: standard input, or standard output
 AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4a", "aac")  # as `audio.WRITABLE_FORMATS`
 MOST_TAKES = 10_000  # as `generation.session_record.MOST_TAKES`
 BACKENDS = ("eager", "compiled", "graph")  # as `generation.devices.BACKENDS`
@@ -60,7 +63,9 @@ def clean_errors(function: Function) -> Function:
         except KeyboardInterrupt:
             if os.environ.get("RANK", "0") == "0":  # of several processes one says it
                 click.echo("Interrupted.", err=True)
-            raise click.exceptions.Exit(130) from None
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except click.NoSuchOption as error:
+            raise named_here(error) from None
         except expected_errors() as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # `jukebox labels | head`: click ends quietly
@@ -69,6 +74,57 @@ def clean_errors(function: Function) -> Function:
             raise click.ClickException(one_line(error)) from error
 
     return cast("Function", wrapper)
+
+
+@contextlib.contextmanager
+def errors_as_json(arguments: Sequence[str]) -> Iterator[None]:
+    """Within it, where `arguments` say `--json`, what a command fails with is an object, too.
+
+    It goes to stdout, where a program reads the result, and takes its place; the sentence for
+    people stays on stderr.
+    """
+    try:
+        yield
+    except click.ClickException as error:
+        print_error(arguments, error.format_message(), error.exit_code)
+        raise
+    except click.exceptions.Exit as error:
+        if error.exit_code == INTERRUPTED:
+            print_error(arguments, "interrupted; the same can go on", INTERRUPTED)
+        raise
+
+
+def print_error(arguments: Sequence[str], message: str, exit_code: int) -> None:
+    """With `--json` among the arguments: an error as a line of JSON on stdout."""
+    given = list(arguments)
+    if JSON_FLAG in given[: given.index("--") if "--" in given else None]:
+        print_result("", {"error": shown(message), "exit_code": exit_code}, as_json=True)
+
+
+def named_here(error: click.NoSuchOption) -> click.UsageError:
+    """The same error, with our name where the option is one of transformers, TRL or peft.
+
+    Those are written with underscores (`--per_device_train_batch_size`), which stand for dashes.
+    """
+    command = error.ctx.command if error.ctx is not None else None
+    known = {
+        option: parameter
+        for parameter in (command.params if command is not None else ())
+        for option in parameter.opts
+        if option.startswith("--")
+    }
+    name = error.option_name.lstrip("-").replace("-", "_")
+    found = f"--{name.replace('_', '-')}"
+    if found not in known and "--set" in known:
+        from jukebox_hf.training import NAMES_ELSEWHERE, setting_names
+
+        setting = NAMES_ELSEWHERE.get(name, name)
+        found = f"--{setting.replace('_', '-')}"
+        if found not in known and setting in setting_names():
+            found = f"--set {setting}=VALUE"
+    if found not in known and not found.startswith("--set "):
+        return error
+    return click.UsageError(f"No such option {error.option_name!r}. Here it is {found}", error.ctx)
 
 
 def expected_errors() -> tuple[type[BaseException], ...]:
@@ -337,9 +393,9 @@ def overwrite_option(function: Function) -> Function:
 
 def json_option(function: Function) -> Function:
     """`--json`, the argument `as_json`: see `print_result`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(
-        function
-    )
+    return click.option(
+        JSON_FLAG, "as_json", is_flag=True, help="Print the result, or the error, as JSON."
+    )(function)
 
 
 def quiet_option(function: Function) -> Function:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .generation_options import BUILT_IN_MODEL, say_built_in
-from .options import model_option
+from .options import clean_errors, json_option, model_option, print_result
 from .training_options import RunOptions, run_training, settings_of, training_options
 
 
@@ -54,11 +54,20 @@ def prior(
 
 
 @train.command()
-def presets() -> None:
-    """List the built-in presets, each with its first line."""
-    from jukebox_hf.training import preset_names, preset_path
+@json_option
+@clean_errors
+def presets(as_json: bool) -> None:
+    """List the built-in presets, each with its first line; --json adds their settings."""
+    from jukebox_hf.training import TrainingSettings, preset_names, preset_path
 
-    width = max(map(len, preset_names()))
-    for name in preset_names():
-        first = preset_path(name).read_text(encoding="utf-8").splitlines()[0]
-        click.echo(f"{name:<{width}}  {first.removeprefix('# ')}")
+    found = {
+        name: preset_path(name).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        for name in preset_names()
+    }
+    width = max(map(len, found))
+    lines = [f"{name:<{width}}  {about}" for name, about in found.items()]
+    record = {
+        name: {"about": about, "settings": TrainingSettings.preset(name).to_dict()}
+        for name, about in (found.items() if as_json else ())
+    }
+    print_result("\n".join(lines), {"presets": record}, as_json=as_json)

@@ -1,19 +1,15 @@
 """What every config of this project shares: typed fields, checked once, no unknown ones.
 
-`checked_config` turns a subclass of `JukeboxConfig` into a strict dataclass whose mistakes come out
-as one plain `ValueError`. The fields themselves live beside the models they describe.
+`strictness.checked_config` makes a subclass of `JukeboxConfig` strict. The fields themselves live
+beside the models they describe.
 """
 
-import functools
-from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
-from huggingface_hub.dataclasses import strict
-from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
-from jukebox_hf.words import printable, refuse_unknown, shorten
+from jukebox_hf.words import refuse_unknown, shorten
 
 LARGEST_NUMBER = 2**53  # of fields; nothing comes near it, and floats are exact up to here
 # What `PreTrainedConfig` itself accepts beside its fields, when it reads a saved config.
@@ -34,36 +30,9 @@ BASE_KEYS = frozenset(
         "torch_dtype",
     }
 )
-MESSAGE_LIMIT = 400
 DTYPE_WORDS = ("float32", "float16", "bfloat16", "float64")
 # Model types of the port that once lived in transformers; their configs are converted, not loaded.
 FORMER_PORT_MODEL_TYPES = frozenset({"jukebox", "jukebox_prior", "jukebox_vqvae"})
-
-ConfigT = TypeVar("ConfigT", bound=type)
-
-
-def checked_config(cls: ConfigT) -> ConfigT:
-    """Class decorator: check field types on every assignment, and raise plain `ValueError`s."""
-    checked: Any = strict(cls)
-    checked.__init__ = _raise_inner_error(checked.__init__)
-    checked.__setattr__ = _raise_inner_error(checked.__setattr__)
-    return checked  # type: ignore[no-any-return]
-
-
-def _raise_inner_error(method: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(method)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
-        try:
-            method(self, *args, **kwargs)
-        except StrictDataclassError as error:
-            inner = error.__cause__
-            name = getattr(error, "field", None)
-            message = printable(str(inner) if inner is not None else str(error))
-            if len(message) > MESSAGE_LIMIT:  # it holds the whole value
-                message = f"{message[: MESSAGE_LIMIT // 2]} ... {message[-MESSAGE_LIMIT // 2 :]}"
-            raise ValueError(f"{name}: {message}" if name else message) from None
-
-    return wrapper
 
 
 class JukeboxConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]

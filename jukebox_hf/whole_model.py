@@ -15,11 +15,12 @@ from torch import Tensor
 from transformers import PythonBackend
 from transformers.utils.generic import ModelOutput
 
-from jukebox_hf.configuration import JukeboxConfig, checked_config
+from jukebox_hf.configuration import JukeboxConfig
 from jukebox_hf.hub import System
 from jukebox_hf.hub.manifest import WHOLE_MODEL_TYPE
 from jukebox_hf.pretrained import DEFAULT_DTYPE, JukeboxPreTrainedModel, refuse_quantization
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.strictness import checked_config
 
 DTYPE_PRECISIONS = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 

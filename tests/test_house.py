@@ -34,6 +34,7 @@ EVERYONES = {
     "precision",
     "pretrained",
     "records",
+    "strictness",
     "refusals",
     "texts",
     "version",

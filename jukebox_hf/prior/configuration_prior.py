@@ -7,8 +7,9 @@ import difflib
 import re
 from typing import Any, Literal
 
-from jukebox_hf.configuration import JukeboxConfig, checked_config
+from jukebox_hf.configuration import JukeboxConfig
 from jukebox_hf.prior.presets import PRIOR_PRESETS
+from jukebox_hf.strictness import checked_config
 
 LayerKind = Literal["row", "column", "previous_row", "dense", "cross", "prime"]
 

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from jukebox_hf.training.run_folder import find_finished as find_finished
     from jukebox_hf.training.scoring import evaluate_model as evaluate_model
     from jukebox_hf.training.settings import (
+        NAMES_ELSEWHERE as NAMES_ELSEWHERE,
+    )
+    from jukebox_hf.training.settings import (
         TrainingSettings as TrainingSettings,
     )
     from jukebox_hf.training.settings import (
@@ -55,6 +58,9 @@ if TYPE_CHECKING:
     )
     from jukebox_hf.training.settings import (
         preset_path as preset_path,
+    )
+    from jukebox_hf.training.settings import (
+        setting_names as setting_names,
     )
     from jukebox_hf.training.trainer import JukeboxTrainer as JukeboxTrainer
 
@@ -74,11 +80,13 @@ __getattr__, __dir__, __all__ = lazy_names(
         "run_folder": ("find_finished",),
         "scoring": ("evaluate_model",),
         "settings": (
+            "NAMES_ELSEWHERE",
             "TrainingSettings",
             "merge_settings",
             "parse_overrides",
             "preset_names",
             "preset_path",
+            "setting_names",
         ),
         "trainer": ("JukeboxTrainer",),
     },

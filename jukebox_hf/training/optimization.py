@@ -8,13 +8,12 @@ otherwise.
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-OptimizerName = Literal["adamw", "adam_2020"]
-ScheduleName = Literal["constant", "steps", "linear", "cosine"]
+from jukebox_hf.training.settings import OptimizerName, ScheduleName
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

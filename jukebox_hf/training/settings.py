@@ -15,15 +15,17 @@ from typing import Any, Literal
 
 import yaml
 
-from jukebox_hf.configuration import checked_config
 from jukebox_hf.files import write_text
-from jukebox_hf.training.optimization import OptimizerName, ScheduleName
+from jukebox_hf.strictness import checked_config
 from jukebox_hf.words import refuse_unknown, shorten
 
 PRESETS = "presets"  # folder of the package that holds the built-in ones
 MAX_YAML_BYTES, MAX_YAML_DEPTH = 1_000_000, 32
 LARGEST = 1e15  # of any number but the seed: more steps, samples or seconds than anybody has
 TRACKERS = ("tensorboard", "trackio", "wandb")
+OptimizerName = Literal["adamw", "adam_2020"]
+ScheduleName = Literal["constant", "steps", "linear", "cosine"]
+SLIP = 0.8  # of difflib: so alike are a setting and the same with a letter or two wrong
 
 
 def _names(text: str) -> frozenset[str]:
@@ -358,6 +360,15 @@ class TrainingSettings:
 
 def _refuse_fields_of_models(unknown: Sequence[str], known: Iterable[str], source: str) -> None:
     """Raise `ValueError` for a setting that is nearer to a field of a model than to any setting."""
+    names = list(known)
+    unknown = [
+        name
+        for name in unknown
+        if name not in NAMES_ELSEWHERE
+        and not difflib.get_close_matches(name[:100], names, n=1, cutoff=SLIP)
+    ]
+    if not unknown:
+        return  # without the models, which bring torch
     from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
     from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 
@@ -365,7 +376,7 @@ def _refuse_fields_of_models(unknown: Sequence[str], known: Iterable[str], sourc
         entry.name for kind in (JukeboxVQVAEConfig, JukeboxPriorConfig) for entry in fields(kind)
     }
     for name in unknown:
-        nearest = difflib.get_close_matches(name[:100], [*known, *sorted(of_models)], n=1)
+        nearest = difflib.get_close_matches(name[:100], [*names, *sorted(of_models)], n=1)
         if nearest and nearest[0] in of_models:
             raise ValueError(
                 f"{source}: unknown setting {shorten(name)}. Did you mean 'model.{nearest[0]}'?"
@@ -381,6 +392,11 @@ _PRIOR_ONLY = (
     "unknown_names_share",
 )
 _CODEC_ONLY = ("unquantized_steps", "kmeans_steps", "revival_threshold")
+
+
+def setting_names() -> tuple[str, ...]:
+    """Names of all settings."""
+    return tuple(entry.name for entry in fields(TrainingSettings))
 
 
 def preset_names() -> list[str]:

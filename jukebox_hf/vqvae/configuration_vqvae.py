@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Literal, Self
 
-from jukebox_hf.configuration import JukeboxConfig, checked_config
+from jukebox_hf.configuration import JukeboxConfig
+from jukebox_hf.strictness import checked_config
 from jukebox_hf.words import refuse_unknown, shorten
 
 # Codes are stored as 16-bit integers.

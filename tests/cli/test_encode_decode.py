@@ -1,12 +1,15 @@
 """`jukebox encode` and `jukebox decode`: audio to codes and back, and what is said of mistakes."""
 
+import io
 import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from click.testing import CliRunner, Result
 
@@ -41,8 +44,9 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(one) for one in arguments], prog_name="jukebox")
+def run(*arguments: object, input: bytes | None = None) -> Result:
+    words = [str(one) for one in arguments]
+    return CliRunner().invoke(main, words, prog_name="jukebox", input=input)
 
 
 def succeed(*arguments: object) -> Result:
@@ -138,6 +142,59 @@ def test_existing_codes_are_replaced_only_when_asked(model: Path, song: Path) ->
     assert load_codes("Söng.codes.safetensors").duration_seconds(0) == 1.5
 
 
+def test_audio_on_standard_input_becomes_the_codes_of_the_file(model: Path, song: Path) -> None:
+    succeed("encode", song, "--model", model, "-o", "a.safetensors")
+    piped = run("encode", "-", "--model", model, "-o", "b.safetensors", input=song.read_bytes())
+    assert (piped.exit_code, piped.stdout) == (0, "b.safetensors\n")
+    found, expected = load_codes("b.safetensors"), load_codes("a.safetensors")
+    assert all(torch.equal(found.levels[level], expected.levels[level]) for level in range(3))
+    assert found.origin["source"] == "standard input"
+    refused = run("encode", "-", "--model", model, "-o", "c.safetensors", input=b"not a song")
+    assert refused.exit_code == 1
+    assert refused.stderr.endswith("Error: standard input is a text file, expected an audio file\n")
+
+
+def test_several_files_become_a_file_of_codes_each(model: Path, song: Path) -> None:
+    Path("notes.txt").write_text("not a song")
+    shutil.copy(song, "other.flac")
+    arguments = ("encode", song, "notes.txt", "other.flac", "--model", model, "-o", "codes")
+    result = run(*arguments, "--json")
+    assert result.exit_code == 1
+    record = json.loads(result.stdout)
+    assert record["failed"] == [
+        {"audio": "notes.txt", "reason": "notes.txt is a text file, expected an audio file"}
+    ]
+    assert [Path(one["codes"]).name for one in record["files"]] == sorted(os.listdir("codes"))
+    first, second = (load_codes(one["codes"]) for one in record["files"])
+    for level, expected in enumerate(whole(model, song)):
+        assert torch.equal(first.levels[level], expected)
+        assert torch.equal(second.levels[level], expected)
+    assert "exists; choose another name" in run(*arguments).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-",), "say -o FILE for its codes"),
+        (("a.wav", "-"), "say -o FILE for its codes"),
+        (("-", "-"), "standard input can be read once"),
+        (
+            ("a.wav", "b/a.flac"),
+            "the codes of a.wav and b/a.flac would both be a.codes.safetensors",
+        ),
+        (("a.wav", "b.wav", "-o", "notes.txt"), "notes.txt is a file; of several files the codes"),
+        ((), "give audio files, - for audio on standard input, or --dataset DIR_OR_REPO"),
+    ],
+)
+def test_files_whose_codes_would_have_no_place_are_refused(
+    arguments: tuple[str, ...], message: str
+) -> None:
+    Path("notes.txt").touch()
+    result = run("encode", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr.replace(os.sep, "/")
+
+
 @needs_ffmpeg
 def test_formats_of_ffmpeg(model: Path, song: Path) -> None:
     path = save_audio("x.m4a", load_audio(song, 16000), 16000).path
@@ -166,6 +223,20 @@ def test_codes_become_audio_again(model: Path, codes_file: Path) -> None:
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     flac, wav = (load_audio(name, SAMPLING_RATE) for name in ("x_level_0.flac", "0.wav"))
     torch.testing.assert_close(flac, wav, rtol=0, atol=1e-6)
+
+
+def test_standard_output_takes_the_sound_and_nothing_else(
+    model: Path, codes_file: Path, tmp_path: Path
+) -> None:
+    succeed("decode", codes_file, "--model", model, "--level", 2, "-o", "2.wav")
+    piped = succeed("decode", codes_file, "--model", model, "--level", 2, "-o", "-")
+    with soundfile.SoundFile(io.BytesIO(piped.stdout_bytes)) as sound:
+        assert (sound.format, sound.samplerate) == ("WAV", SAMPLING_RATE)
+        found = sound.read(dtype="float32")
+    assert np.array_equal(found, soundfile.read("2.wav", dtype="float32")[0])
+    assert not (tmp_path / "-").exists()
+    refused = run("decode", codes_file, "--model", model, "-o", "-", "--json")
+    assert (refused.exit_code, "leave out --json" in refused.stderr) == (2, True)
 
 
 def test_precision_is_that_of_the_weights(model: Path, codes_file: Path) -> None:
@@ -207,6 +278,9 @@ def test_every_take_is_a_file_and_generated_ones_say_so(model: Path) -> None:
         found = load_audio(f"t_{number + 1}.flac", SAMPLING_RATE)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     assert "generated by jukebox_hf; model: tiny; seed: 7" in read_tags("t_2.flac")["comment"]
+    piped = run("decode", "c.safetensors", "--model", model, "-o", "-")
+    assert (piped.exit_code, piped.stdout) == (1, "")
+    assert "holds 3 takes, but standard output takes one; give -o FILE" in piped.stderr
     again = run("decode", "c.safetensors", "--model", model, "-o", "t.flac")
     assert (again.exit_code, "t_1.flac exists" in again.stderr) == (1, True)
 

@@ -1,6 +1,7 @@
 """The `jukebox` command itself: help, version, usage errors, completion, and how fast help is."""
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -146,6 +147,61 @@ def test_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(main, ["generate"])
     assert result.exit_code == 130
     assert result.stderr == "Interrupted.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["info", "no/such/folder"], 1, "no/such/folder: expected the folder of a model"),
+        (["info", "--alll"], 2, "No such option '--alll'"),
+        (["sing"], 2, "No such command 'sing'"),
+        (["--sing"], 2, "No such option '--sing'"),
+        (["train", "prior"], 2, "--output says where the run goes"),
+        (["decode", "missing.safetensors"], 1, "there is no codes file missing.safetensors"),
+        (["sessions", "show", "missing"], 2, "Directory 'missing' does not exist"),
+        (["train", "vqvae", "--preset", "toy", "-o", "run"], 1, "no preset is called 'toy'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_with_json_an_error_is_one_object_where_the_result_would_be(
+    arguments: list[str], code: int, message: str
+) -> None:
+    result = CliRunner().invoke(main, [*arguments, "--json"])
+    assert result.exit_code == code
+    record = json.loads(result.stdout)
+    assert record.keys() == {"error", "exit_code"}
+    assert record["exit_code"] == code
+    assert message in record["error"]
+    assert f"Error: {record['error']}\n" in result.stderr
+    plain = CliRunner().invoke(main, arguments)
+    assert (plain.exit_code, plain.stdout) == (code, "")
+
+
+def test_an_interruption_is_an_object_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: LazyGroup, ctx: click.Context, name: str) -> click.Command:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LazyGroup, "get_command", interrupt)
+    result = CliRunner().invoke(main, ["generate", "--json"])
+    assert json.loads(result.stdout)["exit_code"] == result.exit_code == 130
+
+
+@pytest.mark.parametrize(
+    ("option", "ours"),
+    [
+        ("--output_dir", "--output"),
+        ("--per_device_train_batch_size", "--batch-size"),
+        ("--gradient-accumulation-steps", "--accumulation-steps"),
+        ("--save_steps", "--set save_every=VALUE"),
+        ("--lora_r", "--lora-rank"),
+        ("--learning_rate", "--learning-rate"),
+        ("--warmup_steps", "--set warmup_steps=VALUE"),
+    ],
+)
+def test_options_of_other_trainers_are_refused_with_ours(option: str, ours: str) -> None:
+    result = CliRunner().invoke(main, ["finetune", option, "4"])
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"Error: No such option '{option}'. Here it is {ours}\n")
 
 
 def test_table_rows_name_what_exists() -> None:

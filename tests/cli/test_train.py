@@ -13,6 +13,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from jukebox_cli.main import main
+from jukebox_hf import TrainingSettings
 from jukebox_hf.hub import System, load_training_facts
 from jukebox_hf.training.reports import read_log
 from tests.training.song_runs import (
@@ -254,6 +255,11 @@ def test_presets_are_listed() -> None:
     result = jukebox("train", "presets")
     assert result.exit_code == 0
     assert re.search(r"^toy_vqvae +A codec to see everything work", result.output, re.MULTILINE)
+    listed = json.loads(jukebox("train", "presets", "--json").stdout)["presets"]
+    assert list(listed) == [line.split()[0] for line in result.output.splitlines()]
+    assert TrainingSettings.from_mapping(
+        listed["toy_top"]["settings"], source="listed"
+    ) == TrainingSettings.preset("toy_top")
 
 
 # --- fine-tuning and evaluation -------------------------------------------------------------------
