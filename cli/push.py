@@ -31,6 +31,11 @@ from .options import clean_errors, json_option, note, print_result, quiet_option
     metavar="REPO",
     help="Do not upload what is the same in this repository, but refer to it there.",
 )
+@click.option(
+    "--merged",
+    is_flag=True,
+    help="Add LoRA weights to those of their priors: a model that needs no adapter.",
+)
 @click.option("--private", is_flag=True, help="If the repository is new, only you can see it.")
 @click.option("--revision", metavar="BRANCH", default="main", help="Branch to push to.")
 @click.option(
@@ -56,6 +61,7 @@ def push(
     repo_id: str,
     components: tuple[str, ...],
     refer_to: str | None,
+    merged: bool,
     private: bool,
     revision: str,
     replace_card: bool,
@@ -85,6 +91,7 @@ def push(
         private=True if private else None,
         revision=revision,
         refer_to=refer_to,
+        merged=merged,
         replace_card=replace_card,
         message=commit_message,
         create_pr=create_pr,

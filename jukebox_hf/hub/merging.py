@@ -12,6 +12,7 @@ from jukebox_hf.hub.adapters import merge_adapter, read_adapter
 from jukebox_hf.hub.manifest import prior_name
 from jukebox_hf.hub.pulling import copy_system
 from jukebox_hf.hub.system import System
+from jukebox_hf.hub.training_facts import load_training_facts, save_training_facts
 
 
 def merge(
@@ -21,6 +22,7 @@ def merge(
     adapter: str | os.PathLike[str] | None = None,
     level: int | None = None,
     overwrite: bool = False,
+    refer: bool = False,
 ) -> Path:
     """Write a model whose priors have the weights of adapters in their own; returns its folder.
 
@@ -33,6 +35,7 @@ def merge(
         adapter: folder of one more, with peft's two files; it brings no new artists or genres.
         level: of the prior that this one belongs to, where its shapes do not tell.
         overwrite: replace an existing model folder.
+        refer: other parts that are on the Hub are referred to instead of copied.
 
     Raises:
         ValueError: if there is no adapter, it is of another kind, or belongs to another model.
@@ -53,9 +56,13 @@ def merge(
             prior.save_pretrained(folder)
             with contextlib.suppress(FileNotFoundError):  # a prior that was converted without names
                 system.processor(own).save_pretrained(folder)
+            place = system.adapter_path(prior_name(own))
+            facts = None if place is None else load_training_facts(place)
+            if facts is not None:
+                save_training_facts(folder, facts)
 
         return write
 
     merged = sorted({*levels, *([] if level is None else [level])})
     written = {prior_name(each): writer(each) for each in merged}
-    return copy_system(system, output, overwrite=overwrite, written=written)
+    return copy_system(system, output, overwrite=overwrite, written=written, refer=refer)

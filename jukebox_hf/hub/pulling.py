@@ -141,17 +141,25 @@ def copy_system(
     components: Sequence[str] | None = None,
     overwrite: bool = False,
     written: Mapping[str, Callable[[Path], None]] | None = None,
+    refer: bool = False,
 ) -> Path:
     """A model as one folder that holds all its parts, wherever they are now; returns it.
 
     `written` are components that take the place of those of the model: functions that fill a
-    folder. The folder appears complete or not at all. Raises `FileExistsError` if it exists.
+    folder. With `refer` other components that are on the Hub are only referred to. The folder
+    appears complete or not at all. Raises `FileExistsError` if it exists.
     """
     own = written or {}
     parts: dict[str, ComponentReference | Fill] = {}
     adapters: dict[str, AdapterReference | Fill] = {}
     for name in components or system.manifest.components:
-        parts[name] = own.get(name) or partial(_copy, component_files(system.component_path(name)))
+        reference = system.reference(name) if refer else None
+        if name in own:
+            parts[name] = own[name]
+        elif reference is not None:
+            parts[name] = reference
+        else:
+            parts[name] = partial(_copy, component_files(system.component_path(name)))
         adapter = None if name in own else system.adapter_path(name)
         if adapter is not None:
             adapters[name] = partial(_copy, adapter_files(adapter))

@@ -45,6 +45,7 @@ from jukebox_hf.hub.manifest import (
     prior_level,
     prior_name,
 )
+from jukebox_hf.hub.merging import merge
 from jukebox_hf.hub.sameness import same_elsewhere
 from jukebox_hf.hub.shareable import (
     CODES_FILE,
@@ -128,6 +129,7 @@ def push(
     message: str | None = None,
     create_pr: bool = False,
     licence: str | None = None,
+    merged: bool = False,
 ) -> Push:
     """Upload a model, a part of one, an adapter or a dataset of codes, as one commit.
 
@@ -150,6 +152,8 @@ def push(
         message: of the commit.
         create_pr: offer it as a pull request, to a repository that exists and may be another's.
         licence: of a dataset: an SPDX identifier, or words; None: as its card says, else unknown.
+        merged: add the weights of adapters to those of their priors, as `merge` does, and upload a
+            model without adapters; what it has in common with its base is referred to.
 
     Raises:
         ValueError: if the folder holds nothing that can be shared, or it is damaged.
@@ -162,6 +166,12 @@ def push(
     if licence is not None and kind not in DATASETS:
         raise ValueError(f"{folder}: a licence is given to a dataset; a model says its own")
     with contextlib.ExitStack() as stack:
+        if merged:
+            target_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()), "merged")
+            system = _with_adapters(folder, kind, refer_to, components or ())
+            if kind == "adapter":
+                refer_to, components = None, None  # have said which prior of which model
+            folder, kind = merge(system, target_folder, refer=True), "system"
         if kind == "codes" and len(codes_files(folder)) and (folder / CODES_STATE).is_file():
             tables = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             write_tables(folder, tables)
@@ -184,6 +194,19 @@ def push(
         else:
             plan = _plan_system(source, target, is_whole=components is None)
         return _commit(plan, target, message or f"Upload {kind} with jukebox_hf", replace_card)
+
+
+def _with_adapters(
+    folder: Path, kind: str, refer_to: str | None, components: Sequence[str]
+) -> System:
+    """The model in a folder; of an adapter alone the model that it belongs to, with it."""
+    if kind == "system":
+        return System.open(folder)
+    if kind != "adapter":
+        raise ValueError(f"{folder}: has no adapter that could be merged")
+    system = System.open(_base_of(folder, refer_to))
+    system.attach_adapter(folder, level=_stated_prior(components))
+    return system
 
 
 def push_system(system: System, repo_id: str, **options: Any) -> Push:
@@ -276,17 +299,27 @@ def _adapted_config(
 
     Raises `ValueError` if it does not say which that is.
     """
-    stated = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
-    place = refer_to or (stated if isinstance(stated, str) else None)
     if (folder / ROOT_CONFIG_NAME).is_file():
         return read_config(folder, JukeboxPriorConfig)
+    system = System.open(_base_of(folder, refer_to))
+    return system.prior_config(system.attach_adapter(folder, level=_stated_prior(components)))
+
+
+def _base_of(folder: Path, refer_to: str | None) -> str:
+    """The model that an adapter belongs to; `ValueError` if nobody says which."""
+    stated = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    place = refer_to or (stated if isinstance(stated, str) else None)
     if place is None:
         raise ValueError(
             f"{folder}: does not say which model it is an adapter of; name it with --refer-to REPO"
         )
-    system = System.open(place)
+    return place
+
+
+def _stated_prior(components: Sequence[str]) -> int | None:
+    """The level of the first prior among names of components."""
     levels = [prior_level(name) for name in components if name != VQVAE]
-    return system.prior_config(system.attach_adapter(folder, level=levels[0] if levels else None))
+    return levels[0] if levels else None
 
 
 def _plan_part(part: _Part, target: Target) -> _Plan:

@@ -168,6 +168,9 @@ def publish(work: str) -> dict[str, Any]:
     )
     result["lora codes"] = top_codes(folder / "lora")
     result["lora"] = command("push", folder / "lora", "--repo-id", "ada/lora", "--json")
+    result["merged"] = command(
+        "push", folder / "lora", "--merged", "--repo-id", "ada/merged", "--json"
+    )
     foreign = folder / "foreign"  # as peft itself leaves it
     foreign.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):
@@ -182,6 +185,11 @@ def publish(work: str) -> dict[str, Any]:
     result["foreign"] = command(
         *pushed, "--refer-to", "ada/base", "--component", "prior_2", "--json"
     )
+    result["merged foreign"] = command(
+        *("push", foreign, "--merged", "--refer-to", "ada/base", "--component", "prior_2"),
+        *("--repo-id", "ada/merged-foreign", "--json"),
+    )
+    result["merged nothing"] = command("push", copy, "--merged", "--repo-id", "ada/never")
     result["adapter"] = command(
         "push", folder / "lora" / "adapter_prior_2", "--repo-id", "ada/adapter", "--json"
     )
@@ -190,6 +198,7 @@ def publish(work: str) -> dict[str, Any]:
         *("push", base, "--repo-id", "ada/base", "--component", "prior_1"),
         *("--revision", "trial", "--json"),
     )
+    result["merged codes"] = top_codes("ada/merged")
     result["pipeline"] = JukeboxPipeline.from_pretrained("ada/tune").push_to_hub("ada/again").url
     tiny_prior(1).push_to_hub("ada/inherited")
     tiny_processor(tiny_prior(1).config).push_to_hub("ada/inherited")

@@ -120,6 +120,30 @@ def test_an_adapter_and_what_it_belongs_to_make_the_same_codes(
     assert list(pulled["fetch"]["adapter"]["record"]["parts"]) == ["adapter_prior_2"]
 
 
+def test_a_pushed_merge_has_no_adapter_and_makes_the_same_codes(
+    hub_server: HubServer, published: Result
+) -> None:
+    assert published["merged codes"] == published["lora codes"]
+    for repo in ("merged", "merged foreign"):
+        files = published[repo]["record"]["files"]
+        assert [name for name in files if name.endswith(".safetensors")] == [
+            "prior_2/model.safetensors"
+        ]
+        manifest = json.loads(
+            hub_server.read(f"ada/{repo.replace(' ', '-')}", "jukebox.json") or ""
+        )
+        assert not manifest.get("adapters")
+        places = {name: part.get("repo_id") for name, part in manifest["components"].items()}
+        assert places == {
+            "vqvae": "ada/base",
+            "prior_0": "ada/base",
+            "prior_1": "ada/base",
+            "prior_2": None,
+        }
+    assert "has no adapter that could be merged" in published["merged nothing"]["err"]
+    assert hub_server.read("ada/never", "jukebox.json") is None
+
+
 def test_codes_come_back(published: Result, pulled: Result) -> None:
     assert pulled["fetch"]["song codes"] == published["songs"]["codes"]
     assert pulled["fetch"]["song names"] == published["songs"]["names"]
