@@ -145,8 +145,8 @@ class Trackers:
     """TensorBoard, trackio or wandb, through Accelerate; nothing without any.
 
     What they print goes to stderr: stdout is for results. Runs of one project are told by the name
-    of their folder, and in wandb found by tags: the task, the level, the model's preset and what
-    the run started from.
+    of their folder, and in wandb found by tags: the task, the level, the preset, and the model
+    that the run started from or whose codes it learns.
     """
 
     def __init__(self, accelerator: "Accelerator", names: tuple[str, ...]) -> None:
@@ -307,14 +307,17 @@ class Reporter:
 
 def run_tags(settings: Mapping[str, Any]) -> list[str]:
     """What a run is found by among others; of a folder on this machine only its last name."""
-    level, start = settings.get("level"), settings.get("start_from")
+    level = settings.get("level")
+    places = [settings.get(name) for name in ("start_from", "codec")]
     found = [
         settings.get("task"),
         None if level is None else f"level {level}",
+        *(settings.get("tags") or ()),
         dict(settings.get("model") or {}).get("preset"),
-        Path(start).name if start is not None and Path(start).exists() else start,
+        *(Path(place).name if place and Path(place).exists() else place for place in places),
     ]
-    return [str(tag)[:64] for tag in found if tag is not None]  # wandb takes no longer ones
+    # wandb takes no longer ones, and each once
+    return list(dict.fromkeys(str(tag)[:64] for tag in found if tag is not None))
 
 
 def usage_image(counts: Tensor, *, width: int = 512, height: int = 128) -> Tensor:

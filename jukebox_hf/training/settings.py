@@ -37,7 +37,7 @@ def _names(text: str) -> frozenset[str]:
 RESUMABLE = _names(
     "output dataset validation_dataset steps max_minutes save_every keep_checkpoints "
     "evaluate_every evaluation_items sample_every num_samples sample_seconds log_every "
-    "report_to num_workers device accumulation_steps max_failed_steps"
+    "report_to tags num_workers device accumulation_steps max_failed_steps"
 )
 
 
@@ -151,6 +151,8 @@ class TrainingSettings:
         num_samples: songs to reconstruct, or takes to sample.
         sample_seconds: length of each.
         report_to: any of "tensorboard", "trackio", "wandb".
+        tags: words by which wandb finds the run, beside its task, level, model and codec; a preset
+            brings its name.
     """
 
     task: Literal["vqvae", "prior"]
@@ -222,11 +224,14 @@ class TrainingSettings:
     num_samples: int = 2
     sample_seconds: float | int = 10.0
     report_to: list[str] | tuple[str, ...] = ()
+    tags: list[str] | tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for the first value that makes no sense."""
         if isinstance(self.report_to, list):
             self.report_to = tuple(self.report_to)
+        if isinstance(self.tags, list):
+            self.tags = tuple(self.tags)
         refuse_unknown(self.report_to, TRACKERS, "report_to")
         self._check(
             "steps clip_samples batch_size accumulation_steps log_every keep_checkpoints "
@@ -298,7 +303,7 @@ class TrainingSettings:
 
         `model` is merged field by field. Raises `ValueError` for unknown names and settings.
         """
-        return cls.load(preset_path(name), **overrides)
+        return cls.load(preset_path(name), **{"tags": [name], **overrides})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **overrides: Any) -> "TrainingSettings":

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from jukebox_hf.training.reports import Trackers, run_tags
+from jukebox_hf.training.settings import TrainingSettings
 
 
 class FakeAccelerator:
@@ -30,14 +31,22 @@ def test_runs_are_named_after_their_folder_and_stdout_is_left_alone(
     trackers = Trackers(accelerator, ("tensorboard", "trackio", "wandb"))  # type: ignore[arg-type]
     settings = {"output": str(tmp_path / "mine"), "task": "prior", "level": 2, "steps": 3}
     settings |= {"model": {"preset": "prior_1b_lyrics"}, "start_from": str(tmp_path / "base")}
+    settings |= {"tags": ("finetune", "july"), "codec": "me/codec"}
     trackers.start(settings)
     trackers.scalars({"loss": 1.0}, 1)
     trackers.close()
     assert capsys.readouterr().out == ""
     assert accelerator.project == "jukebox"
-    tags = ["prior", "level 2", "prior_1b_lyrics", "base"]
+    tags = ["prior", "level 2", "finetune", "july", "prior_1b_lyrics", "base", "me/codec"]
     assert accelerator.options["init_kwargs"] == {
         "trackio": {"name": "mine"},
         "wandb": {"name": "mine", "tags": tags},
     }
     assert run_tags({"task": "vqvae", "start_from": "me/codec"}) == ["vqvae", "me/codec"]
+
+
+def test_a_preset_tags_its_runs_unless_other_tags_are_given() -> None:
+    settings = TrainingSettings.preset("toy_vqvae", dataset="songs", output="runs/x")
+    assert run_tags(settings.to_dict()) == ["vqvae", "toy_vqvae"]
+    other = TrainingSettings.preset("toy_vqvae", dataset="songs", output="runs/x", tags=["july"])
+    assert run_tags(other.to_dict()) == ["vqvae", "july"]
