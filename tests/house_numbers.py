@@ -22,7 +22,7 @@ RECORD_FILES = re.compile(
     r"cli/(sessions|making|generation_options|branching|continue_|upsample|resume|generate)"
 )
 PROBE = """
-import json, sys
+import inspect, json, sys
 root = sys.argv[1]
 seen, files, calls = set(), set(), {}
 first = {}
@@ -35,7 +35,7 @@ def watch(frame, event, argument):
         return
     name = code.co_name
     calls[name, code.co_filename] = calls.get((name, code.co_filename), 0) + 1
-    if name == "<module>" or first:
+    if not code.co_flags & inspect.CO_OPTIMIZED or first:  # the body of a module or a class
         return
     if name == "choose_tokens":
         depth, outer = 0, frame
