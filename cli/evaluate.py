@@ -24,7 +24,7 @@ from .training_options import silence_transformers
 MUSIC = "music"  # a model in a folder of that name is ./music
 
 if TYPE_CHECKING:
-    from jukebox_hf.training import CodecEvaluation, PriorEvaluation, TrainingSettings
+    from jukebox_hf.training import CodecEvaluation, PriorEvaluation, SongSelection
 
 
 class _Evaluate(click.Command):
@@ -94,14 +94,17 @@ def evaluate(
     model: str | None,
     components: tuple[str, ...],
     items: int,
+    batch_size: int,
+    num_workers: int,
     clip_seconds: float,
     held_out: float | None,
     compare_labels: bool,
     record: bool,
+    device: str,
     precision: str | None,
     as_json: bool,
     quiet: bool,
-    **options: Any,
+    **selection: Any,
 ) -> None:
     """Measure a model, by default the one that comes with the package, on a dataset.
 
@@ -111,7 +114,7 @@ def evaluate(
     `jukebox evaluate music FOLDER --reference SONGS` measures generated music instead: see
     `jukebox evaluate music --help`.
     """
-    from jukebox_hf.training import TrainingSettings, check_recordable, evaluate_model
+    from jukebox_hf.training import SongSelection, check_recordable, evaluate_model
 
     silence_transformers()
     if model is None:
@@ -119,27 +122,38 @@ def evaluate(
 
         model = BUILT_IN_NAME
         say_built_in(model, quiet=quiet)
-    given = {name: value for name, value in options.items() if value is not None}
+    refuse_without_effect(selection["dataset"])
+    songs = SongSelection(**selection)
     if held_out is not None:
-        given["validation_fraction"] = held_out
-    refuse_without_effect(options.get("dataset"))
-    settings = TrainingSettings(task="prior", evaluation_items=items, **given)
+        songs.validation_fraction = held_out
     if record:
         check_recordable(model)
     found = evaluate_model(
         model,
-        settings,
+        songs,
         components=components or None,
         clip_seconds=clip_seconds,
         held_out_only=held_out is not None,
         compare_labels=compare_labels,
+        items=items,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        device=device,
         precision=precision or "float32",
         say=lambda text: note(text, quiet=quiet),
     )
     if record:
-        for path in _record(
-            model, settings, found, clip_seconds, held_out, compare_labels, precision
-        ):
+        paths = _record(
+            model,
+            songs,
+            found,
+            held_out=held_out is not None,
+            items=items,
+            clip_seconds=clip_seconds,
+            compare_in=batch_size if compare_labels else None,
+            precision=precision or "float32",
+        )
+        for path in paths:
             note(f"Recorded in {path}.", quiet=quiet)
     lines = [line for name, result in found.items() for line in describe_evaluation(name, result)]
     scalars = {name: result.scalars() for name, result in found.items()}
@@ -148,12 +162,14 @@ def evaluate(
 
 def _record(
     model: str,
-    settings: TrainingSettings,
+    songs: SongSelection,
     found: Mapping[str, CodecEvaluation | PriorEvaluation],
+    *,
+    held_out: bool,
+    items: int,
     clip_seconds: float,
-    held_out: float | None,
-    compare_labels: bool,
-    precision: str | None,
+    compare_in: int | None,
+    precision: str,
 ) -> list[Path]:
     """Write the figures beside the components; returns the files."""
     from jukebox_hf.training import (
@@ -163,19 +179,20 @@ def _record(
         shared_name,
     )
 
-    name = shared_name(settings.dataset or "")
+    name = shared_name(songs.dataset or "")
     figures = {}
     for component, result in found.items():
         is_codec = component == "vqvae"
         command = evaluation_command(
             component,
-            settings,
-            held_out=held_out is not None,
+            songs,
+            held_out=held_out,
+            items=items,
             clip_seconds=clip_seconds if is_codec else None,
-            compare_labels=compare_labels and not is_codec,
-            precision="float32" if is_codec else precision or "float32",
+            compare_in=None if is_codec else compare_in,
+            precision="float32" if is_codec else precision,
         )
-        dataset = name if held_out is None else f"held-out songs of {name}"
+        dataset = f"held-out songs of {name}" if held_out else name
         figures[component] = figures_of(result, command=command, dataset=dataset)
     return record_figures(model, figures)
 

@@ -224,7 +224,7 @@ def run_training(settings: TrainingSettings, options: RunOptions) -> None:
     plan = trainer.plan()
     if options.dry_run:
         if is_main():
-            for text in trainer.parts.notes:
+            for text in trainer.examples.notes:
                 note(text, quiet=quiet)
             print_result("\n".join(plan.lines()), plan._asdict(), as_json=as_json)
         return

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from jukebox_hf.training.settings import (
         setting_names as setting_names,
     )
+    from jukebox_hf.training.song_selection import SongSelection as SongSelection
     from jukebox_hf.training.trainer import JukeboxTrainer as JukeboxTrainer
 
 
@@ -88,6 +89,7 @@ __getattr__, __dir__, __all__ = lazy_names(
             "preset_path",
             "setting_names",
         ),
+        "song_selection": ("SongSelection",),
         "trainer": ("JukeboxTrainer",),
     },
 )

@@ -11,10 +11,14 @@ from jukebox_hf.hub import System
 from jukebox_hf.hub.architecture import check_memory
 from jukebox_hf.training.batches import derived_seed
 from jukebox_hf.training.changes import change_config
-from jukebox_hf.training.export import SystemExport
-from jukebox_hf.training.run_parts import RunParts
 from jukebox_hf.training.settings import TrainingSettings
-from jukebox_hf.training.song_split import SongSplit, each_once, open_split, song_notes
+from jukebox_hf.training.song_split import (
+    RunExamples,
+    SongSplit,
+    each_once,
+    open_split,
+    song_notes,
+)
 from jukebox_hf.training.tasks import CodecTask
 from jukebox_hf.vqvae import JukeboxVQVAE, JukeboxVQVAEConfig
 from jukebox_hf.vqvae.losses import STFT
@@ -27,9 +31,19 @@ BANDWIDTHS = ("bandwidth_l1", "bandwidth_l2", "bandwidth_spectral")
 
 def build_codec(
     settings: TrainingSettings, accelerator: "Accelerator", checkpoint: Path | None
-) -> RunParts:
-    """Arguments and errors are those of `building.build_parts`."""
+) -> tuple[CodecTask, RunExamples]:
+    """Open songs and models, and make what a run works on.
 
+    Args:
+        settings: of the run.
+        accelerator: device and processes.
+        checkpoint: of a run that is resumed: its config and vocabulary hold, and nothing is
+            measured again. Its weights are loaded later.
+
+    Raises:
+        ValueError: for settings that do not fit songs or models, or no usable songs.
+        OSError: if songs or models are not there.
+    """
     base = None if settings.start_from is None else System.open(settings.start_from)
     torch.manual_seed(derived_seed(settings.seed, "weights"))
     if checkpoint is not None:
@@ -61,14 +75,12 @@ def build_codec(
         validation = _clips(split.validation, config, settings, augment=False)
     unreadable_too = tuple if validation is None else validation.unreadable
     task = CodecTask(codec, settings, processes=accelerator.num_processes)
-    return RunParts(
-        task,
+    return task, RunExamples(
         train,
         validation,
-        SystemExport("vqvae", config, task.save, base=None),
         notes=song_notes(split, split.skipped, len(train), len(validation or ())),
         skipped=lambda: each_once(split.skipped, train.unreadable(), unreadable_too()),
-        data_fingerprint=split.fingerprint(),
+        fingerprint=split.fingerprint(),
         learnt_from=split.learnt_from(),
     )
 

@@ -15,11 +15,15 @@ from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.training.batches import derived_seed
 from jukebox_hf.training.changes import change_config
-from jukebox_hf.training.export import SystemExport
 from jukebox_hf.training.finetuning import adapted_prior, add_new_labels, grown_like
-from jukebox_hf.training.run_parts import RunParts
 from jukebox_hf.training.settings import TrainingSettings
-from jukebox_hf.training.song_split import SongSplit, each_once, open_split, song_notes
+from jukebox_hf.training.song_split import (
+    RunExamples,
+    SongSplit,
+    each_once,
+    open_split,
+    song_notes,
+)
 from jukebox_hf.training.tasks import EncodeBatch, PriorTask
 from jukebox_hf.vqvae import JukeboxVQVAE, JukeboxVQVAEConfig
 
@@ -37,9 +41,8 @@ class _Prior(NamedTuple):
 
 def build_prior(
     settings: TrainingSettings, accelerator: "Accelerator", checkpoint: Path | None
-) -> RunParts:
-    """Arguments and errors are those of `building.build_parts`."""
-
+) -> tuple[PriorTask, RunExamples]:
+    """Arguments and errors are those of `build_codec`."""
     source = settings.codec or settings.start_from
     if source is None:
         raise ValueError("a prior needs `codec`: the system or codec whose codes it learns")
@@ -59,15 +62,19 @@ def build_prior(
 
     needs_codec = not split.codes or bool(settings.sample_every)
     codec = base.load_vqvae(device=accelerator.device) if needs_codec else None
+    shared: dict[str, Any] = {"processor": found.processor, "seed": settings.seed}
     train, encode = prior_windows(
-        split.train, codec, config, found.processor, settings, augment=True
+        split.train,
+        codec,
+        config,
+        **shared,
+        shift=settings.random_shift,
+        blend_channels=settings.random_blend,
     )
     validation, problems = None, []
     if split.validation is not None:
         try:
-            validation, _ = prior_windows(
-                split.validation, codec, config, found.processor, settings, augment=False
-            )
+            validation, _ = prior_windows(split.validation, codec, config, **shared)
         except ValueError as error:
             problems.append(f"there is nothing to evaluate on, held-out songs are unfit: {error}")
     unfit = each_once(
@@ -77,18 +84,14 @@ def build_prior(
         prior,
         settings,
         processor=found.processor,
+        base=base,
         codec=codec,
         encode=encode,
         process=accelerator.process_index,
     )
-    export = SystemExport(
-        f"prior_{level}", config, task.save, base=base, is_adapter=bool(settings.lora_rank)
-    )
-    return RunParts(
-        task,
+    return task, RunExamples(
         train,
         validation,
-        export,
         notes=(
             *song_notes(split, unfit, len(train), len(validation or ())),
             *found.notes,
@@ -96,7 +99,7 @@ def build_prior(
             *problems,
         ),
         skipped=lambda: each_once(unfit, *(_unreadable(side) for side in (train, validation))),
-        data_fingerprint=split.fingerprint(),
+        fingerprint=split.fingerprint(),
         learnt_from=split.learnt_from(),
     )
 
@@ -240,24 +243,26 @@ def prior_windows(
     songs: Sequence[Song] | CodeSongs,
     codec: JukeboxVQVAE | None,
     config: JukeboxPriorConfig,
-    processor: JukeboxProcessor | None,
-    settings: TrainingSettings,
     *,
-    augment: bool,
+    processor: JukeboxProcessor | None,
+    seed: int,
+    shift: bool = False,
+    blend_channels: bool = False,
 ) -> tuple[CodeDataset | AudioPriorDataset, EncodeBatch | None]:
-    """Windows of stored codes, or of audio with what encodes it."""
+    """Windows of stored codes, or of audio with what encodes it.
+
+    `shift` and `blend_channels` move windows and mix stereo down anew in every epoch.
+    """
     shared: dict[str, Any] = {
         "level": config.level,
         "context_length": config.context_length,
         "upper_ratio": config.upper_ratio if config.is_upsampler else None,
         "processor": processor,
-        "shift": augment and settings.random_shift,
-        "seed": settings.seed,
+        "shift": shift,
+        "seed": seed,
     }
     if isinstance(songs, CodeSongs):
         return CodeDataset(songs, **shared), None
     assert codec is not None, "audio needs the codec"
-    examples = AudioPriorDataset(
-        songs, codec, blend_channels=augment and settings.random_blend, **shared
-    )
+    examples = AudioPriorDataset(songs, codec, blend_channels=blend_channels, **shared)
     return examples, examples.encode

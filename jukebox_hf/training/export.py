@@ -7,92 +7,73 @@ ones stay private.
 
 import shutil
 import stat
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from jukebox_hf.files import give_usual_permissions
 from jukebox_hf.hub import AdapterReference, ComponentReference, System
 from jukebox_hf.hub.saving import Fill, default_generation, fill_system
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.training.checkpoints import AVERAGES, OPTIMIZER, STATE
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 
-SaveComponent = Callable[[Path, Mapping[str, Tensor]], None]
+Config = JukeboxVQVAEConfig | JukeboxPriorConfig
 # What a checkpoint holds beside a model.
 NOT_THE_MODEL = frozenset({STATE, AVERAGES, OPTIMIZER})
 
 
-class SystemExport:
-    """Writes one trained component and a manifest that names all components.
+def export_component(
+    folder: Path,
+    name: str,
+    own: Fill,
+    config: Config,
+    *,
+    base: System | None = None,
+    is_adapter: bool = False,
+) -> None:
+    """Fill a folder that exists with one trained component and a manifest that names all.
 
     Args:
+        folder: of the model.
         name: of the component, "vqvae" or "prior_N".
+        own: writes it into its folder.
         config: of the component.
-        save: writes it into a folder from a complete state dict.
         base: the model whose other components belong to it, if any.
-        is_adapter: `save` writes an adapter for the component of `base`, not the component.
+        is_adapter: `own` writes an adapter for the component of `base`, not the component.
     """
-
-    def __init__(
-        self,
-        name: str,
-        config: JukeboxVQVAEConfig | JukeboxPriorConfig,
-        save: SaveComponent,
-        *,
-        base: System | None = None,
-        is_adapter: bool = False,
-    ) -> None:
-        self.name = name
-        self.config = config
-        self.save = save
-        self.base = base
-        self.is_adapter = is_adapter
-
-    def __call__(self, folder: Path, state: Mapping[str, Tensor]) -> None:
-        """Fill a folder that exists."""
-
-        def own(target: Path) -> None:
-            self.save(target, state)
-            give_usual_permissions(target)
-
-        components: dict[str, ComponentReference | Fill] = {}
-        adapters: dict[str, AdapterReference | Fill] = {}
-        if self.base is not None:
-            for name in self.base.manifest.components:
-                components[name] = place_component(self.base, name)
-            for adapter in self.base.manifest.adapters:
-                adapters[adapter.component] = place_adapter(self.base, adapter)
+    components: dict[str, ComponentReference | Fill] = {}
+    adapters: dict[str, AdapterReference | Fill] = {}
+    if base is not None:
+        components |= {each: place_component(base, each) for each in base.manifest.components}
         # An adapter on top of another one is not a thing: the new one takes its place.
-        adapters.pop(self.name, None)
-        if self.is_adapter:
-            adapters = {self.name: own, **adapters}
-        else:
-            components[self.name] = own
-        fill_system(
-            folder,
-            components,
-            adapters=adapters,
-            generation=self._generation(),
-            licence=None if self.base is None else self.base.licence,
-        )
+        adapters = {
+            each.component: place_adapter(base, each)
+            for each in base.manifest.adapters
+            if each.component != name
+        }
+    if is_adapter:
+        adapters = {name: own, **adapters}
+    else:
+        components[name] = own
+    fill_system(
+        folder,
+        components,
+        adapters=adapters,
+        generation=_generation(name, config, base),
+        licence=None if base is None else base.licence,
+    )
 
-    def _generation(self) -> dict[str, Any]:
-        """Sampling defaults: those of the base, and what suits the new component beside them."""
-        configs: list[JukeboxVQVAEConfig | JukeboxPriorConfig] = [self.config]
-        known: dict[str, Any] = {}
-        if self.base is not None:
-            known = self.base.manifest.generation
-            levels = [level for level in self.base.prior_levels if f"prior_{level}" != self.name]
-            configs += [self.base.prior_config(level) for level in levels]
-        fresh = default_generation(configs)
-        for name, value in known.items():
-            fresh[name] = {**fresh.get(name, {}), **value} if isinstance(value, dict) else value
-        return fresh
+
+def _generation(name: str, config: Config, base: System | None) -> dict[str, Any]:
+    """Sampling defaults: those of the base, and what suits the new component beside them."""
+    if base is None:
+        return default_generation([config])
+    others = [base.prior_config(level) for level in base.prior_levels if f"prior_{level}" != name]
+    fresh = default_generation([config, *others])
+    for key, value in base.manifest.generation.items():
+        fresh[key] = {**fresh.get(key, {}), **value} if isinstance(value, dict) else value
+    return fresh
 
 
 def place_component(system: System, name: str) -> ComponentReference | Fill:

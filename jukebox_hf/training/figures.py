@@ -6,19 +6,14 @@ go by their last name only, and the model by `MODEL`: the file is meant to be sh
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from jukebox_hf.hub import System, TrainingFacts, load_training_facts, save_training_facts
 from jukebox_hf.hub.training_facts import Figure
 from jukebox_hf.training.evaluation import CodecEvaluation, PriorEvaluation
 from jukebox_hf.training.settings import TrainingSettings
-
-# What songs are chosen by, in the words of `TrainingSettings`; options of `jukebox evaluate`.
-SELECTION = (
-    *("split", "subset", "revision"),
-    *("audio_column", "artist_column", "genre_column", "lyrics_column"),
-)
+from jukebox_hf.training.song_selection import SongSelection
 
 
 def figures_of(
@@ -48,30 +43,32 @@ def figures_of(
 
 def evaluation_command(
     component: str,
-    settings: TrainingSettings,
+    songs: SongSelection,
     *,
     held_out: bool,
+    items: int,
     clip_seconds: float | None = None,
-    compare_labels: bool = False,
+    compare_in: int | None = None,
     precision: str = "float32",
 ) -> str:
-    """The `jukebox evaluate` that measures a component on the songs of these settings.
+    """The `jukebox evaluate` that measures a component on these songs.
 
-    `held_out`: only on songs that training with them holds out. `clip_seconds`: of a codec's clips.
+    `held_out`: only on those that training with them holds out. `clip_seconds`: of a codec's clips.
+    `compare_in`: the size of batches within which labels are exchanged, if they are.
     """
     words = ["jukebox", "evaluate", "MODEL", "--component", component]
-    words += ["--dataset", shared_name(settings.dataset or "")]
-    defaults = {entry.name: entry.default for entry in fields(settings)}
-    for name in SELECTION:
-        if (value := getattr(settings, name)) != defaults[name]:
+    words += ["--dataset", shared_name(songs.dataset or "")]
+    usual = SongSelection().place()
+    for name, value in songs.place().items():
+        if value != usual[name]:
             words += [f"--{name.replace('_', '-')}", str(value)]
     if held_out:
-        words += ["--held-out", f"{settings.validation_fraction:g}", "--seed", str(settings.seed)]
-    words += ["--items", str(settings.evaluation_items)]
+        words += ["--held-out", f"{songs.validation_fraction:g}", "--seed", str(songs.seed)]
+    words += ["--items", str(items)]
     if clip_seconds is not None:
         words += ["--clip-seconds", f"{clip_seconds:.6g}"]
-    if compare_labels:  # labels are exchanged within a batch
-        words += ["--compare-labels", "--batch-size", str(settings.batch_size)]
+    if compare_in is not None:
+        words += ["--compare-labels", "--batch-size", str(compare_in)]
     if precision != "float32":
         words += ["--precision", precision]
     return shlex.join(words)
@@ -90,7 +87,13 @@ def training_figures(
     if not held_out:
         songs = settings.with_changes(dataset=settings.validation_dataset)
     clip_seconds = settings.clip_samples / sampling_rate if component == "vqvae" else None
-    command = evaluation_command(component, songs, held_out=held_out, clip_seconds=clip_seconds)
+    command = evaluation_command(
+        component,
+        songs,
+        held_out=held_out,
+        items=settings.evaluation_items,
+        clip_seconds=clip_seconds,
+    )
     name = shared_name(songs.dataset or "")
     dataset = f"held-out songs of {name}" if held_out else name
     return figures_of(found, command=command, dataset=dataset)

@@ -102,17 +102,7 @@ def encode_songs(
     if not datasets:
         return Encoded(settings)
     found = {
-        name: open_songs(
-            place,
-            split=settings.split,
-            subset=settings.subset,
-            revision=settings.revision,
-            audio_column=settings.audio_column,
-            artist_column=settings.artist_column,
-            genre_column=settings.genre_column,
-            lyrics_column=settings.lyrics_column,
-            progress=look_into,
-        )
+        name: open_songs(place, **settings.place(), progress=look_into)
         for name, place in datasets.items()
     }
     codec = system.load_vqvae(device=resolve_device(settings.device), dtype="float32")

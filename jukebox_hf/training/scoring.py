@@ -4,6 +4,8 @@ The components of a model and a dataset go in; what `evaluation` measures comes 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,23 +28,29 @@ from jukebox_hf.training.evaluation import (
     evaluate_codec,
     evaluate_prior,
 )
-from jukebox_hf.training.settings import TrainingSettings
+from jukebox_hf.training.song_selection import SongSelection
 from jukebox_hf.training.song_split import SongSplit, open_split
-from jukebox_hf.training.tasks import PriorTask
+from jukebox_hf.training.tasks import collate_windows, place_windows
 from jukebox_hf.vqvae import JukeboxVQVAE
 
 ROUNDING = 0.01  # of a code: a length that is given in seconds has been rounded
 CLIP_SECONDS = 3.0  # of codec clips, as in the paper (arXiv:2005.00341, section 6.2)
+MOST_ITEMS, BATCH_SIZE = 256, 4
+Load = Callable[[Any, Any], Iterator[Any]]
 
 
 def evaluate_model(
     model: str,
-    settings: TrainingSettings,
+    songs: SongSelection,
     *,
     components: Sequence[str] | None = None,
     clip_seconds: float = CLIP_SECONDS,
     held_out_only: bool = False,
     compare_labels: bool = False,
+    items: int = MOST_ITEMS,
+    batch_size: int = BATCH_SIZE,
+    num_workers: int = 0,
+    device: str | torch.device = "auto",
     precision: str = "float32",
     say: Callable[[str], None] | None = None,
 ) -> dict[str, CodecEvaluation | PriorEvaluation]:
@@ -50,13 +58,16 @@ def evaluate_model(
 
     Args:
         model: folder or repository of a system, or of one component.
-        settings: which songs (`dataset` and its columns), how many `evaluation_items` in batches of
-            `batch_size`, `device`, and for `held_out_only`, `validation_fraction` and `seed`.
+        songs: to evaluate on.
         components: "vqvae", "prior_0", ...; default: all that the dataset suits. Codes suit priors
             only, and a prior needs the codec of its system to learn from audio.
         clip_seconds: length of the codec's clips.
-        held_out_only: only songs that training with these settings holds out.
+        held_out_only: only songs that training with this selection holds out.
         compare_labels: also score priors with the labels of other songs.
+        items: clips or windows at most, spread evenly over the songs.
+        batch_size: of them at once; labels are exchanged within a batch.
+        num_workers: processes that read songs.
+        device: where.
         precision: of the priors.
         say: takes lines on which songs there are; see `describe_songs`.
 
@@ -66,8 +77,10 @@ def evaluate_model(
         OSError: if model or dataset are not there.
     """
     system = System.open(model)
-    device = resolve_device(settings.device)
-    split = open_split(settings, min_seconds=0.0, allow_codes=True)
+    device = resolve_device(device)
+    if not held_out_only:
+        songs = replace(songs, validation_fraction=0)
+    split = open_split(songs, min_seconds=0.0, allow_codes=True)
     if held_out_only:
         if split.validation is None:
             raise ValueError("no songs are held out; raise validation_fraction")
@@ -79,6 +92,7 @@ def evaluate_model(
         for line in group_notes(split.notes):
             say(f"Note: {line}")
     chosen = _choose(system, split, components)
+    load = partial(load_once, num_examples=items, batch_size=batch_size, num_workers=num_workers)
     codec = None
     if "vqvae" in system.manifest.components and not split.codes:
         codec = system.load_vqvae(device=device)
@@ -86,7 +100,7 @@ def evaluate_model(
     for name in chosen:
         if name == "vqvae":
             assert codec is not None
-            found[name] = evaluate_codec(codec, _clips(split, codec, clip_seconds, settings))
+            found[name] = evaluate_codec(codec, _clips(split, codec, clip_seconds, load))
         else:
             level = int(name.removeprefix("prior_"))
             prior = system.load_prior(level, device=device, dtype=torch_dtype(precision))
@@ -95,15 +109,15 @@ def evaluate_model(
             processor = system.processor(level) if needs_names else None
             if isinstance(split.train, CodeSongs):
                 split.train.check(config)
-            examples, encode = prior_windows(
-                split.train, codec, config, processor, settings, augment=False
+            windows, encode = prior_windows(
+                split.train, codec, config, processor=processor, seed=songs.seed
             )
-            task = PriorTask(prior, settings, codec=codec, encode=encode)
             batches = (
-                task.to_device(batch, device) for batch in _load(examples, task.collate, settings)
+                place_windows(batch, device, codec, encode)
+                for batch in load(windows, collate_windows)
             )
             found[name] = evaluate_prior(prior, batches, compare_labels=compare_labels)
-            del prior, task
+            del prior
     return found
 
 
@@ -129,23 +143,11 @@ def _choose(system: System, split: SongSplit, components: Sequence[str] | None) 
     return list(components)
 
 
-def _clips(
-    split: SongSplit, codec: JukeboxVQVAE, clip_seconds: float, settings: TrainingSettings
-) -> Iterator[Any]:
+def _clips(split: SongSplit, codec: JukeboxVQVAE, clip_seconds: float, load: Load) -> Iterator[Any]:
     config = codec.config
     hop_length = config.hop_lengths[-1]
     hops = clip_seconds * config.sampling_rate / hop_length
     samples = max(1, int(hops + ROUNDING)) * hop_length
     assert not isinstance(split.train, CodeSongs)
     clips = ClipDataset(split.train, sampling_rate=config.sampling_rate, clip_samples=samples)
-    return (batch["audio"] for batch in _load(clips, torch.utils.data.default_collate, settings))
-
-
-def _load(examples: Any, collate: Any, settings: TrainingSettings) -> Iterator[Any]:
-    return load_once(
-        examples,
-        collate,
-        num_examples=settings.evaluation_items,
-        batch_size=settings.batch_size,
-        num_workers=settings.num_workers,
-    )
+    return (batch["audio"] for batch in load(clips, torch.utils.data.default_collate))

@@ -17,6 +17,7 @@ import yaml
 
 from jukebox_hf.files import write_text
 from jukebox_hf.strictness import checked_config
+from jukebox_hf.training.song_selection import SongSelection
 from jukebox_hf.words import refuse_unknown, shorten
 
 PRESETS = "presets"  # folder of the package that holds the built-in ones
@@ -72,7 +73,7 @@ NAMES_ELSEWHERE = {
 
 @checked_config
 @dataclass(kw_only=True)
-class TrainingSettings:
+class TrainingSettings(SongSelection):
     """Everything that defines a training run. `None` means "not given".
 
     What is trained:
@@ -165,16 +166,6 @@ class TrainingSettings:
     lora_alpha: float | int = 16
     lora_dropout: float | int = 0.0
 
-    dataset: str | None = None
-    split: str | None = None
-    subset: str | None = None
-    revision: str | None = None
-    audio_column: str = "audio"
-    artist_column: str | None = None
-    genre_column: str | None = None
-    lyrics_column: str | None = None
-    validation_dataset: str | None = None
-    validation_fraction: float | int = 0.05
     clip_samples: int = 65536
     random_shift: bool = True
     random_blend: bool = True
@@ -206,7 +197,6 @@ class TrainingSettings:
     activation_checkpointing: bool = False
     compile: bool = False
     max_failed_steps: int = 100
-    seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
     unquantized_steps: int = 0
@@ -228,6 +218,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for the first value that makes no sense."""
+        super().__post_init__()
         if isinstance(self.report_to, list):
             self.report_to = tuple(self.report_to)
         if isinstance(self.tags, list):
@@ -253,13 +244,10 @@ class TrainingSettings:
             "at least 0",
         )
         self._check(
-            "validation_fraction unknown_artist_share unknown_names_share lora_dropout beta1 "
-            "beta2 ema_decay",
+            "unknown_artist_share unknown_names_share lora_dropout beta1 beta2 ema_decay",
             lambda value: 0 <= value < 1,
             "at least 0 and below 1",
         )
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be from 0 to 2**63 - 1, got {shorten(self.seed)}")
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
                 f"accumulation_steps must divide batch_size, got {self.accumulation_steps} and "

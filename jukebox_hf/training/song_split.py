@@ -1,12 +1,14 @@
 """The songs of a run, as audio or as codes, and which of them are held out.
 
-Settings go in; songs to train on and to evaluate on come out, with those that cannot be used.
+A `SongSelection` goes in; songs to train on and to evaluate on come out, with those that cannot be
+used, and what the trainer sees of them.
 """
 
 import contextlib
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -24,8 +26,9 @@ from jukebox_hf.data import (
     open_songs,
     split_songs,
 )
+from jukebox_hf.training.batches import Examples
 from jukebox_hf.training.facts import LearntFrom
-from jukebox_hf.training.settings import TrainingSettings
+from jukebox_hf.training.song_selection import SongSelection
 
 logger = logging.getLogger(__name__)
 
@@ -71,13 +74,34 @@ class SongSplit(NamedTuple):
         return found
 
 
+@dataclass
+class RunExamples:
+    """What a run learns from.
+
+    Attributes:
+        train: examples to train on.
+        validation: examples held out; `None` evaluates nothing.
+        notes: what the user should know before it starts.
+        skipped: songs that are not used, or not as a whole; some are found out only in the end.
+        fingerprint: of the songs; when it has changed, a run cannot go on to the same result.
+        learnt_from: how much music there is to train on.
+    """
+
+    train: Examples
+    validation: Examples | None
+    notes: tuple[str, ...] = ()
+    skipped: Callable[[], Sequence[SkippedSong]] = tuple
+    fingerprint: str | None = None
+    learnt_from: LearntFrom | None = None
+
+
 def open_split(
-    settings: TrainingSettings, *, min_seconds: float, allow_codes: bool, resumed: bool = False
+    selection: SongSelection, *, min_seconds: float, allow_codes: bool, resumed: bool = False
 ) -> SongSplit:
     """The songs of a run, and which of them are held out.
 
     Args:
-        settings: of the run.
+        selection: of songs; `TrainingSettings` are one.
         min_seconds: shorter songs are left out.
         allow_codes: whether songs may be codes.
         resumed: they were there before, so that an error says what to do if they have moved.
@@ -86,20 +110,20 @@ def open_split(
         ValueError: without usable songs, or without any to train on.
         OSError: if they are not there.
     """
-    if settings.dataset is None:
+    if selection.dataset is None:
         raise ValueError("training needs `dataset`: a folder of songs or codes, or one on the Hub")
-    with _moved("dataset", settings.dataset, resumed):
-        found = _open(settings, settings.dataset, min_seconds, allow_codes)
+    with _moved("dataset", selection.dataset, resumed):
+        found = _open(selection, selection.dataset, min_seconds, allow_codes)
     songs = found.train
-    if settings.validation_dataset is not None:
-        with _moved("validation_dataset", settings.validation_dataset, resumed):
-            other = _open(settings, settings.validation_dataset, min_seconds, allow_codes)
+    if selection.validation_dataset is not None:
+        with _moved("validation_dataset", selection.validation_dataset, resumed):
+            other = _open(selection, selection.validation_dataset, min_seconds, allow_codes)
         if isinstance(songs, CodeSongs) != isinstance(other.train, CodeSongs):
             raise ValueError("dataset and validation_dataset must both be songs, or both be codes")
         return SongSplit(
             songs, other.train, found.skipped + other.skipped, found.notes + other.notes
         )
-    fraction, seed = settings.validation_fraction, settings.seed
+    fraction, seed = selection.validation_fraction, selection.seed
     train: Sequence[Song] | CodeSongs
     validation: Sequence[Song] | CodeSongs
     if isinstance(songs, CodeSongs):
@@ -125,7 +149,7 @@ def _moved(setting: str, place: str, resumed: bool) -> Iterator[None]:
 
 
 def _open(
-    settings: TrainingSettings, dataset: str, min_seconds: float, allow_codes: bool
+    selection: SongSelection, dataset: str, min_seconds: float, allow_codes: bool
 ) -> SongSplit:
     """A dataset, none of it held out yet."""
     if holds_codes(dataset):
@@ -134,20 +158,10 @@ def _open(
         return SongSplit(open_codes(dataset), None)
     if allow_codes and not Path(dataset).exists():
         try:
-            return SongSplit(open_codes(dataset, revision=settings.revision), None)
+            return SongSplit(open_codes(dataset, revision=selection.revision), None)
         except (ValueError, FileNotFoundError):
             logger.debug("%s holds no codes", dataset)  # then it holds songs
-    found = open_songs(
-        dataset,
-        split=settings.split,
-        subset=settings.subset,
-        revision=settings.revision,
-        audio_column=settings.audio_column,
-        artist_column=settings.artist_column,
-        genre_column=settings.genre_column,
-        lyrics_column=settings.lyrics_column,
-        min_seconds=min_seconds,
-    )
+    found = open_songs(dataset, **selection.place(), min_seconds=min_seconds)
     return SongSplit(found.songs, None, found.skipped, found.notes)
 
 

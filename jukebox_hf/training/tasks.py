@@ -6,6 +6,7 @@ A task owns its model, turns a batch into a loss, evaluates, makes audible sampl
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -13,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from jukebox_hf.files import give_usual_permissions
 from jukebox_hf.generation.noise import uniform_noise
 from jukebox_hf.generation.sampling import SamplingSettings, WindowSampler
+from jukebox_hf.hub import System
 from jukebox_hf.labels import UNKNOWN_ID, JukeboxLabels, JukeboxProcessor
 from jukebox_hf.precision import exact_float32
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
@@ -33,6 +36,7 @@ from jukebox_hf.training.evaluation import (
     evaluate_prior,
     evaluating,
 )
+from jukebox_hf.training.export import export_component
 from jukebox_hf.training.finetuning import save_adapter
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.vqvae import JukeboxVQVAE
@@ -54,6 +58,28 @@ class AudibleSamples(NamedTuple):
 
     sampling_rate: int
     audio: dict[str, Tensor]
+
+
+def collate_windows(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Windows of a prior, put together in a worker."""
+    batch: dict[str, Any] = default_collate([dict(item) for item in items])
+    return batch
+
+
+def place_windows(
+    batch: Mapping[str, Any],
+    device: torch.device,
+    codec: JukeboxVQVAE | None = None,
+    encode: EncodeBatch | None = None,
+) -> PriorBatch:
+    """Move a batch of windows, and encode it if it is audio."""
+    if "audio" in batch:
+        assert codec is not None, "audio needs the codec"
+        assert encode is not None, "audio needs its dataset's encode"
+        audio = batch["audio"].to(device, non_blocking=True)
+        with exact_float32(device):  # codes must be those of a cache
+            batch = encode(codec, {**batch, "audio": audio})
+    return PriorBatch._make(batch.get(name) for name in PriorBatch._fields).to(device)
 
 
 class Task(Protocol[BatchT]):
@@ -92,8 +118,15 @@ class Task(Protocol[BatchT]):
     def samples(self, batches: Iterable[BatchT]) -> AudibleSamples:
         """Something to listen to, made from some of the evaluation's batches."""
 
+    @property
+    def component(self) -> str:
+        """Which part of a model is trained: "vqvae" or "prior_N"."""
+
     def save(self, folder: Path, state: Mapping[str, Tensor]) -> None:
         """Write config, weights and processor into a folder that exists."""
+
+    def export(self, folder: Path, state: Mapping[str, Tensor]) -> None:
+        """Fill a folder that exists with a model that `System.open` reads."""
 
     def compilable(self) -> list[nn.Module]:
         """The parts that `torch.compile` compiles, each for itself."""
@@ -127,6 +160,10 @@ class CodecTask:
     @property
     def complete(self) -> bool:
         return self.quantizing or not self.model.config.use_codebook
+
+    @property
+    def component(self) -> str:
+        return "vqvae"
 
     def collate(self, items: Sequence[Mapping[str, Any]]) -> Tensor:
         return torch.stack([item["audio"] for item in items])
@@ -234,6 +271,10 @@ class CodecTask:
     def save(self, folder: Path, state: Mapping[str, Tensor]) -> None:
         self.model.save_pretrained(folder, state_dict=dict(state))
 
+    def export(self, folder: Path, state: Mapping[str, Tensor]) -> None:
+        own = partial(save_whole, self, state=state)
+        export_component(folder, self.component, own, self.model.config)
+
     def compilable(self) -> list[nn.Module]:
         return [part for level in self.model.levels for part in (level.encoder, level.decoder)]  # type: ignore[misc]
 
@@ -247,6 +288,7 @@ class PriorTask:
         settings: TrainingSettings,
         *,
         processor: JukeboxProcessor | None = None,
+        base: System | None = None,
         codec: JukeboxVQVAE | None = None,
         encode: EncodeBatch | None = None,
         process: int = 0,
@@ -257,6 +299,7 @@ class PriorTask:
             model: the prior.
             settings: of the run.
             processor: is saved with the prior.
+            base: the model that it becomes part of.
             codec: decodes samples, and encodes where examples are audio.
             encode: a batch of examples with audio to one with codes, given the codec.
             process: number of this process.
@@ -264,6 +307,7 @@ class PriorTask:
         self.model = model
         self.settings = settings
         self.processor = processor
+        self.base = base
         self.codec = codec
         self.encode = encode
         self.process = process
@@ -274,19 +318,15 @@ class PriorTask:
     def complete(self) -> bool:
         return True
 
+    @property
+    def component(self) -> str:
+        return f"prior_{self.model.config.level}"
+
     def collate(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        batch: dict[str, Any] = default_collate([dict(item) for item in items])
-        return batch
+        return collate_windows(items)
 
     def to_device(self, batch: Mapping[str, Any], device: torch.device) -> PriorBatch:
-        """Move a batch, and encode it if it is audio."""
-        if "audio" in batch:
-            assert self.codec is not None, "audio needs the codec"
-            assert self.encode is not None, "audio needs its dataset's encode"
-            audio = batch["audio"].to(device, non_blocking=True)
-            with exact_float32(device):  # codes must be those of a cache
-                batch = self.encode(self.codec, {**batch, "audio": audio})
-        return PriorBatch._make(batch.get(name) for name in PriorBatch._fields).to(device)
+        return place_windows(batch, device, self.codec, self.encode)
 
     def audio_seconds(self, batch: PriorBatch) -> float:
         config = self.model.config
@@ -367,8 +407,24 @@ class PriorTask:
         if self.processor is not None:
             self.processor.save_pretrained(folder)
 
+    def export(self, folder: Path, state: Mapping[str, Tensor]) -> None:
+        export_component(
+            folder,
+            self.component,
+            partial(save_whole, self, state=state),
+            self.model.config,
+            base=self.base,
+            is_adapter=bool(self.settings.lora_rank),
+        )
+
     def compilable(self) -> list[nn.Module]:
         return list(self.model.decoder.layers)
+
+
+def save_whole(task: Task[Any], folder: Path, state: Mapping[str, Tensor]) -> None:
+    """Save a component with the permissions that new files have."""
+    task.save(folder, state)
+    give_usual_permissions(folder)
 
 
 def take_items(batches: Iterable[Any], count: int) -> Iterator[Any]:

@@ -21,7 +21,8 @@ from jukebox_hf.data import SkippedSong
 from jukebox_hf.hub.training_facts import Figure
 from jukebox_hf.precision import torch_dtype
 from jukebox_hf.training.batches import Share, load_once, load_steps
-from jukebox_hf.training.building import build_parts
+from jukebox_hf.training.building_codec import build_codec
+from jukebox_hf.training.building_prior import build_prior
 from jukebox_hf.training.checkpoints import (
     RunState,
     SaveError,
@@ -42,9 +43,8 @@ from jukebox_hf.training.optimization import (
 )
 from jukebox_hf.training.reports import Reporter
 from jukebox_hf.training.run_folder import BEST, FINAL, RunFolder
-from jukebox_hf.training.run_parts import RunParts
 from jukebox_hf.training.settings import TrainingSettings
-from jukebox_hf.training.song_split import each_once, skipped_lines
+from jukebox_hf.training.song_split import RunExamples, each_once, skipped_lines
 from jukebox_hf.training.stepping import (
     FIRST_LOSS_SCALE,
     StopRequest,
@@ -56,6 +56,7 @@ from jukebox_hf.training.stepping import (
     seed_step,
     uncompiled,
 )
+from jukebox_hf.training.tasks import Task
 from jukebox_hf.training.training_cost import TrainingPlan, plan_training
 
 
@@ -88,7 +89,7 @@ class JukeboxTrainer:
         settings: TrainingSettings,
         *,
         resume: bool = False,
-        parts: RunParts | None = None,
+        work: tuple[Task[Any], RunExamples] | None = None,
         visible: bool = False,
         say: Callable[[str], None] | None = None,
     ) -> None:
@@ -97,7 +98,7 @@ class JukeboxTrainer:
         Args:
             settings: of the run; `output` is needed.
             resume: go on with the run in `output`, whose settings these must be.
-            parts: model and data; default: what the settings name.
+            work: task and examples; default: what the settings name.
             visible: show a progress bar on stderr, if that is a terminal.
             say: takes notes for the user, one line each; default: a log message.
 
@@ -118,10 +119,12 @@ class JukeboxTrainer:
         self.folder = RunFolder(Path(settings.output), self.accelerator)
         self._resume = resume
         self._latest = latest = self.folder.find_latest(resume=resume)
-        if parts is None:
-            parts = build_parts(settings, self.accelerator, checkpoint=latest)
-        self.parts = parts
-        self.task = parts.task
+        if work is None:
+            build = build_codec if settings.task == "vqvae" else build_prior
+            with self.accelerator.main_process_first():  # so that only one fetches from the Hub
+                work = build(settings, self.accelerator, latest)
+        self.task: Task[Any] = work[0]
+        self.examples = work[1]
         self.reporter = Reporter(
             settings, self.folder.path, self.accelerator, visible=visible, say=say
         )
@@ -165,7 +168,7 @@ class JukeboxTrainer:
 
     def _first_state(self) -> RunState:
         scale = FIRST_LOSS_SCALE if self.settings.precision == "float16" else 1.0
-        return RunState(loss_scale=scale, data_fingerprint=self.parts.data_fingerprint)
+        return RunState(loss_scale=scale, data_fingerprint=self.examples.fingerprint)
 
     def _load(self, checkpoint: Path) -> RunState:
         state = load_checkpoint(
@@ -174,13 +177,13 @@ class JukeboxTrainer:
             optimizer=self.optimizer.optimizer,
             averages=self.averages,
         )
-        if state.data_fingerprint != self.parts.data_fingerprint:
+        if state.data_fingerprint != self.examples.fingerprint:
             self._refuse_other_dataset()
-            self.parts.notes += (
+            self.examples.notes += (
                 "the songs are not those that this run was started with: it goes on, but to "
                 "another result than it would have had",
             )
-            state.data_fingerprint = self.parts.data_fingerprint
+            state.data_fingerprint = self.examples.fingerprint
         return state
 
     def _refuse_other_dataset(self) -> None:
@@ -201,7 +204,7 @@ class JukeboxTrainer:
         return plan_training(
             self.settings,
             self.task.model,
-            examples=len(self.parts.train),
+            examples=len(self.examples.train),
             example_seconds=samples / config.sampling_rate,
             processes=self.share.processes,
             device=self.accelerator.device,
@@ -254,14 +257,14 @@ class JukeboxTrainer:
         self._start = time.monotonic()
         self.folder.prepare(self.settings)
         self.reporter.start(self.state.step)
-        for note in self.parts.notes:
+        for note in self.examples.notes:
             self.reporter.say(note)
 
     def _batches(self, start: int, stop: int) -> Iterator[list[Any]]:
         """The batches of each step, on the device."""
         device = self.accelerator.device
         steps = load_steps(
-            self.parts.train,
+            self.examples.train,
             self.task.collate,
             self.share,
             seed=self.settings.seed,
@@ -368,7 +371,7 @@ class JukeboxTrainer:
             if self._evaluated_step != self.state.step:
                 self.evaluate()
             final = self.export(FINAL)
-        skipped = each_once(gather_object(list(self.parts.skipped())))
+        skipped = each_once(gather_object(list(self.examples.skipped())))
         for line in skipped_lines(skipped):
             self.reporter.say(line)
         self.reporter.write(
@@ -443,10 +446,10 @@ class JukeboxTrainer:
         return written
 
     def _validation_batches(self, count: int, share: Share) -> Iterator[Any] | None:
-        if self.parts.validation is None or not count:
+        if self.examples.validation is None or not count:
             return None
         batches = load_once(
-            self.parts.validation,
+            self.examples.validation,
             self.task.collate,
             num_examples=count,
             batch_size=share.part_size,
@@ -503,38 +506,27 @@ class JukeboxTrainer:
         return self.folder.write_model(name, self._export, weights)
 
     def _export(self, folder: Path, state: Mapping[str, Tensor]) -> None:
-        self.parts.export(folder, state)
-        component = self._own_component(folder)
-        if component.is_dir():
-            write_training_facts(
-                component,
-                self.settings,
-                steps=self.state.step,
-                device=self.accelerator.device,
-                learnt_from=self.parts.learnt_from,
-                figures=self._figures(),
-            )
+        self.task.export(folder, state)
+        adapter = folder / f"adapter_{self.task.component}"
+        write_training_facts(
+            adapter if adapter.is_dir() else folder / self.task.component,
+            self.settings,
+            steps=self.state.step,
+            device=self.accelerator.device,
+            learnt_from=self.examples.learnt_from,
+            figures=self._figures(),
+        )
 
     def _figures(self) -> tuple[Figure, ...]:
         """What the evaluation of these weights found, if there has been one."""
         if self.evaluation is None or self._evaluated_step != self.state.step:
             return ()
         return training_figures(
-            self._component_name,
+            self.task.component,
             self.settings,
             self.evaluation,
             sampling_rate=self.task.model.config.sampling_rate,
         )
-
-    @property
-    def _component_name(self) -> str:
-        is_codec = self.settings.task == "vqvae"
-        return "vqvae" if is_codec else f"prior_{self.task.model.config.level}"
-
-    def _own_component(self, folder: Path) -> Path:
-        """The part of a model folder that this run trained."""
-        adapter = folder / f"adapter_{self._component_name}"
-        return adapter if adapter.is_dir() else folder / self._component_name
 
 
 def _is_due(step: int, every: int) -> bool:

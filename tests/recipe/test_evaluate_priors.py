@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from jukebox_hf import TrainingSettings
 from jukebox_hf.audio import save_audio
 from jukebox_hf.data import encode_dataset, open_codes, open_songs
 from jukebox_hf.hub import System
+from jukebox_hf.training import SongSelection
 from jukebox_hf.training.scoring import evaluate_model
 from model_cards.recipe import evaluate_priors
 from model_cards.recipe.code_statistics import markov_bits
@@ -57,10 +57,8 @@ def test_bits_are_those_of_jukebox_evaluate(
     arguments += ["--windows", "9999", "--figures", str(figures), "--json"]
     assert evaluate_priors.main(arguments) == 0
     records = json.loads(capsys.readouterr().out)["records"]["levels"]
-    settings = TrainingSettings(
-        task="prior", dataset=str(codes), validation_fraction=0.6, evaluation_items=9999
-    )
-    expected = evaluate_model(str(model), settings, held_out_only=True)
+    songs = SongSelection(dataset=str(codes), validation_fraction=0.6)
+    expected = evaluate_model(str(model), songs, items=9999, held_out_only=True)
     assert [record["level"] for record in records] == [2, 1, 0]
     for record in records:
         theirs = expected[f"prior_{record['level']}"]

@@ -25,6 +25,7 @@ from jukebox_hf.training.codebooks import codebooks, start_codebooks
 from jukebox_hf.training.evaluation import CodecEvaluation, PriorEvaluation, evaluate_codec
 from jukebox_hf.training.scoring import evaluate_model
 from jukebox_hf.training.settings import TrainingSettings
+from jukebox_hf.training.song_selection import SongSelection
 from jukebox_hf.training.trainer import JukeboxTrainer
 from jukebox_hf.vqvae import JukeboxVQVAE
 
@@ -133,14 +134,10 @@ def measure_prior(songs: Path, output: Path, steps: int | None) -> PriorEvaluati
     )
     found = evaluate_model(
         str(run(settings)),
-        TrainingSettings(
-            task="prior",
-            dataset=str(codes),
-            validation_fraction=HELD_OUT,
-            evaluation_items=WINDOWS,
-            batch_size=16,
-            device="cpu",
-        ),
+        SongSelection(dataset=str(codes), validation_fraction=HELD_OUT),
+        items=WINDOWS,
+        batch_size=16,
+        device="cpu",
         components=["prior_1"],
         held_out_only=True,
         compare_labels=True,

@@ -14,6 +14,7 @@ from jukebox_hf.training.checkpoints import find_checkpoints
 from jukebox_hf.training.reports import read_log
 from jukebox_hf.training.scoring import evaluate_model
 from jukebox_hf.training.settings import TrainingSettings
+from jukebox_hf.training.song_selection import SongSelection
 from jukebox_hf.training.trainer import JukeboxTrainer, TrainingResult
 from jukebox_hf.vqvae import JukeboxVQVAE
 from tests.data.song_files import write_song
@@ -462,19 +463,17 @@ def test_codes_of_another_codec_are_refused(songs: Path, codes: Path, tmp_path: 
 # --- evaluation -----------------------------------------------------------------------------------
 
 
-def scoring(dataset: Path, **changes: Any) -> TrainingSettings:
-    return TrainingSettings(
-        task="prior",
-        dataset=str(dataset),
-        evaluation_items=6,
-        batch_size=3,
-        device="cpu",
-        **changes,
-    )
+SCORING: dict[str, Any] = {"items": 6, "batch_size": 3, "device": "cpu"}
+
+
+def chosen(dataset: Path, **changes: Any) -> SongSelection:
+    return SongSelection(dataset=str(dataset), **changes)
 
 
 def test_a_system_is_evaluated_component_by_component(base: Path, songs: Path, codes: Path) -> None:
-    found = evaluate_model(str(base), scoring(songs), clip_seconds=0.5, compare_labels=True)
+    found = evaluate_model(
+        str(base), chosen(songs), **SCORING, clip_seconds=0.5, compare_labels=True
+    )
     assert list(found) == ["vqvae", "prior_1", "prior_2"]
     codec = found["vqvae"].scalars()
     assert codec["seconds"] == pytest.approx(6 * 0.496, rel=0.01)
@@ -482,17 +481,31 @@ def test_a_system_is_evaluated_component_by_component(base: Path, songs: Path, c
     top = found["prior_2"].scalars()
     assert top["bits_per_second"] == pytest.approx(top["bits_per_code"] * 4000 / 16)
     assert top["wrong_label_bits"] > 0
-    from_codes = evaluate_model(str(base), scoring(codes))
+    from_codes = evaluate_model(str(base), chosen(codes), **SCORING)
     assert list(from_codes) == ["prior_1", "prior_2"]
     expected = found["prior_1"].scalars()["bits_per_code"]
     assert from_codes["prior_1"].scalars()["bits_per_code"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_only_what_training_held_out_is_evaluated(base: Path, songs: Path) -> None:
-    everything = evaluate_model(str(base), scoring(songs), components=["vqvae"], clip_seconds=0.5)
+    said: list[str] = []
+    everything = evaluate_model(
+        str(base),
+        chosen(songs),
+        **{**SCORING, "items": 99},
+        components=["vqvae"],
+        clip_seconds=1.48,
+        say=said.append,
+    )
+    assert said[0].startswith("Found 6 songs")
+    assert everything["vqvae"].scalars()["seconds"] == pytest.approx(6 * 1.48)  # not one left out
+    everything = evaluate_model(
+        str(base), chosen(songs), **SCORING, components=["vqvae"], clip_seconds=0.5
+    )
     held_out = evaluate_model(
         str(base),
-        scoring(songs, validation_fraction=0.3),
+        chosen(songs, validation_fraction=0.3),
+        **SCORING,
         components=["vqvae"],
         clip_seconds=0.5,
         held_out_only=True,
@@ -503,9 +516,9 @@ def test_only_what_training_held_out_is_evaluated(base: Path, songs: Path) -> No
 
 def test_what_cannot_be_evaluated_is_named(base: Path, codes: Path) -> None:
     with pytest.raises(ValueError, match=r"has no prior_0; it has vqvae, prior_1, prior_2"):
-        evaluate_model(str(base), scoring(codes), components=["prior_0"])
+        evaluate_model(str(base), chosen(codes), **SCORING, components=["prior_0"])
     with pytest.raises(ValueError, match=r"vqvae of .* can only be evaluated on songs"):
-        evaluate_model(str(base), scoring(codes), components=["vqvae"])
+        evaluate_model(str(base), chosen(codes), **SCORING, components=["vqvae"])
 
 
 def test_evaluation_is_the_same_in_training_and_after(
@@ -518,7 +531,8 @@ def test_evaluation_is_the_same_in_training_and_after(
     assert result.evaluation is not None
     after = evaluate_model(
         str(result.final),
-        scoring(codes, validation_fraction=0.3),
+        chosen(codes, validation_fraction=0.3),
+        **SCORING,
         components=["prior_2"],
         held_out_only=True,
     )
@@ -529,7 +543,7 @@ def test_evaluation_is_the_same_in_training_and_after(
 def test_loading_songs_works_in_workers(songs: Path, tmp_path: Path) -> None:
     trainer = JukeboxTrainer(song_settings("vqvae", tmp_path, songs))
     loaded = [
-        list(load_steps(trainer.parts.train, trainer.task.collate, trainer.share, seed=0,
+        list(load_steps(trainer.examples.train, trainer.task.collate, trainer.share, seed=0,
                         start=0, stop=2, num_workers=workers))
         for workers in (0, 2)
     ]  # fmt: skip

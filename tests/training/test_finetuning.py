@@ -17,15 +17,14 @@ from jukebox_hf.hub.adapters import (
 from jukebox_hf.labels import LYRIC_CHARACTERS, JukeboxProcessor
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.training.checkpoints import find_checkpoints, whole_state
-from jukebox_hf.training.export import SystemExport
 from jukebox_hf.training.finetuning import (
     GrownEmbedding,
     adapted_prior,
     add_new_labels,
     save_adapter,
 )
-from jukebox_hf.training.run_parts import RunParts
 from jukebox_hf.training.settings import TrainingSettings
+from jukebox_hf.training.song_split import RunExamples
 from jukebox_hf.training.tasks import PriorTask
 from jukebox_hf.training.trainer import JukeboxTrainer
 from tests.prior.tiny_priors import inputs, tiny_prior
@@ -226,10 +225,12 @@ def lora_trainer(tmp_path: Path, **changes: Any) -> JukeboxTrainer:
     add_new_labels(prior, processor, artists=["new"], genres=[], as_rows=True)
     torch.manual_seed(0)
     adapted_prior(prior, settings)
-    task = PriorTask(prior, settings, processor=processor)
-    export = SystemExport("prior_2", prior.config, task.save, base=None)
-    parts = RunParts(task, MadeUpWindows(8, prior), MadeUpWindows(4, prior), export)
-    return JukeboxTrainer(settings, parts=parts, resume=resume)
+    base = tmp_path.with_name(f"{tmp_path.name}_base")
+    if not resume:
+        save_system(base, priors={2: labelled_prior()}, processors={2: processor_of(prior)})
+    task = PriorTask(prior, settings, processor=processor, base=System.open(base))
+    examples = RunExamples(MadeUpWindows(8, prior), MadeUpWindows(4, prior))
+    return JukeboxTrainer(settings, work=(task, examples), resume=resume)
 
 
 def test_only_the_adapter_is_trained_saved_and_resumed(tmp_path: Path) -> None:
@@ -260,11 +261,9 @@ def test_an_adapter_loads_with_its_base_through_the_manifest(tmp_path: Path) -> 
     prior, processor = adapted("top", lora_settings(tmp_path))
     settings = lora_settings(tmp_path)
     task = PriorTask(prior, settings, processor=processor)
-    export = SystemExport(
-        "prior_2", prior.config, task.save, base=System.open(tmp_path / "base"), is_adapter=True
-    )
+    task.base = System.open(tmp_path / "base")
     (tmp_path / "result").mkdir()
-    export(tmp_path / "result", whole_state(prior))
+    task.export(tmp_path / "result", whole_state(prior))
     system = System.open(tmp_path / "result")
     assert system.processor(2).artists["new"] == 3
     assert system.prior_config(2).artist_count == 4

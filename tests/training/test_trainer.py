@@ -160,7 +160,8 @@ def test_a_run_killed_after_its_last_checkpoint_gets_its_model_when_resumed(
     assert_same_bits(everything(resumed), everything(whole))
     for name in ("final", "best"):
         ours, theirs = (
-            load_file(where / name / "w.safetensors") for where in (run, tmp_path / "whole")
+            load_file(where / name / "vqvae" / "model.safetensors")
+            for where in (run, tmp_path / "whole")
         )
         assert_same_bits(ours, theirs)
     kinds = [(event["event"], event["step"]) for event in read_log(run)]
@@ -386,7 +387,7 @@ def test_the_best_model_is_kept(tmp_path: Path) -> None:
     assert [event["step"] for event in events] == [2, 4, 6, 8]
     best = min(events, key=lambda event: event["loss"])
     assert result.best_step == best["step"]
-    assert (tmp_path / "best" / "exported.txt").is_file()
+    assert (tmp_path / "best" / "vqvae" / "model.safetensors").is_file()
 
 
 def test_a_codec_without_codebooks_yet_is_never_the_best(tmp_path: Path) -> None:

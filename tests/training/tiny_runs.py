@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
-from jukebox_hf.training.run_parts import RunParts
 from jukebox_hf.training.settings import TrainingSettings
+from jukebox_hf.training.song_split import RunExamples
 from jukebox_hf.training.tasks import CodecTask, PriorTask
 from jukebox_hf.training.trainer import JukeboxTrainer
 from jukebox_hf.vqvae import JukeboxVQVAE
@@ -96,12 +95,6 @@ def prior_settings(output: Path | str, **changes: Any) -> TrainingSettings:
     return TrainingSettings(**{**settings, "task": "prior", **changes})
 
 
-def export_weights(folder: Path, state: Mapping[str, Tensor]) -> None:
-    """Where a test needs no model folder."""
-    (folder / "exported.txt").write_text(f"{len(state)} tensors")
-    save_file(dict(state), folder / "w.safetensors")
-
-
 def codec_trainer(
     settings: TrainingSettings, *, codec: Mapping[str, Any] | None = None, **options: Any
 ) -> JukeboxTrainer:
@@ -110,8 +103,8 @@ def codec_trainer(
     model = JukeboxVQVAE(tiny_config(**(codec or {})))
     processes = options.pop("processes", 1)
     task = CodecTask(model, settings, processes=processes)
-    parts = RunParts(task, MadeUpClips(10), MadeUpClips(5), export_weights)
-    return JukeboxTrainer(settings, parts=parts, **options)
+    examples = RunExamples(MadeUpClips(10), MadeUpClips(5))
+    return JukeboxTrainer(settings, work=(task, examples), **options)
 
 
 def prior_trainer(
@@ -122,8 +115,8 @@ def prior_trainer(
     changes = options.pop("prior", {})
     model = JukeboxPrior(JukeboxPriorConfig(**{**ARCHITECTURES[architecture], **changes}))
     task = PriorTask(model, settings)
-    parts = RunParts(task, MadeUpWindows(10, model), MadeUpWindows(5, model), export_weights)
-    return JukeboxTrainer(settings, parts=parts, **options)
+    examples = RunExamples(MadeUpWindows(10, model), MadeUpWindows(5, model))
+    return JukeboxTrainer(settings, work=(task, examples), **options)
 
 
 def weights_of(trainer: JukeboxTrainer) -> dict[str, Tensor]:
