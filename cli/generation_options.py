@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from jukebox_hf.sampling_settings import SETTINGS, LevelSettings
 
 from .options import (
     AUDIO_FORMATS,
@@ -99,47 +102,27 @@ def sampling_options(function: Function) -> Function:
             show_default="flac",
             help="Of the audio files.",
         ),
-        per_level_option(
-            "--temperature",
-            value_type=click.FLOAT,
-            help="Below 1 the likely becomes likelier.",
-            default_text="the model's",
-        ),
-        per_level_option(
-            "--top-k", value_type=click.INT, help="Choose among so many likeliest codes only."
-        ),
-        per_level_option(
-            "--top-p",
-            value_type=click.FLOAT,
-            help="Choose among the likeliest codes that reach this probability only.",
-        ),
-        per_level_option(
-            "--guidance",
-            value_type=click.FLOAT,
-            help="Above 1 artist and genre count more than the model learnt; takes more time.",
-            default_text="the model's",
-        ),
-        per_level_option(
-            "--hop-fraction",
-            value_type=click.FLOAT,
-            help="How far windows move, as a part of what the model sees at once.",
-            default_text="the model's",
-        ),
-        per_level_option(
-            "--chains",
-            value_type=ChainsType(),
-            help="Cut the levels below the top into so many runs that are made side by side and "
-            "joined, or auto: faster, not exact.",
-            default_text="the model's",
-        ),
-        click.option(
-            "--codes-only",
-            is_flag=True,
-            default=None,
-            help="Never let a model with lyrics in its sequence choose a letter for a sound.",
-        ),
+        *(_level_option(one) for one in sorted(fields(LevelSettings), key=_is_flag)),
     ]
     return _apply(options, function)
+
+
+def _is_flag(one: Field[Any]) -> bool:
+    return SETTINGS[one.name].type is bool
+
+
+def _level_option(one: Field[Any]) -> Callable[[Function], Function]:
+    """The option of a setting of levels; a flag is for all of them."""
+    kind, name = SETTINGS[one.name], f"--{one.name.replace('_', '-')}"
+    if _is_flag(one):
+        return click.option(name, is_flag=True, default=None, help=kind.help)
+    value_type = click.FLOAT if kind.type is float else click.INT
+    return per_level_option(
+        name,
+        value_type=NumberOrWordType(kind.words) if kind.words else value_type,
+        help=kind.help,
+        default_text=None if one.default is None else "the model's",
+    )
 
 
 def _apply(options: Sequence[Callable[[Function], Function]], function: Function) -> Function:
@@ -175,19 +158,23 @@ def adapter_option(function: Function) -> Function:
     )(function)
 
 
-class ChainsType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """`4` -> 4, `auto` -> "auto"."""
+class NumberOrWordType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """`4` -> 4, and a word such as `auto` as it is."""
 
-    name = "chains"
+    name = "integer"
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | str:
         if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
             return int(value)
-        if value != "auto":
-            self.fail(f"{value!r:.60} is not a number of chains; give one, or auto", param, ctx)
-        return "auto"
+        if value not in self.words:
+            others = ", or ".join(self.words)
+            self.fail(f"{value!r:.60} is not a whole number; give one, or {others}", param, ctx)
+        return str(value)
 
 
 class TakesType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4

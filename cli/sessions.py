@@ -22,7 +22,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from jukebox_hf.generation import LevelSettings, ParentRecord, Session, TakeRecord
+    from jukebox_hf.generation import ParentRecord, Session, TakeRecord
+    from jukebox_hf.sampling_settings import LevelSettings
 
 SESSION = click.Path(exists=True, file_okay=False, path_type=Path)
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jukebox_hf.sampling_settings import SETTINGS
+
 from ..options import parse_duration
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,80}")
@@ -29,13 +31,7 @@ LONGEST_LYRICS = 50_000
 LARGEST_BODY = 2**20
 MOST_CANDIDATES = 64
 MAX_SEED = 2**64 - 1
-LEVEL_NUMBERS = {  # per-level settings that the page offers
-    "temperature": (0.0, 100.0),
-    "top_p": (0.0, 1.0),
-    "guidance": (0.0, 100.0),
-    "hop_fraction": (0.0, 1.0),
-    "chains": (1, 512),
-}
+LARGEST = {float: 100, int: 512}  # values of settings, by their kind
 
 
 @dataclass(frozen=True)
@@ -247,7 +243,7 @@ def _levels(value: Any) -> dict[str, dict[str, Any]]:
         raise ValueError(f"expected settings by name, got {value!r:.40}")
     found: dict[str, dict[str, Any]] = {}
     for name, by_level in value.items():
-        if name not in LEVEL_NUMBERS or not isinstance(by_level, dict):
+        if name not in SETTINGS or SETTINGS[name].type is bool or not isinstance(by_level, dict):
             raise ValueError(f"there is no setting {name!r:.40}")
         for level, number in by_level.items():
             if number is None or number == "":
@@ -259,17 +255,15 @@ def _levels(value: Any) -> dict[str, dict[str, Any]]:
 
 
 def _level_number(name: str, value: Any) -> float | int:
-    low, high = LEVEL_NUMBERS[name]
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            value = None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        label = name.replace("_", " ")
-        raise ValueError(f"{label} must be a number from {low:g} to {high:g}")
-    if name == "chains":
-        if value != int(value):
-            raise ValueError("chains must be a whole number")
-        return int(value)
-    return float(value)
+    kind = SETTINGS[name]
+    label, high = name.replace("_", " "), LARGEST[kind.type]
+    try:
+        number = float(value) if isinstance(value, (str, float)) else value
+        if kind.type is int and number == int(number):
+            number = int(number)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(f"{label} must be a number, got {value!r:.40}") from None
+    kind.check(label, number)
+    if number > high:
+        raise ValueError(f"{label} must be at most {high}, got {number:g}")
+    return float(number) if kind.type is float else int(number)

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jukebox_hf.sampling_settings import SETTINGS
+
 RECORD_NAME = "session.json"
 PREVIEW_FOLDER = "preview"
 TRASH_FOLDER = ".trash"
@@ -236,7 +238,7 @@ def _seams(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _level_settings(levels: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    names = ("temperature", "top_p", "guidance", "chains", "hop_fraction", "top_k")
+    names = [name for name, kind in SETTINGS.items() if kind.type is not bool]
     return {
         str(int(level)): {
             name: own[name]

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from jukebox_hf.generation.session_record import SessionRecord as SessionRecord
     from jukebox_hf.generation.session_record import TakeRecord as TakeRecord
     from jukebox_hf.generation.session_work import Crew as Crew
-    from jukebox_hf.generation.settings import LevelSettings as LevelSettings
     from jukebox_hf.generation.settings import Prompt as Prompt
     from jukebox_hf.generation.shelf import PriorShelf as PriorShelf
 
@@ -78,7 +77,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "session_files": ("preview_paths",),
         "session_record": ("ParentRecord", "SessionRecord", "TakeRecord"),
         "session_work": ("Crew",),
-        "settings": ("LevelSettings", "Prompt"),
+        "settings": ("Prompt",),
         "shelf": ("PriorShelf",),
     },
 )

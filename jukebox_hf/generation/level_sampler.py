@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.generation.noise import uniform_noise
-from jukebox_hf.generation.sampling import SamplingSettings, WindowSampler
+from jukebox_hf.generation.sampling import WindowSampler
 from jukebox_hf.generation.windows import Run, Window, run_windows, upper_span
 from jukebox_hf.labels import JukeboxProcessor, ResolvedLabels
 from jukebox_hf.prior.conditioning import Conditioning
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.sampling_settings import LevelSettings
 
 
 class TakePiece(NamedTuple):
@@ -98,7 +99,7 @@ class LevelSampler:
         self,
         prior: JukeboxPrior,
         processor: JukeboxProcessor,
-        settings: SamplingSettings,
+        settings: LevelSettings,
         *,
         seed: int,
         pieces: Mapping[int, TakePiece],

@@ -42,11 +42,12 @@ from jukebox_hf.generation.naming import page_notes, run_notes, take_file_name, 
 from jukebox_hf.generation.plan import Plan
 from jukebox_hf.generation.progress import Callback, LevelBars
 from jukebox_hf.generation.request import PIECE, Request, Wanted, fit
-from jukebox_hf.generation.settings import PerLevel, Prompt
+from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.hub.pulling import copy_system
 from jukebox_hf.hub.sharing import Push, push_system
 from jukebox_hf.hub.system import System
 from jukebox_hf.labels import TimedLyrics
+from jukebox_hf.sampling_settings import PerLevel
 from jukebox_hf.words import enumerate_words
 
 if TYPE_CHECKING:
@@ -374,7 +375,7 @@ class JukeboxPipeline:
             hop_fraction: how far windows move, as a part of what a prior sees at once.
             chains: into how many runs a level is cut that are made side by side: faster, not exact;
                 "auto" follows from the length. The top level is cut only if it is named.
-            codes_only: never let a prior sing where it should play, see `SamplingSettings`.
+            codes_only: never let a prior sing where it should play, see `LevelSettings`.
             guidance: how much more artist and genre count than a prior learnt, see there too.
             progress: show a bar per level on stderr, or in a notebook as notebooks do; None: where
                 somebody looks, in a notebook or a terminal.

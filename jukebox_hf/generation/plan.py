@@ -18,22 +18,18 @@ from torch.nn import functional
 from jukebox_hf.audio import load_audio, mix_down
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation.holes import Hole, heard_by_scoring, hole_runs
-from jukebox_hf.generation.sampling import SamplingSettings
 from jukebox_hf.generation.settings import (
     DEFAULT_AUDIO_FORMAT,
     DEFAULT_SECONDS,
     DEFAULT_TOTAL_SECONDS,
-    LEVEL_SETTINGS,
     GenerationSettings,
-    LevelSettings,
     Prompt,
-    check_level_values,
-    level_settings,
 )
 from jukebox_hf.generation.windows import Run, chain_runs, run_windows, window_stride
 from jukebox_hf.hub.system import System
 from jukebox_hf.labels import ResolvedLabels
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.sampling_settings import SETTINGS, LevelSettings, check_level_values, level_settings
 from jukebox_hf.words import refuse_unknown
 
 # Neighbouring chains share this part of a context: room for a cold start to warm up and for a
@@ -167,11 +163,10 @@ class LevelPlan:
             past=self.past,
         )
 
-    def sampling(self, takes: Sequence[TakePlan]) -> SamplingSettings:
+    def sampling(self, takes: Sequence[TakePlan]) -> LevelSettings:
         """How codes of these takes are chosen; without names there is nothing to be guided by."""
         named = any(take.labels[self.level].has_names for take in takes)
-        sampling = self.settings.sampling
-        return sampling if named else replace(sampling, guidance=1.0)
+        return self.settings if named else replace(self.settings, guidance=1.0)
 
     def num_windows(self, take: TakePlan) -> int:
         """Passes of the prior that a take needs at this level."""
@@ -258,7 +253,7 @@ def make_plan(
     Raises:
         ValueError: for what this model cannot do; one sentence that says what would be possible.
     """
-    refuse_unknown(given, LEVEL_SETTINGS, "the settings of levels")
+    refuse_unknown(given, SETTINGS, "the settings of levels")
     if not prompts:
         raise ValueError("there is nothing to make: give at least one take")
     codec = system.vqvae_config()

@@ -5,10 +5,10 @@ of a model. `fit` makes the plan of it for a model and a device.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 import torch
 
@@ -23,14 +23,13 @@ from jukebox_hf.generation.plan import Plan, make_plan
 from jukebox_hf.generation.session_record import MOST_TAKES, ParentRecord
 from jukebox_hf.generation.settings import (
     DEFAULT_AUDIO_FORMAT,
-    LEVEL_SETTINGS,
     GenerationSettings,
-    PerLevel,
     Prompt,
     new_seed,
 )
 from jukebox_hf.hub.system import System
 from jukebox_hf.labels import TimedLyrics
+from jukebox_hf.sampling_settings import SETTINGS, PerLevel, WantedOfLevels
 from jukebox_hf.texts import read_text
 from jukebox_hf.vqvae import JukeboxVQVAE
 from jukebox_hf.words import refuse_unknown
@@ -43,7 +42,7 @@ _PRIMER = ("primer_start_seconds", "primer_end_seconds")
 PIECE = (*_CHANGES, *_PRIMER, "seconds", "takes", "primer")  # what there are no `prompts` beside
 
 
-class Wanted(TypedDict, total=False):
+class Wanted(WantedOfLevels, total=False):
     """The arguments of `JukeboxPipeline.generate` and `start`, which says what they mean."""
 
     artist: PerLevel[str] | None
@@ -60,13 +59,6 @@ class Wanted(TypedDict, total=False):
     prompts: Sequence[Prompt] | Mapping[int, Prompt] | None
     seed: int | None
     to_level: int | None
-    temperature: PerLevel[float] | None
-    top_k: PerLevel[int] | None
-    top_p: PerLevel[float] | None
-    hop_fraction: PerLevel[float] | None
-    chains: PerLevel[int | Literal["auto"]] | None
-    codes_only: PerLevel[bool] | None
-    guidance: PerLevel[float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +90,7 @@ class Request:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        refuse_unknown(self.sampling, LEVEL_SETTINGS, "the request")
+        refuse_unknown(self.sampling, SETTINGS, "the request")
         if len(self.prompts) > MOST_TAKES:
             raise ValueError(
                 f"a session has at most {MOST_TAKES:,} takes, got {len(self.prompts):,}"
@@ -340,7 +332,7 @@ _SOURCES = ("prompts", "primers", "primer")
 
 def _given(wanted: Mapping[str, Any], own: Sequence[str]) -> dict[str, Any]:
     """What was given; `ValueError` for a name that means nothing here."""
-    refuse_unknown(wanted, (*own, *_RUN, *LEVEL_SETTINGS), "the request")
+    refuse_unknown(wanted, (*own, *_RUN, *SETTINGS), "the request")
     nothing: tuple[Any, ...] = (None, (), [], {})
     return {name: value for name, value in wanted.items() if not _is_any(value, nothing)}
 
@@ -349,7 +341,7 @@ def _is_any(value: Any, others: Sequence[Any]) -> bool:
     return any(type(value) is type(other) and value == other for other in others)
 
 
-def _named(given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def _named(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: given[name] for name in names if name in given}
 
 
@@ -373,7 +365,7 @@ def _changes(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {**_named(given, _RUN), "sampling": _named(given, LEVEL_SETTINGS)}
+    return {**_named(given, _RUN), "sampling": _named(given, SETTINGS)}
 
 
 def _check_takes(takes: int, name: str = "takes") -> None:

@@ -6,7 +6,6 @@ is the business of `windows`, what conditions them that of `level_sampler`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,61 +15,10 @@ from jukebox_hf.generation.backends import Step, StepState, make_backend
 from jukebox_hf.prior.bound_steps import BoundSteps, can_bind
 from jukebox_hf.prior.conditioning import Conditioning
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.sampling_settings import LevelSettings
 
 PREFILLED_AT_ONCE = 2048  # positions, on a CPU
 CODES_PER_REPORT = 16  # how often a window says how far it is
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How codes are chosen from logits, at one level. Raises `ValueError` for what makes no sense.
-
-    Args:
-        temperature: logits are divided by it; below 1 the likely becomes likelier.
-        top_k: only this many likeliest codes can be chosen (ties with the last one included);
-            1 is greedy, None is off.
-        top_p: only the likeliest codes that together reach this probability can be chosen; None is
-            off. Not together with `top_k`.
-        codes_only: for priors that keep lyrics in the sequence: never choose a lyric symbol where
-            music belongs. The original allows it, and such a symbol then becomes code 0.
-        guidance: how much more artist and genre count than the prior learnt; 1 is off, and needs
-            one pass of the prior per code instead of two. Classifier-free guidance, Ho and Salimans
-            2022, https://arxiv.org/abs/2207.12598; not in the original. For priors that were
-            trained with some of their labels hidden (`unknown_names_share`).
-    """
-
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    codes_only: bool = False
-    guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.temperature < float("inf"):
-            raise ValueError(
-                f"temperature must be above 0, got {self.temperature}; "
-                "for the likeliest code every time use top_k=1"
-            )
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k must be at least 1, or None for all codes, got {self.top_k}")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(
-                f"top_p must be above 0 and at most 1, or None for all codes, got {self.top_p}"
-            )
-        if self.top_k is not None and self.top_p is not None:
-            raise ValueError(
-                f"top_k and top_p exclude each other, got {self.top_k} and {self.top_p}; use one"
-            )
-        if not 0 <= self.guidance < float("inf"):
-            raise ValueError(
-                f"guidance must be at least 0, got {self.guidance}; 1 follows labels as the prior "
-                "learnt them, more follows them closer"
-            )
-
-    @property
-    def rows_per_window(self) -> int:
-        """Rows of a batch that one window takes: with guidance a second one, without names."""
-        return 1 if self.guidance == 1 else 2
 
 
 def filter_logits(
@@ -148,7 +96,7 @@ class WindowSampler:
     def __init__(
         self,
         prior: JukeboxPrior,
-        settings: SamplingSettings,
+        settings: LevelSettings,
         batch_size: int,
         *,
         backend: str = "eager",
@@ -295,7 +243,7 @@ class WindowSampler:
 
 
 def choose_at_position(
-    state: StepState, settings: SamplingSettings, lyric_symbols: Tensor | None
+    state: StepState, settings: LevelSettings, lyric_symbols: Tensor | None
 ) -> Tensor:
     """Write the token at `position`, chosen from the logits with the noise of that position.
 

@@ -6,10 +6,10 @@ and read back, since a session keeps it. Fitting it to a model is the work of `p
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, Union, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from jukebox_hf.audio import WRITABLE_FORMATS
 from jukebox_hf.codes import Codes
 from jukebox_hf.generation.devices import BACKENDS, PRECISIONS
 from jukebox_hf.generation.noise import MAX_SEED
-from jukebox_hf.generation.sampling import SamplingSettings
 from jukebox_hf.labels import (
     TimedLyrics,
     TimedSegment,
@@ -27,19 +26,13 @@ from jukebox_hf.labels import (
     read_lyrics,
 )
 from jukebox_hf.records import OMIT
+from jukebox_hf.sampling_settings import SETTINGS, LevelSettings
 from jukebox_hf.words import refuse_unknown, shorten
-
-Value = TypeVar("Value")
-# A value for every level, or values by level; the key None stands for all levels without their own.
-PerLevel: TypeAlias = Union[Value, Mapping[int | None, Value], Mapping[int, Value]]  # noqa: UP007
 
 # "primed": behind codes of the upper level's sound; "cold": behind nothing, as in sessions whose
 # record does not say it.
 CHAIN_STARTS = ("primed", "cold")
 DEFAULT_AUDIO_FORMAT = "flac"
-DEFAULT_TEMPERATURE = 0.99  # as the released samples were made
-DEFAULT_UPPER_HOP_FRACTION = 0.125
-DEFAULT_HOP_FRACTION = 0.5
 DEFAULT_SECONDS = 20.0
 DEFAULT_TOTAL_SECONDS = 180.0
 MOST_SECONDS = 1_000_000  # eleven days: whatever is longer is a mistake
@@ -267,43 +260,6 @@ def primer_record(primer: Path | Tensor | Codes | None) -> PrimerRecord | None:
 
 
 @dataclass(frozen=True)
-class LevelSettings:
-    """How one level is sampled.
-
-    Args:
-        temperature, top_k, top_p, codes_only, guidance: see `SamplingSettings`.
-        hop_fraction: how far windows move, as a part of the prior's context.
-        chains: into how many runs the level is cut to sample them side by side; 1 is exact, "auto"
-            follows from the length of the piece (`LevelPlan.chains`).
-    """
-
-    temperature: float = DEFAULT_TEMPERATURE
-    top_k: int | None = None
-    top_p: float | None = None
-    codes_only: bool = False
-    hop_fraction: float = DEFAULT_HOP_FRACTION
-    chains: int | Literal["auto"] = 1
-    guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        self.sampling  # noqa: B018 (checks what it holds)
-        if not 0 < self.hop_fraction <= 1:
-            raise ValueError(f"hop_fraction must be above 0 and at most 1, got {self.hop_fraction}")
-        if self.chains != "auto" and self.chains < 1:
-            raise ValueError(f"chains must be at least 1, or auto, got {self.chains}")
-
-    @property
-    def sampling(self) -> SamplingSettings:
-        """The part that concerns the choice of single codes."""
-        return SamplingSettings(
-            **{one.name: getattr(self, one.name) for one in fields(SamplingSettings)}
-        )
-
-
-LEVEL_SETTINGS = tuple(one.name for one in fields(LevelSettings))
-
-
-@dataclass(frozen=True)
 class GenerationSettings:
     """How everything is sampled.
 
@@ -348,84 +304,11 @@ class GenerationSettings:
     def by_name(self) -> dict[str, dict[int, Any]]:
         """The values of every level's settings by name and level, as `make_plan` takes them."""
         return {
-            field.name: {level: getattr(own, field.name) for level, own in self.levels.items()}
-            for field in fields(LevelSettings)
+            name: {level: getattr(own, name) for level, own in self.levels.items()}
+            for name in SETTINGS
         }
 
 
 def new_seed() -> int:
     """A seed nobody chose: 32 bits from the system, short enough to be typed."""
     return secrets.randbits(32)
-
-
-def level_settings(
-    level: int,
-    num_levels: int,
-    defaults: Mapping[str, Any],
-    given: Mapping[str, Any],
-) -> LevelSettings:
-    """The settings of one level: what was given, else the model's own defaults, else ours.
-
-    Args:
-        level: 0 is the finest.
-        num_levels: of the model.
-        defaults: `generation` of the model's manifest: settings by name, each by level as text.
-        given: `PerLevel` values by setting name; None stands for "not given". One number of chains
-            for all levels does not mean the top: what happens in a song is decided there, and only
-            a value for that very level cuts it.
-    """
-    settings = LevelSettings(
-        hop_fraction=DEFAULT_UPPER_HOP_FRACTION if level == num_levels - 1 else DEFAULT_HOP_FRACTION
-    )
-    chosen: dict[str, Any] = {}
-    for name in (one.name for one in fields(LevelSettings)):
-        own = defaults.get(name)
-        if isinstance(own, Mapping):
-            own = own.get(str(level))
-        asked = given.get(name)
-        if name == "chains" and level == num_levels - 1:
-            asked = _by_name_of_level(asked)
-        value = at_level(asked, level, own)
-        if value is not None:
-            chosen[name] = value
-    if chosen.get("top_k") is not None and at_level(given.get("top_p"), level, None) is None:
-        chosen.pop("top_p", None)  # asked for top_k: the model's own top_p does not join it
-    if chosen.get("top_p") is not None and at_level(given.get("top_k"), level, None) is None:
-        chosen.pop("top_k", None)
-    try:
-        return replace(settings, **chosen)
-    except ValueError as error:
-        raise ValueError(f"level {level}: {error}") from None
-
-
-def _by_name_of_level(values: Any) -> dict[int, Any]:
-    """What is given for levels by their names, without what is given for all of them."""
-    if not isinstance(values, Mapping):
-        return {}
-    return {level: value for level, value in values.items() if level is not None}
-
-
-def at_level(values: PerLevel[Value] | None, level: int, default: Value) -> Value:
-    """One level's value: its own, else the one for all levels, else `default`.
-
-    >>> at_level({None: 0.98, 2: 0.9}, 2, 1.0), at_level(0.98, 1, 1.0), at_level({2: 0.9}, 1, 1.0)
-    (0.9, 0.98, 1.0)
-    """
-    if values is None:
-        return default
-    if isinstance(values, Mapping):
-        by_level = cast("Mapping[int | None, Value]", values)
-        return by_level.get(level, by_level.get(None, default))
-    return values
-
-
-def check_level_values(given: Mapping[str, Any], levels: Sequence[int]) -> None:
-    """Raise `ValueError` if a per-level value names a level that is not sampled."""
-    for name, values in given.items():
-        if isinstance(values, Mapping):
-            for level in values:
-                if level is not None and level not in levels:
-                    raise ValueError(
-                        f"{name} is given for level {level}, but the levels that are sampled are "
-                        f"{', '.join(str(one) for one in levels)}"
-                    )

@@ -5,9 +5,8 @@ refused, and no path in it can leave the folder or repository that it stands in.
 """
 
 import json
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from jukebox_hf.files import write_text
 from jukebox_hf.records import from_json, read_json, to_json
+from jukebox_hf.sampling_settings import SETTINGS, LevelSettings
 from jukebox_hf.words import refuse_unknown, shorten
 
 MANIFEST_NAME = "jukebox.json"
@@ -29,7 +29,6 @@ COMPONENT = re.compile(r"vqvae|prior_[0-9]")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 TEXT_LIMIT = 200
 MAX_SECONDS = 1_000_000  # eleven days
-MAX_CHAINS = 65_536
 NOTED = ("artist", "genre", "lyrics")  # what of a prompt a model can have remarks on
 
 
@@ -215,7 +214,8 @@ def check_generation(generation: Any, source: str = "generation") -> dict[str, A
     """
     source = f"{source}, generation"
     content = _object(generation, source)
-    refuse_unknown(content, (*_PER_LEVEL, *_SECONDS), source)
+    refuse_unknown(content, (*SETTINGS, *_SECONDS), source)
+    levels: dict[str, dict[str, Any]] = {}
     for name, value in content.items():
         if name in _SECONDS:
             if not (_is_number(value) and 0 < value <= MAX_SECONDS):
@@ -224,31 +224,22 @@ def check_generation(generation: Any, source: str = "generation") -> dict[str, A
                     f"found {shorten(value)}"
                 )
             continue
-        expectation, holds = _PER_LEVEL[name]
-        for level, number in _object(value, f"{source}, {name}").items():
+        for level, one in _object(value, f"{source}, {name}").items():
             if not re.fullmatch("[0-9]", level):
                 raise ValueError(
                     f"{source}, {name}: {shorten(level)} is not a level; expected 0 to 9"
                 )
-            if not (_is_number(number) and holds(number)):
-                raise ValueError(
-                    f"{source}: expected {name} of level {level} to be {expectation}, "
-                    f"found {shorten(number)}"
-                )
+            if one is None:
+                raise ValueError(f"{source}, level {level}: expected a value of {name}, found None")
+            levels.setdefault(level, {})[name] = one
+    for level, settings in levels.items():
+        try:
+            LevelSettings(**settings)
+        except ValueError as error:
+            raise ValueError(f"{source}, level {level}: {error}") from None
     return content
 
 
-_Check = Callable[[Any], bool]
-_PER_LEVEL: dict[str, tuple[str, _Check]] = {
-    "temperature": ("positive", lambda value: 0 < value < math.inf),
-    "top_p": ("above 0 and at most 1", lambda value: 0 < value <= 1),
-    "guidance": ("at least 0", lambda value: 0 <= value < math.inf),
-    "hop_fraction": ("above 0 and at most 1", lambda value: 0 < value <= 1),
-    "chains": (
-        f"an integer from 1 to {MAX_CHAINS:,}",
-        lambda value: isinstance(value, int) and 1 <= value <= MAX_CHAINS,
-    ),
-}
 _SECONDS = ("seconds", "total_seconds")
 
 

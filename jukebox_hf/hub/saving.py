@@ -25,13 +25,16 @@ from jukebox_hf.hub.manifest import (
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.sampling_settings import (
+    DEFAULT_HOP_FRACTION,
+    DEFAULT_TEMPERATURE,
+    DEFAULT_UPPER_HOP_FRACTION,
+)
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
 
 Reference = TypeVar("Reference", bound=ComponentReference)
 Fill = Callable[[Path], object]  # writes files into a folder that exists
-# How the original samples: the share of each window that is new, and the temperature.
-TOP_HOP_FRACTION, HOP_FRACTION, TEMPERATURE = 0.125, 0.5, 0.99
 USUAL_SECONDS, USUAL_TOTAL_SECONDS = 20.0, 180.0
 
 
@@ -105,9 +108,11 @@ def default_generation(
         # The maximum itself is excluded.
         total = max(min(total, 0.9 * top.max_total_seconds), top.min_total_seconds)
     return {
-        "temperature": {str(level): TEMPERATURE for level in levels},
+        "temperature": {str(level): DEFAULT_TEMPERATURE for level in levels},
         "hop_fraction": {
-            str(level): HOP_FRACTION if level < top.level or top.is_upsampler else TOP_HOP_FRACTION
+            str(level): DEFAULT_HOP_FRACTION
+            if level < top.level or top.is_upsampler
+            else DEFAULT_UPPER_HOP_FRACTION
             for level in levels
         },
         "seconds": min(USUAL_SECONDS, total),

@@ -106,7 +106,7 @@ class TrainingSettings(SongSelection):
         unknown_artist_share: share of examples whose artist is hidden, so that generating without
             an artist works.
         unknown_names_share: share of examples whose artist and genre are both hidden, so that
-            guidance (`SamplingSettings`) knows what music is like without them.
+            guidance (`LevelSettings`) knows what music is like without them.
         num_workers: processes that read songs, per training process.
 
     Steps:

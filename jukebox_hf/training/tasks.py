@@ -16,11 +16,12 @@ from torch.utils.data import default_collate
 
 from jukebox_hf.files import give_usual_permissions
 from jukebox_hf.generation.noise import uniform_noise
-from jukebox_hf.generation.sampling import SamplingSettings, WindowSampler
+from jukebox_hf.generation.sampling import WindowSampler
 from jukebox_hf.hub import System
 from jukebox_hf.labels import UNKNOWN_ID, JukeboxLabels, JukeboxProcessor
 from jukebox_hf.precision import exact_float32
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.sampling_settings import LevelSettings
 from jukebox_hf.training.batches import derived_seed
 from jukebox_hf.training.codebooks import (
     codebooks,
@@ -43,7 +44,6 @@ from jukebox_hf.vqvae import JukeboxVQVAE
 
 BatchT = TypeVar("BatchT")
 EncodeBatch = Callable[[JukeboxVQVAE, Mapping[str, Any]], Mapping[str, Any]]
-SAMPLING = SamplingSettings(temperature=0.99)
 
 
 class Loss(NamedTuple):
@@ -387,7 +387,7 @@ class PriorTask:
         length = min(config.context_length, max(1, wanted))
         found: dict[str, Tensor] = {}
         with evaluating(self.model):
-            sampler = WindowSampler(self.model, SAMPLING, 1)
+            sampler = WindowSampler(self.model, LevelSettings(), 1)
             for number, window in enumerate(take_items(batches, self.settings.num_samples)):
                 window = window.to(self.model.device)
                 given = self.model.condition(**window.conditioning())

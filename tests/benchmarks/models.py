@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from jukebox_hf.generation.sampling import SamplingSettings, WindowSampler
+from jukebox_hf.generation.sampling import WindowSampler
 from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.sampling_settings import LevelSettings
 
 # depth x width; contexts and rows as in the released upsamplers. `released_*` are those priors
 # without conditioner and lyrics, for a GPU.
@@ -66,7 +67,7 @@ def steps_at(
     """
     context = prior.config.context_length
     position = {"middle": context // 2, "end": context - steps - 1}[place]
-    sampler = WindowSampler(prior, SamplingSettings(), batch, backend=backend)
+    sampler = WindowSampler(prior, LevelSettings(), batch, backend=backend)
     with torch.inference_mode():
         conditioning = prior.condition()
         state = sampler.backend.prepare(sampler._narrow(batch, conditioning))

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 
 from jukebox_hf import JukeboxPipeline
-from jukebox_hf.generation.sampling import SamplingSettings, WindowSampler
+from jukebox_hf.generation.sampling import WindowSampler
 from jukebox_hf.generation.weights import load_for_sampling
 from jukebox_hf.hub import save_system
 from jukebox_hf.hub.system import System
+from jukebox_hf.sampling_settings import LevelSettings
 from tests.benchmarks.models import random_prior
 from tests.tiny import tiny_prior, tiny_processor, tiny_vqvae
 
@@ -81,7 +82,7 @@ def load(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     prior = load_for_sampling(system, 0, precision=precision, device=torch.device("cpu"))
     seconds = time.perf_counter() - started
     loaded = peak_bytes()
-    sampler = WindowSampler(prior, SamplingSettings(), 1)
+    sampler = WindowSampler(prior, LevelSettings(), 1)
     with torch.inference_mode():
         conditioning = prior.condition()
     given = torch.zeros(1, prior.config.context_length // 2, dtype=torch.int64)

@@ -18,9 +18,10 @@ from jukebox_hf.generation.backends import (
     make_backend,
 )
 from jukebox_hf.generation.noise import uniform_noise
-from jukebox_hf.generation.sampling import SamplingSettings, WindowSampler
+from jukebox_hf.generation.sampling import WindowSampler
 from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.sampling_settings import LevelSettings
 from tests.prior.tiny_priors import inputs, tiny_prior
 
 # torch 2.13 warns of itself when its compiler is first imported (torch/utils/mkldnn.py).
@@ -54,7 +55,7 @@ def sample_windows(sampler: WindowSampler, batch: int = 2, windows: int = WINDOW
 
 
 def sampler_of(prior: JukeboxPrior, backend: str, batch: int = 2, **settings: Any) -> WindowSampler:
-    return WindowSampler(prior, SamplingSettings(**settings), batch, backend=backend)
+    return WindowSampler(prior, LevelSettings(**settings), batch, backend=backend)
 
 
 def test_a_window_is_what_the_whole_pass_predicts() -> None:

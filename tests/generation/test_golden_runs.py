@@ -237,7 +237,7 @@ def test_growing_a_level_piece_by_piece_equals_the_original(stem: str, folders: 
         index + 1: TakePiece(own, piece["total_length"], piece["offset"], None)
         for index, (own, piece) in enumerate(zip(labels, meta["metas"], strict=True))
     }
-    settings = run.plan().settings.levels[level].sampling
+    settings = run.plan().settings.levels[level]
     sampler = LevelSampler(
         prior, processor, settings, seed=0, pieces=pieces, batch_size=len(pieces)
     )

@@ -12,7 +12,6 @@ from jukebox_hf.generation.estimate import estimate_costs
 from jukebox_hf.generation.making import Generation
 from jukebox_hf.generation.noise import uniform_noise
 from jukebox_hf.generation.sampling import (
-    SamplingSettings,
     WindowSampler,
     choose_tokens,
     guide_logits,
@@ -20,6 +19,7 @@ from jukebox_hf.generation.sampling import (
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.hub import System, save_system
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.sampling_settings import LevelSettings
 from tests.generation.making import assert_same_codes, make, plan_of
 from tests.prior.tiny_priors import inputs, tiny_prior
 from tests.tiny import tiny_prior as tiny_system_prior
@@ -60,7 +60,7 @@ def test_a_window_is_what_two_whole_passes_predict(name: str) -> None:
         ]
     )
     with torch.inference_mode():
-        settings = SamplingSettings(guidance=2.5, temperature=0.9, codes_only=True)
+        settings = LevelSettings(guidance=2.5, temperature=0.9, codes_only=True)
         sampler = WindowSampler(prior, settings, batch)
         codes = sampler.sample(first, noise, prior.condition(**given))
         whole = torch.cat([first, codes], dim=1)
@@ -84,7 +84,7 @@ def test_it_runs_compiled() -> None:
     nothing = torch.zeros(batch, 0, dtype=torch.int64)
     with torch.inference_mode():
         conditioning = prior.condition(**given)
-    sampler = WindowSampler(prior, SamplingSettings(guidance=3.0), batch)
+    sampler = WindowSampler(prior, LevelSettings(guidance=3.0), batch)
     expected = sampler.sample(nothing, noise, conditioning)
     sampler.backend = CompiledBackend(sampler._make_step(), compiler="eager")
     assert torch.equal(sampler.sample(nothing, noise, conditioning), expected)

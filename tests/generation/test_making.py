@@ -226,7 +226,7 @@ def test_codes_inside_a_chain_equal_a_sequential_run_with_the_same_start(tiny: S
         sampler = LevelSampler(
             prior,
             tiny.processor(1),
-            level.settings.sampling,
+            level.settings,
             seed=plan.settings.seed,
             pieces={2: piece},
             batch_size=1,

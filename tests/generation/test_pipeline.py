@@ -12,7 +12,8 @@ import torch
 
 from jukebox_hf import Codes, JukeboxPipeline, Prompt, load_codes
 from jukebox_hf.audio import resample
-from jukebox_hf.generation import LevelSettings, Request, Wanted
+from jukebox_hf.generation import Request, Wanted
+from jukebox_hf.sampling_settings import LevelSettings
 from tests.generation.making import make, plan_of
 
 

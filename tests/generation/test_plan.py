@@ -12,16 +12,14 @@ from jukebox_hf.generation.making import Generation
 from jukebox_hf.generation.plan import make_plan
 from jukebox_hf.generation.settings import (
     GenerationSettings,
-    LevelSettings,
     Prompt,
     PromptRecord,
-    at_level,
-    level_settings,
     primer_record,
 )
 from jukebox_hf.hub import System
 from jukebox_hf.labels import parse_lrc
 from jukebox_hf.records import from_json, to_json
+from jukebox_hf.sampling_settings import LevelSettings, at_level, level_settings
 from jukebox_hf.words import format_seconds
 from tests.generation.making import plan_of
 from tests.tiny import tiny_system

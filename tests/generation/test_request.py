@@ -18,10 +18,11 @@ from jukebox_hf.generation import (
     session_folders,
 )
 from jukebox_hf.generation.plan import make_plan
-from jukebox_hf.generation.settings import LEVEL_SETTINGS, Prompt
+from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.generation.windows import chain_runs
 from jukebox_hf.hub import System
 from jukebox_hf.locks import locked
+from jukebox_hf.sampling_settings import SETTINGS
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_chains_are_as_many_as_before_the_bound() -> None:
 
 
 def test_level_settings_are_known_by_name() -> None:
-    assert {"temperature", "top_k", "top_p", "guidance", "chains"} < set(LEVEL_SETTINGS)
+    assert {"temperature", "top_k", "top_p", "guidance", "chains"} < set(SETTINGS)
 
 
 # --- folders ---

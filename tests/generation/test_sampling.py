@@ -7,11 +7,11 @@ import torch
 
 from jukebox_hf.generation import sampling
 from jukebox_hf.generation.sampling import (
-    SamplingSettings,
     WindowSampler,
     choose_tokens,
     filter_logits,
 )
+from jukebox_hf.sampling_settings import LevelSettings
 from tests.golden_data import load_golden
 from tests.prior.tiny_priors import inputs, tiny_prior
 
@@ -97,7 +97,7 @@ def test_greedy_takes_the_likeliest() -> None:
     [
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"temperature": float("nan")}, "temperature must be above 0"),
-        ({"top_k": 0}, "top_k must be at least 1"),
+        ({"top_k": 0}, "top_k must be a whole number of at least 1"),
         ({"top_p": 0.0}, "top_p must be above 0"),
         ({"top_p": 1.1}, "top_p must be above 0"),
         ({"top_k": 3, "top_p": 0.5}, "exclude each other"),
@@ -105,7 +105,7 @@ def test_greedy_takes_the_likeliest() -> None:
 )
 def test_senseless_settings_are_refused(settings: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SamplingSettings(**settings)  # type: ignore[arg-type]
+        LevelSettings(**settings)  # type: ignore[arg-type]
 
 
 def test_given_codes_are_read_by_few_rows_at_a_time_to_the_same_codes(
@@ -128,7 +128,7 @@ def test_given_codes_are_read_by_few_rows_at_a_time_to_the_same_codes(
     found = []
     for at_once in (rows, 2):
         monkeypatch.setattr(sampling, "PREFILLED_AT_ONCE", at_once * prior.config.sequence_length)
-        sampler = WindowSampler(prior, SamplingSettings(), rows)
+        sampler = WindowSampler(prior, LevelSettings(), rows)
         found.append(sampler.sample(codes[:, : length // 2], noise, conditioning))
     assert read == [5, 2, 2, 1]
     assert torch.equal(*found)

@@ -143,7 +143,10 @@ def test_paths_cannot_leave_the_folder(tmp_path: Path, subfolder: str) -> None:
             {"generation": {"seconds": 10**400}},
             "expected positive seconds, 1,000,000 at most, found 1000",
         ),
-        ({"generation": {"chains": {"0": 10**6}}}, "an integer from 1 to 65,536, found 1000000"),
+        (
+            {"generation": {"chains": {"0": 10**6}}},
+            "level 0: chains must be a whole number from 1 to 65,536, or auto, got 1000000",
+        ),
         ({"adapters": {}}, "adapters: expected a list, found"),
         ({"adapters": [{"subfolder": "a"}]}, "expected a component among the model's priors"),
         ({"adapters": [{"component": "vqvae", "subfolder": "a"}]}, "among the model's priors"),
@@ -158,9 +161,15 @@ def test_paths_cannot_leave_the_folder(tmp_path: Path, subfolder: str) -> None:
         ),
         ({"generation": {"temperature": 1}}, "temperature: expected an object, found 1"),
         ({"generation": {"temperature": {"top": 1}}}, "'top' is not a level"),
-        ({"generation": {"temperature": {"0": -1}}}, "of level 0 to be positive, found -1"),
-        ({"generation": {"hop_fraction": {"0": 1.5}}}, "above 0 and at most 1, found 1.5"),
-        ({"generation": {"chains": {"0": 1.5}}}, "an integer from 1 to 65,536, found 1.5"),
+        (
+            {"generation": {"temperature": {"0": -1}}},
+            "level 0: temperature must be above 0, got -1",
+        ),
+        ({"generation": {"hop_fraction": {"0": 1.5}}}, "above 0 and at most 1, got 1.5"),
+        (
+            {"generation": {"chains": {"0": 1.5}}},
+            "a whole number from 1 to 65,536, or auto, got 1.5",
+        ),
     ],
 )
 def test_unknown_or_senseless_settings_are_refused(

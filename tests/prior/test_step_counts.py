@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from jukebox_hf.generation.sampling import SamplingSettings, WindowSampler
+from jukebox_hf.generation.sampling import WindowSampler
 from jukebox_hf.precision import torch_dtype
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig, LayerKind
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.prior.quantization import pack, quantize
+from jukebox_hf.sampling_settings import LevelSettings
 from tests.prior.tiny_priors import ARCHITECTURES, inputs, tiny_prior
 
 # Operations that touch memory; views (select, transpose, ...) cost only their call.
@@ -171,7 +172,7 @@ def test_a_step_leaves_no_memory_behind(precision: str) -> None:
     """What a step allocates it gives back: sampling a window takes no more than its buffers."""
     prior = tiny_prior("upsampler").to(torch_dtype(precision))
     codes, given = inputs(prior, 1)
-    sampler = WindowSampler(pack(prior), SamplingSettings(), 1)
+    sampler = WindowSampler(pack(prior), LevelSettings(), 1)
     with torch.inference_mode():
         conditioning = prior.condition(**given)
         sampler.sample(codes[:, :4], torch.rand(1, 4), conditioning)
