@@ -6,12 +6,6 @@ from typing import Any
 from jukebox_hf.strictness import checked_config
 from jukebox_hf.words import shorten
 
-# What the parts of a dataset are called, in the words of `open_songs` and of the command line.
-PLACE = (
-    *("split", "subset", "revision"),
-    *("audio_column", "artist_column", "genre_column", "lyrics_column"),
-)
-
 
 @checked_config
 @dataclass(kw_only=True)
@@ -53,4 +47,12 @@ class SongSelection:
 
     def place(self) -> dict[str, Any]:
         """What `open_songs` is told beside the dataset."""
-        return {name: getattr(self, name) for name in PLACE}
+        return {
+            "split": self.split,
+            "subset": self.subset,
+            "revision": self.revision,
+            "audio_column": self.audio_column,
+            "artist_column": self.artist_column,
+            "genre_column": self.genre_column,
+            "lyrics_column": self.lyrics_column,
+        }
