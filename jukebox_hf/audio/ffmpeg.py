@@ -13,11 +13,13 @@ their sound themselves: its name or its content cannot make FFmpeg open anything
 import json
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
@@ -49,6 +51,9 @@ BIT_RATE = 256_000
 # Length in a header that was not guessed from the size; a little less is no loss.
 GUESSED = frozenset({"aac", "mp3", "ac3", "eac3", "dts", "amr", "mpegts", "mpeg"})
 MISSING_SECONDS = 0.5
+ASF_MARK = bytes.fromhex("3026b2758e66cf11")
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+SHORTEST_GAP, LONGEST_GAP = 0.05, 600.0  # seconds between packets that count as lost
 BARE = frozenset({"aac", "mp3", "ac3", "eac3", "dts"})  # frames, and nothing around them
 
 
@@ -69,13 +74,21 @@ class Probe(NamedTuple):
     tags: dict[str, str]
 
 
+@dataclass
+class Damage:
+    """What goes wrong while a file is decoded."""
+
+    notes: list[str] = field(default_factory=list)  # each the end of a sentence
+    seconds: float = 0.0  # that are missing inside of the file, as far as is known
+
+
 class Backend(Protocol):
     """One of the two ways to FFmpeg."""
 
     def probe(self, path: Path) -> Probe: ...
 
-    def decode(self, path: Path, found: Probe, notes: list[str]) -> Iterator[Samples]:
-        """Blocks (samples, channels) in order; what goes wrong is added to `notes`."""
+    def decode(self, path: Path, found: Probe, damage: Damage) -> Iterator[Samples]:
+        """Blocks (samples, channels) in order; what goes wrong is added to `damage`."""
         ...
 
     def encode(self, job: "Encoding") -> None: ...
@@ -121,12 +134,13 @@ class DecodedSource:
         if key not in _COUNTED:
             if len(_COUNTED) >= 4096:
                 _COUNTED.clear()
-            notes: list[str] = []
-            total = sum(map(len, self._backend.decode(self._path, self._found, notes)))
-            promised = self._found.promised_seconds
-            if promised is not None and total / self.sampling_rate < promised - MISSING_SECONDS:
-                notes.append(ends_early(total / self.sampling_rate, promised))
-            _COUNTED[key] = (total, tuple(notes))
+            damage = Damage()
+            total = sum(map(len, self._backend.decode(self._path, self._found, damage)))
+            end = total / self.sampling_rate + damage.seconds
+            promised = _asf_seconds(self._path) or self._found.promised_seconds
+            if promised is not None and end < promised - MISSING_SECONDS:
+                damage.notes.append(ends_early(end, promised))
+            _COUNTED[key] = (total, tuple(damage.notes))
         total, said = _COUNTED[key]
         self.notes.extend(said)
         return total
@@ -135,7 +149,7 @@ class DecodedSource:
         """Samples [start, start + num_samples), fewer at the end of the file."""
         num_samples = max(0, min(num_samples, self.num_samples - start))
         if self._blocks is None or start < self._position - len(self._recent):
-            self._blocks = self._backend.decode(self._path, self._found, [])
+            self._blocks = self._backend.decode(self._path, self._found, Damage())
             self._recent, self._position = self._recent[:0], 0
         kept = [self._recent]
         while self._position < start + num_samples:
@@ -169,6 +183,21 @@ def probe(path: Path) -> tuple[int, int, float]:
         return source.sampling_rate, source.channels, source.num_samples / source.sampling_rate
     finally:
         source.close()
+
+
+def _asf_seconds(path: Path) -> float | None:
+    """The length in the opening of a .wma or .wmv; FFmpeg takes it from the file's size instead.
+
+    Source: Advanced Systems Format, section 3.2, File Properties Object.
+    """
+    with path.open("rb") as file:
+        head = file.read(1 << 14)
+    at = head.find(ASF_PROPERTIES)
+    if not head.startswith(ASF_MARK) or at < 0 or len(head) < at + 92:
+        return None
+    played, _, preroll, flags = struct.unpack("<QQQI", head[at + 64 : at + 92])
+    is_live = flags & 1  # then the lengths are not known
+    return None if is_live else max(0.0, float(played / 1e7 - preroll / 1e3)) or None
 
 
 def probe_tags(path: Path) -> dict[str, str]:
@@ -253,7 +282,7 @@ class Library:
                 _clean_tags({**stream.metadata, **container.metadata}),
             )
 
-    def decode(self, path: Path, found: Probe, notes: list[str]) -> Iterator[Samples]:
+    def decode(self, path: Path, found: Probe, damage: Damage) -> Iterator[Samples]:
         av = _import_av()
         place = found.sampling_rate
         done = 0
@@ -268,7 +297,7 @@ class Library:
                     except av.error.FFmpegError:
                         losses.failed(packet, done / place)
                         continue
-                    losses.read(packet)
+                    losses.read(packet, done / place)
                     for frame in frames:
                         layout = layout or frame.layout.name
                         now = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -284,10 +313,10 @@ class Library:
                 if resampler is not None:
                     yield from self._arrays(resampler.resample(None), found)
             except av.error.FFmpegError as error:
-                notes.append(f"it cannot be read after {done / place:.2f} seconds ({error})")
-        note = losses.note(done / place)
-        if note is not None:
-            notes.append(note)
+                damage.notes.append(
+                    f"it cannot be read after {done / place:.2f} seconds ({_last_line(error)})"
+                )
+        losses.add_to(damage, done / place)
 
     def encode(self, job: Encoding) -> None:
         av = _import_av()
@@ -348,7 +377,7 @@ class Library:
 
 
 class _Losses:
-    """What could not be decoded, in seconds: of bare frames by their bytes, else by their times."""
+    """What is lost, in seconds: of bare frames by their bytes, else by the times of the packets."""
 
     def __init__(self, container: Any) -> None:
         self._is_bare = container.format.name in BARE
@@ -357,24 +386,43 @@ class _Losses:
         self._good_bytes = 0
         self._seconds = 0.0
         self._place: float | None = None
+        self._end: float | None = None  # of the packet before
 
-    def read(self, packet: Any) -> None:
+    def read(self, packet: Any, place: float) -> None:
         if self._first_position is None:
             self._first_position = packet.pos or 0
         self._good_bytes += packet.size
+        gap = self._gap_before(packet)
+        if gap > 0:
+            self._lose(gap, place)
 
     def failed(self, packet: Any, place: float) -> None:
-        self._place = place if self._place is None else self._place
-        self._seconds += float((packet.duration or 0) * (packet.time_base or 0))
+        duration = float((packet.duration or 0) * (packet.time_base or 0))
+        self._lose(duration + self._gap_before(packet), place)
 
-    def note(self, seconds: float) -> str | None:
-        """What to say of a file that gave so many seconds; None if nothing was lost."""
+    def _lose(self, seconds: float, place: float) -> None:
+        self._place = place if self._place is None else self._place
+        self._seconds += seconds
+
+    def _gap_before(self, packet: Any) -> float:
+        """Seconds of which there is no packet: the container found none, or nothing it could be."""
+        if self._is_bare or packet.pts is None or not packet.duration:
+            return 0.0
+        start = float(packet.pts * packet.time_base)
+        gap = 0.0 if self._end is None else start - self._end
+        self._end = start + float(packet.duration * packet.time_base)
+        # a jump is where recordings were joined
+        return gap if SHORTEST_GAP < gap < LONGEST_GAP else 0.0
+
+    def add_to(self, damage: Damage, seconds: float) -> None:
+        """Say what was lost of a file that gave so many seconds."""
         if self._place is None:
-            return None
+            return
         if self._is_bare and self._good_bytes:
             rest = self._size - (self._first_position or 0) - self._good_bytes
             self._seconds = max(self._seconds, rest / self._good_bytes * seconds)
-        return (
+        damage.seconds += self._seconds
+        damage.notes.append(
             f"{self._seconds:.2f} seconds from {self._place:.2f} seconds on are damaged and were "
             "left out"
         )
@@ -417,7 +465,7 @@ class Program:
         tags = {**stream.get("tags", {}), **whole.get("tags", {})}
         return Probe(rate, channels, promised, _clean_tags(tags))
 
-    def decode(self, path: Path, found: Probe, notes: list[str]) -> Iterator[Samples]:
+    def decode(self, path: Path, found: Probe, damage: Damage) -> Iterator[Samples]:
         command = ["ffmpeg", "-nostdin", "-v", "error", *self.SAFE, "-i", self._name(path)]
         command += ["-map", "0:a:0", "-ar", str(found.sampling_rate), "-ac", str(found.channels)]
         command += ["-f", "f32le", "-c:a", "pcm_f32le", "pipe:1"]
@@ -434,11 +482,11 @@ class Program:
             lines = said.read(1 << 16).decode(errors="replace").strip()
         seconds = done / found.sampling_rate
         if running.was_ended:
-            notes.append(f"FFmpeg stood still after {seconds:.2f} seconds and was ended")
+            damage.notes.append(f"FFmpeg stood still after {seconds:.2f} seconds and was ended")
         elif failed and done == 0:
             raise FFmpegError(_last_line(lines))
         elif lines:
-            notes.append(f"parts of it are damaged and were left out ({_last_line(lines)})")
+            damage.notes.append(f"parts of it are damaged and were left out ({_last_line(lines)})")
 
     def encode(self, job: Encoding) -> None:
         command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "f32le"]

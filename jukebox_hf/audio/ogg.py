@@ -22,6 +22,7 @@ from jukebox_hf.audio.splicing import (
     Content,
     Extent,
     FrameLayout,
+    Kept,
     Piece,
     Spliced,
     silenced,
@@ -246,20 +247,10 @@ def _vorbis_samples(
         at_end = index == len(pages) - 1
         pieces.append(_changed(content, page, FAR if at_end else page.position, number + 1 + index))
     try:
-        with soundfile.SoundFile(Spliced(_Kept(file), pieces)) as opened:  # type: ignore[arg-type]
+        with soundfile.SoundFile(Spliced(Kept(file), pieces)) as opened:  # type: ignore[arg-type]
             return len(opened.read(1 << 18, dtype="float32", always_2d=True))
     except (soundfile.LibsndfileError, OverflowError):
         return 0
-
-
-class _Kept:
-    """A file that stays open when its reader is closed."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.seek, self.read = file.seek, file.read
-
-    def close(self) -> None:
-        pass
 
 
 def _part(

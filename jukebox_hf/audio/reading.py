@@ -366,9 +366,10 @@ class AudioReader:
             block = self._source.read(position, wanted)
             self._warn()
             if not np.isfinite(block).all():
+                first = position + int(np.argmin(np.isfinite(block).all(axis=1)))
                 raise ValueError(
-                    f"{self.path} holds samples that are not finite numbers near "
-                    f"{position / self._source.sampling_rate:.1f} seconds"
+                    f"{self.path} holds samples that are not finite numbers, the first at "
+                    f"{first / self._source.sampling_rate:.2f} seconds"
                 )
             short = len(block) < wanted
             self._peak = max(self._peak, _peak(block))

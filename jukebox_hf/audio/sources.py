@@ -47,13 +47,15 @@ VORBIS_TAIL = 255 * 2048 + 8192
 OPENING_BYTES = 1024  # looked at to tell text from audio
 # Floats louder than this (24 dB over full scale) are in units of integers.
 LOUDEST_FLOAT = 16.0
+LOUD_SHARE = 0.01  # beyond full scale, of the samples that are not 0; fewer are clicks
 INTEGER_BITS = (16, 24, 32)
 PROBES, PROBE_SAMPLES = 256, 1 << 14  # of a file of floats: all of one that lasts a minute
 # After damage, so many seconds are left out, more each time, until decoding goes on.
 SKIPPED_SECONDS = (0.1, 0.5, 2.0, 10.0)
 REMEMBERED_FILES = 4096
 # What the files of other formats begin with, whatever they are called.
-OTHERS = (b"FORM", b".snd", b"dns.", b"riff", b"caff", b"\x1aE\xdf\xa3", b"0&\xb2u", b"FLV")
+FOR_FFMPEG = (b"\x1aE\xdf\xa3", b"0&\xb2u", b"FLV")  # Matroska and WebM, wma, Flash
+OTHERS = (b"FORM", b".snd", b"dns.", b"riff", b"caff", *FOR_FFMPEG)
 
 
 class SoundSource(Protocol):
@@ -101,8 +103,10 @@ def open_source(
     known = _SURVEYS.get(key) if key else None
     layout = known.layout if known else _survey(file, open_content or _opener(file))
     source: SoundSource | None = None
+    reason = "Format not recognised"
     try:
-        source = _open_layout(file, open_content, layout)
+        if layout is not None or not _is_for_ffmpeg(file, open_content):
+            source = _open_layout(file, open_content, layout)
     except soundfile.LibsndfileError as error:
         reason = reason_of(error)
     except TypeError:
@@ -158,6 +162,17 @@ def _survey(name: Path, open_content: OpenContent, *, thorough: bool = False) ->
     return None
 
 
+def _is_for_ffmpeg(path: Path, open_content: OpenContent | None) -> bool:
+    """Whether the content is of a format that soundfile lacks, whatever the file is called.
+
+    By the names .mp3 and .wav libsndfile would look for sound in it, and complain on stderr.
+    """
+    with (open_content or _opener(path))() as file:
+        opening = file.read(8)
+    is_adts = opening[:1] == b"\xff" and opening[1:2] in (b"\xf0", b"\xf1", b"\xf8", b"\xf9")
+    return is_adts or opening[4:8] == b"ftyp" or opening.startswith(FOR_FFMPEG)
+
+
 def _could_be_mp3(name: Path, opening: bytes) -> bool:
     """A frame at once, or a name that says so: rubbish may stand before the first frame."""
     if opening[:1] == b"\xff":
@@ -185,12 +200,14 @@ def _scale(source: SoundSource) -> float:
     if not source.is_float:
         return 1.0
     step = max(PROBE_SAMPLES, source.num_samples // PROBES)
-    peak = 0.0
+    peak, num_loud, num_sounding = 0.0, 0, 0
     for start in range(0, source.num_samples, step):
-        block = source.read(start, PROBE_SAMPLES)
-        if len(block):
-            peak = max(peak, float(np.nan_to_num(abs(block), nan=0, posinf=0).max()))
-    if peak <= LOUDEST_FLOAT:
+        block = np.nan_to_num(abs(source.read(start, PROBE_SAMPLES)), nan=0, posinf=0)
+        if block.size:
+            peak = max(peak, float(block.max()))
+            num_loud += int(np.count_nonzero(block > 1))
+            num_sounding += int(np.count_nonzero(block))
+    if peak <= LOUDEST_FLOAT or num_loud < LOUD_SHARE * num_sounding:
         return 1.0
     bits = next((bits for bits in INTEGER_BITS if peak <= 1.05 * 2.0 ** (bits - 1)), None)
     return 1.0 if bits is None else 2.0 ** (1 - bits)
@@ -291,7 +308,8 @@ class SoundFileSource:
             )
         known = part.num_samples if part is not None else None
         self.num_samples: int = self._file.frames if known is None else known
-        is_guess = self._file.subtype in ("MPEG_LAYER_I", "MPEG_LAYER_II")
+        layer = self._file.subtype.removeprefix("MPEG_LAYER_")
+        is_guess = layer in ("I", "II") or (layer == "III" and self.format != "mp3")
         if is_guess or not 0 <= self.num_samples < MOST_SAMPLES:
             self.num_samples = self._count()
 

@@ -56,6 +56,16 @@ class FrameLayout(NamedTuple):
     share: float = 1.0  # that is there, of the sound that the header promises
 
 
+class Kept:
+    """A file that stays open when its reader is closed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.seek, self.read = file.seek, file.read
+
+    def close(self) -> None:
+        pass
+
+
 class Spliced(io.RawIOBase):
     """A stream that reads as its pieces one after the other."""
 

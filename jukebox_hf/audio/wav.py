@@ -8,13 +8,28 @@ Microsoft's and IBM's Multimedia Programming Interface (RIFF), EBU Tech 3306 (RF
 
 import struct
 from collections.abc import Callable
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-from jukebox_hf.audio.splicing import AudioPart, Content, Extent, FrameLayout, Piece, ends_early
+from jukebox_hf.audio import mp3
+from jukebox_hf.audio.splicing import (
+    AudioPart,
+    Content,
+    Extent,
+    FrameLayout,
+    Kept,
+    Piece,
+    Spliced,
+)
 
 WHOLE = frozenset({1, 3, 6, 7})  # PCM, floats, A-law, mu-law: a sample is a number of bytes
+MPEG_LAYER_3 = 0x55
 EXTENSIBLE = 0xFFFE
-UNKNOWN_SIZES = (0, 0xFFFFFFFF, 0x7FFFFFFF, 0xFFFFFFFE)
+# What programs write that do not know the size yet, besides 0 and all ones: 2 or 4 GB, less a
+# little for the header.
+PLACEHOLDERS = (range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 0xFFFFFFFF))
+# A chunk of odd size is followed by a byte that fills up; some programs forget it. Then one of
+# these stands where that byte should be.
+CHUNK_NAMES = (b"data", b"fmt ", b"fact", b"LIST", b"bext", b"PEAK", b"cue ", b"smpl", b"iXML")
 LARGEST_SIZE = 0xFFFFFFFF - 4096
 LARGEST_CHUNK_BEFORE_SOUND = 1 << 28
 
@@ -38,10 +53,6 @@ class _Form(NamedTuple):
         return codec
 
     @property
-    def bytes_per_second(self) -> int:
-        return max(1, int(struct.unpack("<I", self.format_chunk[8:12])[0]))
-
-    @property
     def block_bytes(self) -> int:
         return max(1, int(struct.unpack("<H", self.format_chunk[12:14])[0]))
 
@@ -52,40 +63,61 @@ def survey(file: BinaryIO) -> FrameLayout | None:
     forms: list[_Form] = []
     position = 0
     while position < content.size:
-        form = _read_form(content, position)
+        form = _read_form(content, position, forms[-1] if forms else None)
         if form is None:
             break
         forms.append(form)
         position = form.following
     if not forms:
         return None
-    notes: list[str] = []
-    for form in forms:
-        found = form.stop - form.data_start
-        if form.promised is not None and form.promised > found:
-            have, want = (size / form.bytes_per_second for size in (found, form.promised))
-            notes.append(ends_early(have, want))
+    found = sum(form.stop - form.data_start for form in forms)
+    promised = sum(form.promised or form.stop - form.data_start for form in forms)
+    share = found / promised if promised > found > 0 else 1.0
+    if len(forms) == 1 and forms[0].codec == MPEG_LAYER_3:
+        return _mp3_inside(file, forms[0])
     if len(forms) == 1 and forms[0].is_regular:
-        return FrameLayout((), tuple(notes)) if notes else None
-    return FrameLayout(tuple(_part(form) for form in forms), tuple(notes))
+        return FrameLayout((), share=share) if share < 1 else None
+    return FrameLayout(tuple(_part(form) for form in forms), share=share)
 
 
-def _read_form(content: Content, start: int) -> _Form | None:
+def _mp3_inside(file: BinaryIO, form: _Form) -> FrameLayout:
+    """An mp3 in a wav, read as the mp3 that it is: the decoder would guess its length."""
+    inside: Any = Spliced(Kept(file), [Extent(form.data_start, form.stop)])  # type: ignore[arg-type]
+    layout = mp3.survey(inside) or FrameLayout(())
+
+    def moved(piece: Piece) -> Piece:
+        if isinstance(piece, bytes):
+            return piece
+        return Extent(piece.start + form.data_start, piece.stop + form.data_start)
+
+    parts = [part._replace(pieces=tuple(map(moved, part.pieces))) for part in layout.parts]
+    whole = AudioPart((Extent(form.data_start, form.stop),))
+    return layout._replace(parts=tuple(parts) or (whole,))
+
+
+def _read_form(content: Content, start: int, previous: _Form | None) -> _Form | None:
     head = content.at(start, 12)
     kind = head[:4]
+    if kind == b"data" and previous is not None:  # more sound in the same file
+        size = struct.unpack("<I", head[4:8])[0]
+        same = previous.format_chunk, list(previous.other_chunks)
+        return _sound(content, *same, start + 8, size)._replace(is_regular=False)
     if kind not in (b"RIFF", b"RF64", b"BW64") or head[8:12] != b"WAVE":
         return None
     format_chunk = b""
     long_data_size: int | None = None
     others: list[Piece] = []
-    position = start + 12
+    position, is_padded = start + 12, True
     while position + 8 <= content.size:
         name, size = struct.unpack("<4sI", content.at(position, 8))
         body = position + 8
         if name == b"data":
             if long_data_size is not None and size == 0xFFFFFFFF:
                 size = long_data_size
-            return _sound(content, kind, format_chunk, others, body, size) if format_chunk else None
+            if not format_chunk:
+                return None
+            form = _sound(content, format_chunk, others, body, size)
+            return form if is_padded else form._replace(is_regular=False)
         if size > LARGEST_CHUNK_BEFORE_SOUND:
             return None
         if name == b"fmt ":
@@ -97,15 +129,19 @@ def _read_form(content: Content, start: int) -> _Form | None:
         else:
             others.append(Extent(position, min(body + size + (size & 1), content.size)))
         position = body + size + (size & 1)
+        is_known = content.at(position, 4) in CHUNK_NAMES
+        if size & 1 and not is_known and content.at(position - 1, 4) in CHUNK_NAMES:
+            position, is_padded = position - 1, False
     return None
 
 
 def _sound(
-    content: Content, kind: bytes, format_chunk: bytes, others: list[Piece], start: int, size: int
+    content: Content, format_chunk: bytes, others: list[Piece], start: int, size: int
 ) -> _Form:
     available = content.size - start
     end = start + size
-    if size in UNKNOWN_SIZES or (kind != b"RIFF" and size == 0xFFFFFFFF):
+    is_placeholder = size > available and any(size in sizes for sizes in PLACEHOLDERS)
+    if size in (0, 0xFFFFFFFF) or is_placeholder:
         if size == 0 and _is_chunk(content, start):
             return _Form(format_chunk, tuple(others), start, 0, start, content.size, True)
         return _Form(
@@ -114,6 +150,9 @@ def _sound(
     if size > available:
         return _Form(format_chunk, tuple(others), start, size, content.size, content.size, False)
     following = end + (size & 1)
+    more = _find_sound(content, following)
+    if more is not None:
+        return _Form(format_chunk, tuple(others), start, size, end, more, False)
     if _end_of_chunks(content, following) >= content.size - 1:
         # A file of others' chunks, and nothing behind them: the usual case.
         return _Form(format_chunk, tuple(others), start, size, end, content.size, True)
@@ -134,11 +173,30 @@ def _is_chunk(content: Content, position: int) -> bool:
     return is_name and position + 8 + size <= content.size + 1
 
 
+def _find_sound(content: Content, position: int) -> int | None:
+    """Where in a row of chunks another one of sound begins."""
+    while position < content.size and content.at(position, 4) != b"data":
+        following = _end_of_chunk(content, position)
+        if following is None:
+            return None
+        position = following
+    return position if position < content.size else None
+
+
+def _end_of_chunk(content: Content, position: int) -> int | None:
+    if not _is_chunk(content, position):
+        return None
+    size: int = struct.unpack("<I", content.at(position + 4, 4))[0]
+    return position + 8 + size + (size & 1)
+
+
 def _end_of_chunks(content: Content, position: int) -> int:
     """Where a row of chunks (titles, pictures) that begins at `position` ends."""
-    while position < content.size and _is_chunk(content, position):
-        size = struct.unpack("<I", content.at(position + 4, 4))[0]
-        position += 8 + size + (size & 1)
+    while position < content.size:
+        following = _end_of_chunk(content, position)
+        if following is None:
+            break
+        position = following
     return position
 
 

@@ -24,6 +24,11 @@ from jukebox_hf.labels import (
 from jukebox_hf.texts import composed
 from jukebox_hf.words import shorten
 
+# What programs write into a cell for nothing; pandas reads these as nothing, too.
+NOTHING = frozenset(
+    {"nan", "NaN", "-nan", "None", "null", "NULL", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>"}
+)
+
 
 class Labels(NamedTuple):
     """What a dataset says about a song; see `songs.Song`."""
@@ -79,12 +84,19 @@ class FoundSongs(NamedTuple):
         for note in () if found is None else found.notes:
             self.notes.append(f"{name}: lyrics: {note}")
         labels = Labels(
-            artist=_one_line(cells.get("artist")) or UNKNOWN,
-            genre=_one_line(cells.get("genre")) or UNKNOWN,
+            artist=self._name(name, "artist", cells) or UNKNOWN,
+            genre=self._name(name, "genre", cells) or UNKNOWN,
             lyrics=lyrics.text if isinstance(lyrics, TimedLyrics) else lyrics,
             lyric_times=lyrics if isinstance(lyrics, TimedLyrics) else None,
         )
         self.candidates.append(Candidate(name, source, labels))
+
+    def _name(self, name: str, label: str, cells: Mapping[str, Any]) -> str:
+        text = _one_line(cells.get(label))
+        if text not in NOTHING:
+            return text
+        self.notes.append(f"{name}: {label} {text!r} is taken for nothing")
+        return ""
 
     def _lyrics(
         self, name: str, cell: Any, beside: Path | None, folder: Path | None

@@ -8,20 +8,23 @@ names are taken too, and files of lyrics that are called like a song; notes say 
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from jukebox_hf.audio import read_tags
 from jukebox_hf.audio.ffmpeg import SUFFIXES as FFMPEG_SUFFIXES
 from jukebox_hf.data.candidates import FoundSongs, SkippedSong, distinct_names, public_song_name
 from jukebox_hf.data.columns import LABEL_COLUMNS, WORDS, ColumnNames, find_column, no_column
 from jukebox_hf.data.song_sources import FileSource
 from jukebox_hf.data.song_tables import (
-    SPREADSHEET_SUFFIXES,
     TABLE_SUFFIXES,
+    TEXT_SUFFIXES,
+    UNREAD_SUFFIXES,
     SongTable,
     cell_text,
+    is_text_table,
     read_table,
 )
 from jukebox_hf.labels import LYRICS_SUFFIXES, TIMED_SUFFIXES
@@ -42,6 +45,7 @@ LARGEST_OTHER_TABLE_BYTES = 64 * 2**20  # of a table that may have nothing to do
 # plain text last, since such a file may be a description.
 LYRICS_ENDINGS = ("_lyrics", "-lyrics", ".lyrics", " lyrics", "_lyric")
 LYRICS_FOLDER = "lyrics"
+PROBED_FOR_TAGS = 8  # files of a folder without tables
 
 
 class _Listing(NamedTuple):
@@ -80,7 +84,10 @@ def find_in_folder(
     ]
     _note_disagreement(listings, folder, found)
     lyrics = _LyricsFiles(files)
-    for path in filter(lambda file: is_audio_file(file.name), files):
+    audio_files = [file for file in files if is_audio_file(file.name)]
+    if not tables:
+        _note_tags(audio_files, found)
+    for path in audio_files:
         name = path.relative_to(folder).as_posix()
         rows = [listing.labels[path] for listing in listings if path in listing.labels]
         nearest = _nearest_metadata(path, tables)
@@ -165,9 +172,9 @@ def _read_tables(
         suffix = path.suffix.lower()
         if _is_metadata(path):
             tables.append(read_table(path))
-        elif suffix in SPREADSHEET_SUFFIXES:
+        elif suffix in UNREAD_SUFFIXES:
             found.notes.append(f"{path.name} is not read; save it as metadata.csv")
-        elif suffix in TABLE_SUFFIXES:
+        elif suffix in TABLE_SUFFIXES or (suffix in TEXT_SUFFIXES and is_text_table(path)):
             others.append(path)
     for path in others:
         try:
@@ -303,6 +310,21 @@ def _note_disagreement(listings: Iterable[_Listing], folder: Path, found: FoundS
                     )
 
 
+def _note_tags(files: Sequence[Path], found: FoundSongs) -> None:
+    """Say that labels inside of the files are not used; a few files are looked at."""
+    for file in files[:PROBED_FOR_TAGS]:
+        try:
+            tags = read_tags(file)
+        except (ValueError, OSError):
+            continue
+        if given := [label for label in LABEL_COLUMNS[:2] if tags.get(label, "").strip()]:
+            found.notes.append(
+                f"songs have {' and '.join(given)} in their tags, as {file.name} does, which are "
+                "not used; write them into metadata.csv (file_name,artist,genre)"
+            )
+            return
+
+
 class _Finder:
     """Files by what tables call them: with back slashes, other capitals, places elsewhere.
 
@@ -335,6 +357,8 @@ class _Finder:
             if (self._anywhere or path.is_relative_to(parent)) and _is_file(path):
                 return path
         slashed = places[-1]
+        if "/" not in slashed and slashed.count(":") > 1:  # how macOS wrote paths once
+            slashed = f"/{slashed.replace(':', '/')}"
         found = self._by_key.get(self._key(Path(os.path.normpath(parent / slashed))))
         if found is not None and found.is_relative_to(parent):
             return found
@@ -366,6 +390,7 @@ class _LyricsFiles:
 
     def __init__(self, files: Iterable[Path]) -> None:
         self._by_key: dict[str, Path] = {}
+        self._matched: set[str] = set()
         self._plain = 0
         for file in files:
             if file.suffix.lower() in LYRICS_SUFFIXES:
@@ -373,23 +398,43 @@ class _LyricsFiles:
 
     def of(self, song: Path) -> Path | None:
         """The file with a song's lyrics: one with times first, then one that is called so."""
-        for folder in (song.parent, song.parent / LYRICS_FOLDER):
+        whole = song.suffix  # `song.mp3.lrc`
+        found = [
+            (key, folder == song.parent and suffix == ".txt" and not ending)
+            for folder in (song.parent, song.parent / LYRICS_FOLDER)
             for suffixes, endings in (
-                (TIMED_SUFFIXES, ("", *LYRICS_ENDINGS)),
-                ((".txt",), (*LYRICS_ENDINGS, "")),
-            ):
-                for ending in endings:
-                    for suffix in suffixes:
-                        key = self._key(folder / f"{song.stem}{ending}{suffix}")
-                        if key in self._by_key:
-                            self._plain += (
-                                folder == song.parent and key.endswith(".txt") and not ending
-                            )
-                            return self._by_key[key]
-        return None
+                (TIMED_SUFFIXES, ("", *LYRICS_ENDINGS, whole)),
+                ((".txt",), (*LYRICS_ENDINGS, whole, "")),
+            )
+            for ending in endings
+            for suffix in suffixes
+            if (key := self._key(folder / f"{song.stem}{ending}{suffix}")) in self._by_key
+        ]
+        if not found:
+            return None
+        self._matched.update(key for key, _ in found)
+        key, is_plain = found[0]
+        self._plain += is_plain
+        return self._by_key[key]
 
     def describe(self, found: FoundSongs) -> None:
-        """Say that files which may be something else were taken for lyrics."""
+        """Say what may be something else and was taken for lyrics, and what belongs to no song."""
+        lonely = [
+            file.name
+            for key, file in self._by_key.items()
+            if key not in self._matched
+            and (
+                file.suffix.lower() in TIMED_SUFFIXES
+                or file.stem.lower().endswith(LYRICS_ENDINGS)
+                or file.parent.name.lower() == LYRICS_FOLDER
+            )
+        ]
+        if lonely:
+            files = "1 file" if len(lonely) == 1 else f"{len(lonely)} files"
+            found.notes.append(
+                f"{files} of lyrics not called like any song, and not used: "
+                f"{shorten(', '.join(lonely), 80)}"
+            )
         if self._plain:
             files = "1 file" if self._plain == 1 else f"{self._plain} files"
             found.notes.append(

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jukebox_hf.data.columns import is_audio_column
-from jukebox_hf.texts import composed, read_bytes, read_text
+from jukebox_hf.texts import composed, decode_text, read_bytes, read_text
 from jukebox_hf.words import shorten
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".json")
-SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+TEXT_SUFFIXES = (".txt", ".tab")  # which may hold a table
+# What may say something of songs, and is not read.
+UNREAD_SUFFIXES = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".yaml", ".yml", ".xml")
+LARGEST_OPENING = 1 << 16
 DELIMITERS = ",;\t|"
 
 
@@ -49,6 +52,19 @@ def read_table(path: Path) -> SongTable:
     if suffix == ".json":
         return _table(path, _json_rows(path, text), notes)
     return _read_csv(path, text, notes)
+
+
+def is_text_table(path: Path) -> bool:
+    """Whether a text file is a table: its first line names the column of files, and others."""
+    try:
+        with path.open("rb") as file:
+            opening = file.read(LARGEST_OPENING)
+        text = decode_text(opening[: len(opening) // 2 * 2], path.name, western=True).text
+    except (ValueError, OSError):
+        return False
+    head = next((line for line in text.splitlines() if line.strip()), "")
+    cells = next(csv.reader([head], delimiter=_delimiter(text), skipinitialspace=True), [])
+    return len(cells) > 1 and any(map(is_audio_column, cells))
 
 
 def _read_csv(path: Path, text: str, notes: tuple[str, ...]) -> SongTable:

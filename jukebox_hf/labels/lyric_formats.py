@@ -2,8 +2,9 @@
 
 Text or a file goes in; plain lyrics or `TimedLyrics` come out. What a text is shows in its content,
 not in its name: times never become words to sing. `.lrc` in all its dialects (times in any kind of
-bracket, or in none), `.srt`, `.vtt`, `.sbv`, `.ass`, label tracks of Audacity, and JSON of
-recognisers are read. A line that makes no sense costs that line, and a note says which.
+bracket, or in none), `.srt`, `.vtt`, `.sbv`, `.ass`, `.ttml`, karaoke files (`karaoke_formats`),
+label tracks of Audacity, and JSON of recognisers are read. A line that makes no sense costs that
+line, and a note says which.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jukebox_hf.labels.karaoke_formats import as_lrc
 from jukebox_hf.labels.timed_lyrics import TimedLyrics, TimedSegment
 from jukebox_hf.texts import composed, decode_text, read_bytes
 from jukebox_hf.words import shorten
@@ -25,7 +27,7 @@ from jukebox_hf.words import shorten
 logger = logging.getLogger(__name__)
 
 LARGEST_LYRICS_BYTES = 4 * 2**20
-LYRICS_SUFFIXES = (".lrc", ".vtt", ".srt", ".sbv", ".ass", ".txt")
+LYRICS_SUFFIXES = (".lrc", ".vtt", ".srt", ".sbv", ".ass", ".ttml", ".txt")
 TIMED_SUFFIXES = LYRICS_SUFFIXES[:-1]
 LISTED_NOTES = 5  # of one text
 BACKWARDS_SECONDS = 1.0  # what words may be timed before those in front of them without a note
@@ -58,7 +60,10 @@ _CUE_TIME = r"(?:(\d{1,3}):)?(\d{1,3}):(\d{1,2})(?:([.,:])(\d{1,3}))?"
 _CUE = re.compile(rf"\s*{_CUE_TIME}\s*(?:-{{1,2}}>|\u2192|,)\s*{_CUE_TIME}(?:\s.*)?")
 _ARROW = re.compile(r"\d\s*(?:-->|\u2192)")
 _SBV = re.compile(r"\s*\d{1,2}:\d\d:\d\d\.\d{3},\d{1,2}:\d\d:\d\d\.\d{3}\s*")
-_LABEL = re.compile(r"(\d{1,6}[.,]\d{1,9})\t(\d{1,6}[.,]\d{1,9})(?:\t(.*))?")
+_LABEL = re.compile(
+    r"(\d{1,6}[.,]\d{1,9})\t(\d{1,6}[.,]\d{1,9})(?:\t(.*))?"  # as Audacity writes them
+    r"|(\d{1,6}\.\d{1,9})[,;] ?(\d{1,6}\.\d{1,9})[,;] ?(.*)"  # with commas
+)
 _MARKUP = re.compile(r"<(?!\s*\d)[^<>]{0,200}>|\{\\[^{}]{0,200}\}")
 _FILE_NAME = re.compile(r"[^\n]{1,255}\.(?:txt|lrc|srt|vtt|sbv|ass|md|rtf|docx?|pdf)", re.I)
 
@@ -91,7 +96,12 @@ def find_lyrics(text: str) -> FoundLyrics:
     lines = _lines(text)
     notes = _Notes()
     timed: TimedLyrics | None = None
-    if any(map(_is_cue, lines)):
+    if (rewritten := as_lrc(text, lines)) is not None:
+        notes.texts += rewritten.notes
+        timed = _parse_stamps(rewritten.lines, notes) if rewritten.is_timed else None
+        if timed is None:
+            return FoundLyrics("\n".join(rewritten.lines), notes.all())
+    elif any(map(_is_cue, lines)):
         timed = _parse_cues(lines, notes)
     elif any(line.startswith("Dialogue:") for line in lines):
         timed = _parse_ass(lines, notes)
@@ -551,8 +561,11 @@ def _parse_labels(lines: Sequence[str]) -> TimedLyrics | None:
     cues = []
     for number, line in enumerate(lines, start=1):
         if label := _LABEL.fullmatch(line.strip()):
-            start, end = (float(cell.replace(",", ".")) for cell in label.groups()[:2])
-            cues.append(_Cue(number, start, end, label[3] or ""))
+            start, end = (
+                float((label[cell] or label[cell + 3]).replace(",", ".")) for cell in (1, 2)
+            )
+            words = label[3] or (label[6] or "").strip().strip('"')
+            cues.append(_Cue(number, start, end, words))
     return _join_cues(cues, _Notes())
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import stat
 import sys
 import time
@@ -11,7 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from jukebox_hf.audio import AudioTags, audio_info, ffmpeg, load_audio, read_tags, save_audio
+from jukebox_hf.audio import (
+    AudioReader,
+    AudioTags,
+    audio_info,
+    ffmpeg,
+    load_audio,
+    read_tags,
+    save_audio,
+)
 from jukebox_hf.audio.sources import open_source
 
 from .sounds import (
@@ -213,6 +222,54 @@ def test_ffmpeg_that_stands_still_is_ended(
     with pytest.raises(ValueError, match=r"x\.m4a"):
         load_audio(tmp_path / "x.m4a", 44100)
     assert time.monotonic() - begun < 20
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("x.wma", "wmav2"), ("x.flv", "aac"), ("x.ts", "aac"), ("x.webm", "libopus")],
+)
+def test_a_hole_between_packets_is_said_once_and_in_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str
+) -> None:
+    hide_programs(monkeypatch)
+    sound = noisy_sweep(6 * 48000, 48000) if codec == "libopus" else noisy_sweep(6 * 44100)
+    rate = 48000 if codec == "libopus" else 44100
+    path = transcode(sound, tmp_path / name, rate, codec)
+    whole = load_audio(path, 22050).shape[1] / 22050
+    with AudioReader(path, 22050, warns=False) as reader:
+        assert not reader.notes
+    content = bytearray(path.read_bytes())
+    at = len(content) // 2
+    content[at : at + 8000] = np.random.default_rng(0).bytes(8000)
+    path.write_bytes(content)
+    lost = whole - load_audio(path, 22050).shape[1] / 22050
+    assert lost > 0.3
+    with AudioReader(path, 22050, warns=False) as reader:
+        (note,) = reader.notes
+    found = re.search(r"(\d+\.\d\d) seconds from (\d\.\d\d) seconds on are damaged", note)
+    assert found is not None, note
+    assert float(found[1]) == pytest.approx(lost, abs=0.1)
+    assert 1.5 < float(found[2]) < 3.5
+
+
+@needs_library
+def test_a_wma_that_was_cut_off_says_how_much_is_missing(tmp_path: Path, way: str) -> None:
+    path = transcode(noisy_sweep(6 * 44100), tmp_path / "x.wma", 44100, "wmav2")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with AudioReader(path, 22050, warns=False) as reader:
+        assert "although its header promises 6.0" in reader.notes[-1]
+
+
+@needs_library
+@pytest.mark.parametrize(("codec", "container"), [("aac", "adts"), ("aac", "ipod")])
+def test_what_is_called_mp3_and_is_not_is_left_to_ffmpeg_at_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], codec: str, container: str
+) -> None:
+    path = transcode(noisy_sweep(8 * 44100), tmp_path / "x.mp3", 44100, codec, container=container)
+    assert load_audio(path, 22050).shape[1] / 22050 == pytest.approx(8, abs=0.1)
+    assert capfd.readouterr().err == ""  # libmpg123 would complain there
 
 
 @needs_library

@@ -4,6 +4,7 @@ Every file is made here from sound that is known, so that what is read can be co
 """
 
 import logging
+import re
 import struct
 from collections.abc import Callable
 from itertools import pairwise
@@ -307,7 +308,7 @@ class TestOgg:
 # --- wav and others ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 1000])
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 1000, 0x7FFFF000, 0x80000000, 0xFFFFFFFF - 44])
 def test_sizes_in_a_wav_are_not_believed(folder: Path, tmp_path: Path, size: int) -> None:
     content = bytearray((folder / "song.wav").read_bytes())
     at = content.index(b"data") + 4
@@ -332,6 +333,52 @@ def test_joined_wavs_are_read_to_the_end(folder: Path, tmp_path: Path) -> None:
     path.write_bytes(content + content)
     original = load_audio(folder / "song.wav", RATE)
     assert torch.equal(check_parts(path, RATE), torch.cat([original, original], dim=1))
+
+
+def test_sound_in_two_chunks_of_a_wav_is_read_to_the_end(folder: Path, tmp_path: Path) -> None:
+    content = (folder / "song.wav").read_bytes()
+    at = content.index(b"data") + 8
+    half = at + (len(content) - at) // 2 // 4 * 4
+    chunks = [content[at:half], content[half:]]
+    path = tmp_path / "x.wav"
+    sound = b"".join(b"data" + struct.pack("<I", len(chunk)) + chunk for chunk in chunks)
+    path.write_bytes(content[: at - 8] + sound)
+    assert torch.equal(check_parts(path, RATE), load_audio(folder / "song.wav", RATE))
+
+
+def test_a_chunk_of_odd_size_may_lack_its_last_byte(folder: Path, tmp_path: Path) -> None:
+    content = (folder / "song.wav").read_bytes()
+    at = content.index(b"data")
+    title = b"LIST" + struct.pack("<I", 15) + b"INFOINAM\x03\0\0\0one"
+    path = tmp_path / "x.wav"
+    path.write_bytes(content[:at] + title + content[at:])
+    assert torch.equal(check_parts(path, RATE), load_audio(folder / "song.wav", RATE))
+    path.write_bytes(content[:at] + title + b"\0" + content[at:])
+    assert torch.equal(load_audio(path, RATE), load_audio(folder / "song.wav", RATE))
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "IMA_ADPCM", "GSM610"])
+def test_bytes_per_second_of_a_wav_are_not_believed(tmp_path: Path, subtype: str) -> None:
+    path = write_file(tmp_path / "x.wav", noisy_sweep(4 * 8000, 8000), 8000, subtype=subtype)
+    content = path.read_bytes()
+    at = content.index(b"fmt ") + 16
+    content = content[:at] + struct.pack("<I", 7) + content[at + 4 :]
+    path.write_bytes(content[: len(content) // 2])
+    assert load_audio(path, 8000).shape[1] == pytest.approx(2 * 8000, abs=1100)
+    ends, promised, missing = map(float, re.findall(r"\d+\.\d+", notes(path).split(": ", 1)[1]))
+    assert (ends, promised, missing) == pytest.approx((2, 4, 2), abs=0.2)
+
+
+def test_mp3_in_a_wav_is_as_long_as_what_comes_out(folder: Path, tmp_path: Path) -> None:
+    frames = frames_of_mp3((folder / "song.mp3").read_bytes())
+    chunk = struct.pack("<HHIIHHHHIHHH", 0x55, 2, RATE, 16000, 1, 0, 12, 1, 2, 417, 1, 1393)
+    body = b"WAVEfmt " + struct.pack("<I", len(chunk)) + chunk
+    body += b"fact" + struct.pack("<II", 4, (SECONDS + 3) * RATE)
+    body += b"data" + struct.pack("<I", len(frames)) + frames
+    path = tmp_path / "x.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    assert check_parts(path).shape[1] / 22050 == pytest.approx(SECONDS, abs=0.1)
+    assert notes(path) == ""
 
 
 @pytest.mark.parametrize("suffix", ["wav", "aiff", "au", "w64", "caf", "rf64"])
@@ -414,6 +461,22 @@ def test_floats_in_units_of_integers_are_scaled_back(
         torch.testing.assert_close(load_audio(path, RATE), sound, atol=1e-6, rtol=0)
     assert f"{path}: its samples are floats in the units of {bits}-bit integers" in caplog.text
     check_parts(path, RATE)
+
+
+def test_faint_sound_in_units_of_integers_is_no_loud_sound(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "x.wav", 40 * noisy_sweep(RATE), RATE, subtype="FLOAT")
+    assert load_audio(path, RATE).abs().max() < 0.01
+
+
+def test_a_click_does_not_make_a_song_one_of_integers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sound = noisy_sweep(3 * RATE)
+    sound[0, RATE : RATE + 5] = 30_000
+    path = write_file(tmp_path / "x.wav", sound, RATE, subtype="FLOAT")
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(load_audio(path, RATE), sound)
+    assert f"{path}: it reaches 3e+04 times full scale" in caplog.text
 
 
 def test_loud_floats_are_kept_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

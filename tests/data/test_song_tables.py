@@ -8,7 +8,7 @@ import pytest
 from jukebox_hf.data import Songs, describe_skipped, describe_songs, group_notes, open_songs
 from jukebox_hf.data.candidates import SkippedSong
 from jukebox_hf.data.columns import WORDS, fold_name
-from tests.data.song_files import write_song
+from tests.data.song_files import make_sound, write_song
 
 LABELS = {"a.wav": ("X", "rock"), "b.wav": ("Y", "jazz")}
 
@@ -172,6 +172,61 @@ def test_files_of_lyrics_beside_songs_are_found(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert found.notes[0].startswith("g.wav: taken without its lyrics: '../../secret.txt' looks")
     assert found.notes[1].startswith("1 file .txt beside songs of the same name")
+
+
+def test_text_files_that_are_tables_label_the_songs(folder: Path) -> None:
+    text = (
+        "Name\tArtist\tGenre\tLocation\n"
+        "One\tX\trock\tMacintosh HD:Users:me:Music:a.wav\n"
+        "Two\tY\tjazz\tMacintosh HD:Users:me:Music:b.wav\n"
+    )
+    (folder / "Library.txt").write_text(text, encoding="utf-16")
+    (folder / "readme.txt").write_text("what these songs are, by me\n")
+    found = open_songs(folder)
+    assert labels(found) == LABELS
+    assert found.notes == ("labels are taken from Library.txt, 2 rows",)
+
+
+def test_what_may_say_something_of_songs_and_is_not_read_is_named(folder: Path) -> None:
+    (folder / "metadata.yaml").write_text("- file_name: a.wav\n  artist: X\n")
+    assert open_songs(folder).notes == ("metadata.yaml is not read; save it as metadata.csv",)
+
+
+def test_cells_that_say_nothing_are_no_names(folder: Path) -> None:
+    (folder / "metadata.csv").write_text("file_name,artist,genre\na.wav,NaN,rock\nb.wav,Y,null\n")
+    found = open_songs(folder)
+    assert labels(found) == {"a.wav": ("unknown", "rock"), "b.wav": ("Y", "unknown")}
+    assert found.notes == (
+        "a.wav: artist 'NaN' is taken for nothing",
+        "b.wav: genre 'null' is taken for nothing",
+    )
+
+
+def test_labels_inside_of_files_are_not_used_and_that_is_said(folder: Path) -> None:
+    import soundfile
+
+    assert open_songs(folder).notes == ()
+    with soundfile.SoundFile(folder / "c.flac", "w", 4000, 1) as file:
+        file.artist, file.genre = "X", "rock"
+        file.write(make_sound(0.3))
+    (note,) = open_songs(folder).notes
+    assert note == (
+        "songs have artist and genre in their tags, as c.flac does, which are not used; write "
+        "them into metadata.csv (file_name,artist,genre)"
+    )
+    (folder / "metadata.csv").write_text("file_name,artist\na.wav,X\nb.wav,Y\nc.flac,X\n")
+    assert open_songs(folder).notes == ()
+
+
+def test_lyrics_that_belong_to_no_song_are_named(folder: Path) -> None:
+    (folder / "a.wav.lrc").write_text("[00:00.10]la\n[00:00.20]li\n")
+    (folder / "a.srt").write_text("1\n00:00:00,100 --> 00:00:00,200\nlu\n")
+    (folder / "B side.lrc").write_text("[00:00.10]lo\n")
+    found = open_songs(folder)
+    assert [song.lyrics for song in found.songs] == ["lu", None]
+    assert found.notes == ("1 file of lyrics not called like any song, and not used: B side.lrc",)
+    (folder / "a.srt").unlink()
+    assert open_songs(folder).songs[0].lyrics == "la\nli"
 
 
 def test_songs_are_described_in_one_line(folder: Path) -> None:

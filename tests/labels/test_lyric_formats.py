@@ -183,6 +183,72 @@ def test_other_dialects_of_time_are_read(text: str, expected: list[tuple[float, 
     assert timed(text) == expected
 
 
+KARAOKE = [
+    pytest.param(
+        "[ti:x]\n[12000,2000]<0,500,0>one <500,1500,0>big\n[14000,1000]<0,1000,0>two",
+        id="KuGou",
+    ),
+    pytest.param(
+        "[12000,2000]one (12000,500)big(12500,1500)\n[14000,1000]two(14000,1000)", id="QQ Music"
+    ),
+    pytest.param(
+        "[12000,2000](12000,500,0)one (12500,1500,0)big\n[14000,1000](14000,1000,0)two",
+        id="NetEase",
+    ),
+    pytest.param(
+        '<?xml version="1.0"?><tt xmlns="http://www.w3.org/ns/ttml"><head><metadata>'
+        "<ttm:title>x</ttm:title></metadata></head><body><div>"
+        '<p begin="00:00:12.000" end="14s"><span begin="12.0" end="12.5">one</span> '
+        '<span begin="12500ms" end="14.0">big</span></p>\n'
+        '<p begin="0:14.0" end="15">two<br/></p></div></body></tt>',
+        id="Timed Text",
+    ),
+    pytest.param(
+        "#TITLE:x\n#BPM:300\n#GAP:12000\n: 0 5 60 one\n* 10 30 62  big\n- 40\n: 40 20 60 two\nE",
+        id="UltraStar",
+    ),
+]
+
+
+@pytest.mark.parametrize("text", KARAOKE)
+def test_karaoke_files_and_timed_text_are_read(text: str) -> None:
+    assert timed(text) == [(12, "one"), (12.5, "big"), (14, "two")]
+    found = find_lyrics(text).lyrics
+    assert isinstance(found, TimedLyrics)
+    assert found.text == "one big\ntwo"
+    assert found.end_seconds == 15
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[12.00]one\n[14.25]two",
+        "(12.0) one\n(14.25) two",
+        "12.0,13.5,one\n14.25,15.0,two",
+        '12.0; 13.5; "one"\n14.25; 15.0; "two"',
+    ],
+)
+def test_seconds_are_times_too(text: str) -> None:
+    assert timed(text) == [(12, "one"), (14.25, "two")]
+
+
+def test_frames_of_a_film_are_neither_times_nor_words() -> None:
+    found = find_lyrics("{300}{340}one|big\n{350}{375}two")
+    assert found.lyrics == "one\nbig\ntwo"
+    assert found.notes == ("its times are in frames of a film and are not used",)
+
+
+def test_numbers_in_brackets_without_a_point_are_words() -> None:
+    for text in ("[1] one\n[2] two", "(2) times\n(3) times", "1, 2, buckle\n3, 4, shoe"):
+        assert find_lyrics(text) == (text, ())
+
+
+def test_an_odd_line_of_a_karaoke_file_keeps_its_number() -> None:
+    found = find_lyrics("[12000,2000]<0,500,0>one\nodd\n[14000,1000]<0,1000,0>two")
+    assert found.notes == ("line 2: left out, since it has no time: 'odd'",)
+
+
 def test_numbers_with_colons_are_hours_where_nobody_could_sing_so_fast() -> None:
     lines = [
         f"[00:{second // 60:02d}:{second % 60:02d}]line {second}" for second in range(0, 300, 7)
@@ -292,6 +358,12 @@ def test_long_lines_and_hostile_texts_are_read_in_linear_time() -> None:
         "[a:",
         "{\\",
         "[0:1",
+        "[1,2]<3,4,5>",
+        "[1,2]a(3,4)\n",
+        "#BPM:9\n: 1 2 3 a\n: 4 5 6 b\n",
+        "<tt><body><p begin='1'>",
+        "<tt begin=<body <p <p ",
+        "{1}{2}",
     ):
         assert seconds(text * 30_000) < 3
 
