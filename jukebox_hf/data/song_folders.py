@@ -433,7 +433,7 @@ class _LyricsFiles:
             files = "1 file" if len(lonely) == 1 else f"{len(lonely)} files"
             found.notes.append(
                 f"{files} of lyrics not called like any song, and not used: "
-                f"{shorten(', '.join(lonely), 80)}"
+                f"{', '.join(name[:60] for name in lonely[:3])}{', ...' * (len(lonely) > 3)}"
             )
         if self._plain:
             files = "1 file" if self._plain == 1 else f"{self._plain} files"
