@@ -1,4 +1,4 @@
-"""Steps of a prior on a CPU, bound to the buffers that they work on: the same numbers, sooner.
+"""Steps of a prior on a CPU, bound to the buffers that they work on: the same, sooner.
 
 `JukeboxPrior.step` says what a step is. Run operation by operation, a small prior spends two thirds
 of it on finding out, again for every code, which modules, views and places there are. Here that is
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.prior import kernels
-from jukebox_hf.prior.attention import Attention, Linear
+from jukebox_hf.prior.attention import Attention, Linear, layer_dtype
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.quantization import MAX_PACKED_ROWS, Int4Linear, Int8Linear
 from jukebox_hf.prior.step_buffers import LayerCache, PriorCache, StepTables
 from jukebox_hf.prior.transformer import LayerNorm, TransformerLayer
 
@@ -35,8 +36,10 @@ Act = Callable[[_At], None]
 class BoundSteps:
     """The steps of one prior over one set of buffers.
 
-    Sums are those of `JukeboxPrior.step`, bit for bit: the same products of the same shapes, in the
-    same order. Only valid as long as the buffers and the prior's weights are.
+    With float32 weights the sums are those of `JukeboxPrior.step`, bit for bit: the same products
+    of the same shapes, in the same order. With others, only what is multiplied is rounded to 16
+    bits, and all between the layers is float32: nearer to exact, and a few operations sooner.
+    Only valid as long as the buffers and the prior's weights are.
     """
 
     def __init__(self, prior: JukeboxPrior, cache: PriorCache) -> None:
@@ -84,8 +87,8 @@ class BoundSteps:
 
 
 def can_bind(prior: JukeboxPrior) -> bool:
-    """Whether steps of this prior can be bound: on a CPU, with float32 between its layers."""
-    return prior.device.type == "cpu" and prior.decoder.dtype == torch.float32
+    """Whether steps of this prior can be bound: on a CPU, where nothing waits for a device."""
+    return prior.device.type == "cpu"
 
 
 def _bind_layer(
@@ -131,6 +134,9 @@ class _BoundLinear(NamedTuple):
 
 
 def _bind_linear(layer: Any, rows: int) -> _BoundLinear:
+    dtype = layer_dtype(layer)
+    if dtype != torch.float32:
+        return _bind_narrow(layer, rows, dtype)
     if type(layer) is not Linear:  # packed weights, or an adapter around ours
         out = torch.empty(rows, layer.out_features)
         return _BoundLinear(out, lambda hidden: out.copy_(layer(hidden)))
@@ -142,6 +148,28 @@ def _bind_linear(layer: Any, rows: int) -> _BoundLinear:
         )
     transposed, out = weight.t(), torch.empty(rows, layer.out_features)
     return _BoundLinear(out, lambda hidden: torch.addmm(bias, hidden, transposed, out=out))
+
+
+def _bind_narrow(layer: Any, rows: int, dtype: torch.dtype) -> _BoundLinear:
+    """A layer that takes and gives 16 bits: only what it multiplies is rounded to them."""
+    narrow, out = (
+        torch.empty(rows, layer.in_features, dtype=dtype),
+        torch.empty(rows, layer.out_features),
+    )
+    if isinstance(layer, (Int4Linear, Int8Linear)) and rows <= MAX_PACKED_ROWS:
+        bias = layer.bias
+
+        def multiply(hidden: Tensor) -> None:
+            narrow.copy_(hidden)
+            torch.add(layer.multiply(narrow), bias, out=out)
+
+        return _BoundLinear(out, multiply)
+
+    def forward(hidden: Tensor) -> None:
+        narrow.copy_(hidden)
+        out.copy_(layer(narrow))
+
+    return _BoundLinear(out, forward)
 
 
 class _BoundAttention(NamedTuple):
