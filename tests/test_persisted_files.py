@@ -17,17 +17,25 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from jukebox_cli.studio.job_queue import JobQueue
 from jukebox_hf.codes import Codes, load_codes, save_codes
+from jukebox_hf.data import SkippedSong
 from jukebox_hf.data.code_files import CodesInfo
+from jukebox_hf.data.code_folder import CodeFolder
+from jukebox_hf.generation.alignment_files import load_words
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.session_record import PartRecord
 from jukebox_hf.hub import load_manifest, load_training_facts
 from jukebox_hf.hub.loading import read_config
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.records import to_json
+from jukebox_hf.representations.embedding_settings import EmbeddingSettings
+from jukebox_hf.representations.feature_folder import FeatureFolder, FeatureRecord, ModelIdentity
 from jukebox_hf.training.checkpoints import RunState, load_state
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 
+ROOT = Path(__file__).resolve().parent.parent
 SESSIONS = Path(__file__).parent / "generation" / "sessions"
 NEWER = 10**6
 WRONG: tuple[Any, ...] = (
@@ -89,7 +97,52 @@ CODES = {
     "format_version": 1,
 }
 STATE = {"format_version": 1, **vars(RunState(step=3, best_loss=1.5, best_step=2))}
+
+
+def make_shard(folder: Path) -> None:
+    CodeFolder(folder, CodesInfo(**CODES_INFO), 0, 1).end_shard([SkippedSong("a", "too short")])
+
+
+CODES_INFO = {**CODES, "hop_lengths": (8, 32, 128), "levels": (0, 1, 2)}
+FEATURES = FeatureRecord(EmbeddingSettings(), ModelIdentity("m", 2, "sha256:0"), "float32", 1.5, 4)
+WORD = {"text": "la", "first_character": 0, "start_seconds": 0.5, "end_seconds": 1.0,
+        "confidence": 0.9}  # fmt: skip
+QUEUE = {
+    "format_version": 1,
+    "jobs": [{"id": "0a", "room": "r", "piece": "p", "request": {"verb": "make"}}],
+    "keeps": [{"room": "r", "piece": "p", "takes": [1]}],
+}
+# Whoever reads a record of ours, by the format below that tries it; or why none does.
+READERS = {
+    "data/code_files.py": "jukebox_codes.json",
+    "data/code_folder.py": "shard-00000-of-00001.json",
+    "generation/session_record.py": "generation/test_earlier_sessions.py",
+    "hub/manifest.py": "jukebox.json",
+    "hub/training_facts.py": "training.json",
+    "labels/storage.py": "prior_2/vocabulary.json",
+    "representations/feature_folder.py": "embed.json",
+    "studio/job_queue.py": "studio.json",
+    "training/checkpoints.py": "state.json",
+}
 FORMATS = [
+    Format(
+        "embed.json",
+        write("embed.json", to_json(FEATURES, version=1)),
+        lambda folder: FeatureFolder(folder, FEATURES),
+    ),
+    Format("studio.json", write("studio.json", QUEUE), JobQueue),
+    Format(
+        "shard-00000-of-00001.json",
+        make_shard,
+        lambda folder: CodeFolder(folder, CodesInfo(**CODES_INFO), 0, 1).missing_songs(["a"]),
+        version=None,
+    ),
+    Format(
+        "song.words.json",
+        write("song.words.json", [WORD]),
+        lambda folder: load_words(folder / "song.words.json"),
+        version=None,
+    ),
     Format("jukebox.json", copy_model, load_manifest),
     Format("training.json", write("training.json", TRAINING), load_training_facts),
     Format(
@@ -122,6 +175,19 @@ FORMATS = [
         version=None,
     ),
 ]
+
+
+def test_every_record_that_is_read_is_tried() -> None:
+    found = {
+        "/".join(path.parts[-2:])
+        for top in ("jukebox_hf", "cli")
+        for path in (ROOT / top).rglob("*.py")
+        if "from_json(" in path.read_text(encoding="utf-8") and path.name != "records.py"
+    }
+    assert found == set(READERS)
+    assert set(READERS.values()) <= {kind.name for kind in FORMATS} | {
+        "generation/test_earlier_sessions.py"
+    }
 
 
 def places(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -20,6 +20,7 @@ from jukebox_hf.files import write_atomically
 from jukebox_hf.generation.windows import window_starts
 from jukebox_hf.labels import JukeboxProcessor, ResolvedLabels
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.records import VERSION_KEY, check_version
 
 FORMAT_VERSION = 1
 # What numpy raises for a file that is no archive, is cut off, or holds something else.
@@ -178,9 +179,7 @@ def load_alignment(path: str | os.PathLike[str]) -> LyricAlignment:
         raise FileNotFoundError(f"there is no alignment file {path}")
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            version = int(arrays["format_version"])
-            if version > FORMAT_VERSION:
-                raise ValueError(f"it has format version {version}; upgrade jukebox_hf to read it")
+            check_version({VERSION_KEY: arrays[VERSION_KEY].tolist()}, FORMAT_VERSION, "its record")
             stored = torch.from_numpy(arrays["weights"].astype(np.float32))
             first = int(arrays["first_column"])
             lyrics = arrays["lyrics"].tobytes().decode()

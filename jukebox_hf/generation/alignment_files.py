@@ -112,7 +112,7 @@ def load_words(path: Path) -> list[SungWord]:
         raise ValueError(f"{path}: expected words of at most {LARGEST_WORDS_BYTES:,} bytes")
     try:
         return [_word(record) for record in json.loads(path.read_text(encoding="utf-8"))]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"{path}: expected a list of words with their times ({type(error).__name__}: {error})"
         ) from None

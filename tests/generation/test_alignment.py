@@ -123,9 +123,14 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
     np.savez(path, format_version=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="is not an alignment that can be read"):
         load_alignment(path)
-    np.savez(path, format_version=2)
-    with pytest.raises(ValueError, match="format version 2; upgrade"):
-        load_alignment(path)
+    for version in (2, 10**6):
+        np.savez(path, format_version=version)
+        with pytest.raises(ValueError, match=f"has format version {version}, but .* upgrade"):
+            load_alignment(path)
+    for nonsense in (0, -1, 1.0, True, "1", [1, 1]):
+        np.savez(path, format_version=nonsense)
+        with pytest.raises(ValueError, match="expected format_version 1, found"):
+            load_alignment(path)
 
 
 def test_impossible_alignments_are_refused_before_any_work() -> None:
