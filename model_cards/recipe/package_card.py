@@ -24,7 +24,8 @@ from jukebox_hf.hub import (
     save_manifest,
     save_training_facts,
 )
-from jukebox_hf.hub.cards.card_text import cell, code, system_text
+from jukebox_hf.hub.cards.card_text import system_text
+from jukebox_hf.hub.cards.markdown import cell, code
 from jukebox_hf.hub.cards.model_facts import gather_facts
 from jukebox_hf.hub.cards.rendering import make_card
 from jukebox_hf.hub.training_facts import Figure

@@ -18,7 +18,8 @@ from jukebox_hf.hub import (
     load_training_facts,
     save_training_facts,
 )
-from jukebox_hf.hub.cards.card_text import adapter_text, cell, code, codes_text, prose, system_text
+from jukebox_hf.hub.cards.card_text import CardText, adapter_text, codes_text, system_text
+from jukebox_hf.hub.cards.markdown import cell, clean, code, markdown, prose
 from jukebox_hf.hub.cards.model_facts import AdapterFacts, gather_facts
 from jukebox_hf.hub.cards.rendering import BEGIN, END, NewCard, make_card, read_card, text_outside
 from jukebox_hf.hub.licences import card_licence, licence_in_card
@@ -228,6 +229,21 @@ def test_text_of_strangers_stays_text(tmp_path: Path) -> None:
     assert code("a\x1b[2J `b`\n c") == "a [2J 'b' c"
     assert prose("*a*_b_") == r"\*a\*\_b\_"
     assert cell("a|b") == r"a\|b"
+
+
+def test_values_are_cleaned_unless_they_say_that_they_are_markdown() -> None:
+    values = {
+        "title": "*a* <b>",
+        "repo_id": "me/a_b",
+        "details": ["`c`", markdown("`{:code}`", "`d`")],
+    }
+    shown = {"example_level": 0, "levels": [0], "limitations": [], "rights": [], "citation": None}
+    text = make_card(CardText("codes", {**values, **shown})).text
+    assert r"# \*a\* &lt;b&gt;" in text
+    assert "- 'c'\n- `'d'`\n" in text
+    assert 'open_codes("me/a_b")' in text
+    assert markdown("{} {:cell} {:.1f}", "*", "a|b*", 2.0) == r"\* a\|b* 2.0"
+    assert clean(clean("*")) == r"\*"  # once
 
 
 @pytest.mark.parametrize(

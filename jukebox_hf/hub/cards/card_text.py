@@ -1,7 +1,6 @@
 """The words of a card: facts about a model in, what the templates show out.
 
-Text that comes from files may be a stranger's: `prose` and `code` take from it what would be
-anything but text in Markdown.
+Templates clean what they show; here `markdown` makes the sentences that have signs of Markdown.
 """
 
 import re
@@ -11,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from jukebox_hf.hub.built_in import BUILT_IN_NAME
+from jukebox_hf.hub.cards.markdown import Markdown, cell, code, joined, markdown
 from jukebox_hf.hub.cards.model_facts import AdapterFacts, ComponentFacts, LabelFacts, SystemFacts
 from jukebox_hf.hub.manifest import OPENAI_LICENCE, VQVAE, prior_name
-from jukebox_hf.hub.shareable import REPO_ID, without_folders
+from jukebox_hf.hub.shareable import REPO_ID
 from jukebox_hf.hub.training_facts import Figure, TrainingFacts
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
@@ -72,7 +72,7 @@ def system_text(facts: SystemFacts, repo_id: str, *, in_subfolder: bool = True) 
         "components": [_row(part) for part in parts],
         "details": _system_details(facts),
         "sampling_rate": "the given" if facts.codec is None else f"{facts.codec.sampling_rate:,}",
-        "limitations": [*map(prose, facts.model_notes.values()), *_limitations(facts.top)],
+        "limitations": [*facts.model_notes.values(), *_limitations(facts.top)],
     }
     kind = "demo" if facts.name == BUILT_IN_NAME else "system"
     if adapted and all(part.repo_id is not None for part in parts):
@@ -83,7 +83,7 @@ def system_text(facts: SystemFacts, repo_id: str, *, in_subfolder: bool = True) 
         values |= {
             "is_system": True,
             "level": part.config.level,
-            "base_model": code(part.repo_id or ""),
+            "base_model": part.repo_id or "",
             "details": [*adapter_details(part.adapter), *_prior_details(part)],
         }
     return CardText(
@@ -115,7 +115,7 @@ def adapter_text(
         **_common(facts, repo_id),
         "is_system": False,
         "level": config.level,
-        "base_model": code(base) if base and REPO_ID.fullmatch(base) else None,
+        "base_model": base if base and REPO_ID.fullmatch(base) else None,
         "components": [],
         "details": [*adapter_details(adapter), *_prior_details(part)],
         "limitations": _limitations(part),
@@ -137,7 +137,7 @@ def codes_text(info: Mapping[str, Any], repo_id: str, *, licence: str | None = N
     """The words for a dataset of codes, from its `jukebox_codes.json`."""
     levels = [level for level in info.get("levels", []) if isinstance(level, int)]
     hops, rate = info.get("hop_lengths", []), info.get("sampling_rate")
-    details = []
+    details: list[str] = []
     if isinstance(rate, int) and rate > 0:
         for level in levels:
             details.append(
@@ -146,11 +146,11 @@ def codes_text(info: Mapping[str, Any], repo_id: str, *, licence: str | None = N
     if isinstance(info.get("codebook_size"), int):
         details.append(f"{info['codebook_size']:,} different codes per level")
     if isinstance(info.get("model"), str):
-        details.append(f"Made by the VQ-VAE of `{code(info['model'])}`")
+        details.append(markdown("Made by the VQ-VAE of `{:code}`", info["model"]))
     if isinstance(info.get("fingerprint"), str):
-        details.append(f"Codebooks `{code(info['fingerprint'])}`")
+        details.append(markdown("Codebooks `{:code}`", info["fingerprint"]))
     values = {
-        "title": prose(repo_id.split("/")[-1]),
+        "title": repo_id.split("/")[-1],
         "repo_id": repo_id,
         "example_level": levels[-1] if levels else 0,
         "levels": levels,
@@ -169,21 +169,23 @@ def features_text(info: Mapping[str, Any], repo_id: str, *, licence: str | None 
     model = model if isinstance(model, Mapping) else {}
     found = settings.get("layers")
     layers = [n for n in found if isinstance(n, int)] if isinstance(found, list) else []
-    details = []
+    details: list[str] = []
     if isinstance(model.get("name"), str):
         details.append(
-            f"Made by the prior of level {model.get('level')} of `{code(model['name'])}`"
+            markdown(
+                "Made by the prior of level {} of `{:code}`", model.get("level"), model["name"]
+            )
         )
     if isinstance(info.get("width"), int):
         details.append(f"{info['width']:,} numbers per layer, computed in {info.get('precision')}")
     for name, value in settings.items():
         if value is not None and name != "layers":
-            details.append(f"{prose(str(name))}: {prose(str(value))}")
+            details.append(f"{name}: {value}")
     rights = ["The licence of the music covers its features too."]
     if model.get("licence") == OPENAI_LICENCE:
         rights.append("The model's licence is OpenAI's non-commercial one, also for what it makes.")
     values = {
-        "title": prose(repo_id.split("/")[-1]),
+        "title": repo_id.split("/")[-1],
         "repo_id": repo_id,
         "example_layer": layers[0] if layers else 1,
         "layers": layers,
@@ -200,7 +202,7 @@ def _component_text(
 ) -> CardText:
     values: dict[str, Any] = {
         **_common(facts, repo_id),
-        "subfolder_argument": f', subfolder="{part.name}"' if in_subfolder else "",
+        "subfolder_argument": markdown(', subfolder="{:code}"', part.name) if in_subfolder else "",
         "limitations": _limitations(part),
     }
     config = part.config
@@ -242,9 +244,9 @@ def _common(facts: SystemFacts, repo_id: str) -> dict[str, Any]:
     if facts.licence == OPENAI_LICENCE:
         rights.append(NONCOMMERCIAL)
     elif facts.licence is not None:
-        rights.append(f"Licence of the weights: {prose(facts.licence)}.")
+        rights.append(f"Licence of the weights: {facts.licence}.")
     return {
-        "title": prose(facts.name or repo_id.split("/")[-1]),
+        "title": facts.name or repo_id.split("/")[-1],
         "repo_id": repo_id,
         "noncommercial": NONCOMMERCIAL if facts.is_noncommercial else None,
         "prompt": _prompt(facts.top.labels if facts.top else None),
@@ -264,10 +266,10 @@ def _measurements(figures: Sequence[Figure]) -> list[dict[str, Any]]:
     """Figures by the command that measures them, in the order in which the commands come."""
     groups: dict[tuple[str | None, str], list[dict[str, str]]] = {}
     for figure in figures:
-        row = {"name": cell(figure.name), "value": f"{figure.value:.4g}"}
+        row = {"name": figure.name, "value": f"{figure.value:.4g}"}
         groups.setdefault((figure.dataset, figure.command), []).append(row)
     return [
-        {"dataset": prose(dataset or ""), "command": code(command), "figures": rows}
+        {"dataset": dataset, "command": command, "figures": rows}
         for (dataset, command), rows in groups.items()
     ]
 
@@ -288,15 +290,15 @@ def _examples(facts: SystemFacts) -> dict[str, Any]:
     labels = facts.top.labels if facts.top else None
     options, arguments = [], []
     if labels is not None and labels.genre_names:
-        genre = code(labels.genre_names[0])
+        genre = str(code(labels.genre_names[0]))
         options.append(f" --genre {shlex.quote(genre)}")
         arguments.append(f"genre={genre!r}")
     if labels is not None and labels.lyric_length:
         options.append(" --lyrics song.txt")
         arguments.append('lyrics="La la la"')
     return {
-        "example_options": "".join(options),
-        "example_arguments": ", ".join(arguments),
+        "example_options": Markdown("".join(options)),
+        "example_arguments": Markdown(", ".join(arguments)),
         "sings": labels is not None and labels.lyric_length > 0,
         "is_playable": facts.top is not None and facts.codec is not None,
     }
@@ -310,12 +312,13 @@ def _row(part: ComponentFacts) -> dict[str, Any]:
         kind = "upsampler" if config.is_upsampler else "prior"
         what = f"{kind} of level {config.level}, hears {window_seconds(config):.3g} s at once"
     weights = part.weights
-    where = "here"
+    where = Markdown("here")
     if part.repo_id is not None:
-        commit = f" at `{part.revision[:12]}`" if part.revision else ""
-        where = f"[{part.repo_id}](https://huggingface.co/{part.repo_id}){commit}"
+        commit = markdown(" at `{:code}`", part.revision[:12]) if part.revision else ""
+        place = f"https://huggingface.co/{part.repo_id}"
+        where = Markdown(f"[{cell(part.repo_id)}]({place}){commit}")
     if part.adapter is not None:
-        where += ", with the adapter here"
+        where = Markdown(f"{where}, with the adapter here")
     return {
         "name": part.name,
         "class_name": "JukeboxVQVAE" if part.name == VQVAE else "JukeboxPrior",
@@ -352,7 +355,10 @@ def _vqvae_details(part: ComponentFacts) -> list[str]:
     lines += _weight_details(part)
     if config.codebook_fingerprint:
         lines.append(
-            f"Codebooks `{config.codebook_fingerprint}`: priors trained on its codes carry the same"
+            markdown(
+                "Codebooks `{:code}`: priors trained on its codes carry the same",
+                config.codebook_fingerprint,
+            )
         )
     return lines
 
@@ -363,13 +369,18 @@ def _prior_details(part: ComponentFacts) -> list[str]:
     lines = [
         f"Window of {config.context_length:,} codes: {window_seconds(config):.3g} s of "
         f"{config.sampling_rate:,} Hz audio",
-        f"Transformer of {config.depth} layers, width {config.width:,}, {config.heads} "
-        f"head{'s' if config.heads > 1 else ''}, attention `{code(config.attention_pattern)}`",
+        markdown(
+            "Transformer of {} layers, width {:,}, {} head{}, attention `{:code}`",
+            *(config.depth, config.width, config.heads, "s" if config.heads > 1 else ""),
+            config.attention_pattern,
+        ),
         *_weight_details(part),
         *_label_details(part),
     ]
     if config.codebook_fingerprint:
-        lines.append(f"Trained on codes of the codebooks `{config.codebook_fingerprint}`")
+        lines.append(
+            markdown("Trained on codes of the codebooks `{:code}`", config.codebook_fingerprint)
+        )
     return lines
 
 
@@ -381,7 +392,7 @@ def _label_details(part: ComponentFacts) -> list[str]:
             f"Pieces of {config.min_total_seconds:.3g} to {config.max_total_seconds:.3g} s"
         )
     if labels is not None and (labels.artists or labels.genres):
-        names = ", ".join(prose(name) for name in labels.genre_names)
+        names = ", ".join(labels.genre_names)
         lines.append(
             f"{labels.artists:,} artists and {labels.genres:,} genres"
             + (f", such as {names}" if names else "")
@@ -423,37 +434,36 @@ def _training(name: str, facts: TrainingFacts) -> dict[str, Any]:
     if facts.steps is not None:
         lines.append(f"{facts.steps:,} steps")
     if facts.hardware is not None:
-        lines.append(f"On {prose(facts.hardware)}")
+        lines.append(f"On {facts.hardware}")
     if facts.duration_seconds is not None:
         lines.append(f"{facts.duration_seconds / 3600:.3g} hours")
     if facts.date is not None:
-        lines.append(f"Finished {prose(facts.date)}")
+        lines.append(f"Finished {facts.date}")
     if facts.versions:
-        lines.append(", ".join(f"{prose(k)} {prose(str(v))}" for k, v in facts.versions.items()))
-    base = facts.base_model
+        lines.append(", ".join(f"{name} {value}" for name, value in facts.versions.items()))
     return {
         "component": name,
-        "base_model": None if base is None else f"`{code(base)}`",
+        "base_model": facts.base_model,
         "data": [
             {
                 "name": _data_name(data.name, data.repo_id, data.link),
                 "songs": None if data.songs is None else f"{data.songs:,}",
                 "hours": None if data.hours is None else f"{data.hours:.3g}",
-                "licence": cell(data.licence or ""),
+                "licence": data.licence,
             }
             for data in facts.data
         ],
         "lines": lines,
-        "settings": [f"`{code(k)}` {prose(str(v))}" for k, v in facts.settings.items()],
-        "command": None if facts.command is None else code(facts.command),
+        "settings": joined(markdown("`{:code}` {}", *each) for each in facts.settings.items()),
+        "command": facts.command,
     }
 
 
-def _data_name(name: str, repo_id: str | None, link: str | None) -> str:
+def _data_name(name: str, repo_id: str | None, link: str | None) -> Markdown:
     if repo_id and REPO_ID.fullmatch(repo_id):
         link = f"https://huggingface.co/datasets/{repo_id}"
     if link and re.fullmatch(r"https://[\w./:%~?&=#+@-]+", link):
-        return f"[{cell(name)}]({link})"
+        return Markdown(f"[{cell(name)}]({link})")
     return cell(name)
 
 
@@ -501,40 +511,3 @@ def _datasets(parts: Sequence[ComponentFacts]) -> tuple[str, ...]:
 def window_seconds(config: JukeboxPriorConfig) -> float:
     """Audio that a prior sees at once."""
     return config.window_samples / config.sampling_rate
-
-
-def code(text: str) -> str:
-    """Text that stands between backticks, on one line: a command may have been several.
-
-    Nor does it name folders of the machine that it comes from.
-
-    >>> code("jukebox train \\\\\\n  --steps `5`")
-    "jukebox train --steps '5'"
-    """
-    text = re.sub(r"\\\s*\n", " ", without_folders(text))
-    text = "".join(char if char.isprintable() else " " for char in text)
-    return " ".join(text.replace("`", "'").replace("<!--", "< !--").replace("-->", "-- >").split())
-
-
-def prose(text: str) -> str:
-    """Text that stands in a sentence, with nothing in it that Markdown or HTML would obey.
-
-    >>> prose("a <b>*name*</b>")
-    'a &lt;b&gt;\\\\*name\\\\*&lt;/b&gt;'
-    """
-    text = code(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _unlinked(re.sub(r"([\\*_\[\]!#|~])", r"\\\1", text))
-
-
-def cell(text: str) -> str:
-    """Text that stands in a table and is clean already, or is a name.
-
-    >>> cell("a | b")
-    'a \\\\| b'
-    """
-    return _unlinked(re.sub(r"([\\\[\]!|])", r"\\\1", code(text).replace("<", "&lt;")))
-
-
-def _unlinked(text: str) -> str:
-    """Without addresses that Markdown would turn into links by itself; they read the same."""
-    return text.replace("://", ":&#47;/").replace("www.", "www&#46;")

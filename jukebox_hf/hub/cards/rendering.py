@@ -15,6 +15,7 @@ from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard,
 
 from jukebox_hf.hub.cards.card_text import CardText
 from jukebox_hf.hub.cards.front_matter import merged_metadata, read_as_written, split_card
+from jukebox_hf.hub.cards.markdown import FILTERS, clean
 from jukebox_hf.hub.licences import MAX_CARD_BYTES, card_licence
 from jukebox_hf.hub.shareable import REPO_ID, without_folders
 from jukebox_hf.hub.training_facts import Figure
@@ -91,8 +92,10 @@ def make_card(facts: CardText) -> NewCard:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # Markdown, not HTML: `CardText` has cleaned what comes from files
+        autoescape=False,  # Markdown, not HTML
+        finalize=clean,
     )
+    environment.filters |= FILTERS
     text = environment.get_template(f"{facts.kind}.md").render(facts.values)
     text = re.sub(r"\n(?=## )", "\n\n", text)  # blocks that are left out take empty lines along
     text = re.sub(r"\n{3,}", "\n\n", text)
