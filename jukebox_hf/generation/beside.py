@@ -474,7 +474,16 @@ class _Helper:
         self.begun = 0.0
         self.process: BaseProcess = context.Process(
             target=_work,
-            args=(generation.plan, device, generation.packed_float32, other, os.getpid()),
+            args=(
+                generation.plan,
+                device,
+                {
+                    "packed_float32": generation.packed_float32,
+                    "float32_between": generation.float32_between,
+                },
+                other,
+                os.getpid(),
+            ),
             daemon=True,
         )
         with _undisturbed(), warnings.catch_warnings():
@@ -539,12 +548,19 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _work(
-    plan: Plan, device: torch.device, packed: bool | None, connection: Connection, parent: int
+    plan: Plan,
+    device: torch.device,
+    products: Mapping[str, Any],
+    connection: Connection,
+    parent: int,
 ) -> None:
-    """Do what is asked for until there is nobody left who asks."""
+    """Do what is asked for until there is nobody left who asks.
+
+    `products`: which ones the generation samples with, as `Generation` takes them.
+    """
     _follow(parent)
     torch.set_num_threads(1)
-    generation = Generation(plan, device=device, shelf=PriorShelf(), packed_float32=packed)
+    generation = Generation(plan, device=device, shelf=PriorShelf(), **products)
     worker = _Worker(generation, connection, parent)
     with contextlib.suppress(EOFError, OSError):
         while True:

@@ -105,13 +105,19 @@ class LevelSampler:
         pieces: Mapping[int, TakePiece],
         batch_size: int,
         backend: str = "eager",
+        float32_between: bool = True,
     ) -> None:
-        """`pieces` by number of the take. Allocates buffers for `batch_size` windows at once."""
+        """`pieces` by number of the take. Allocates buffers for `batch_size` windows at once.
+
+        `backend`, `float32_between`: see `WindowSampler`.
+        """
         self.prior = prior
         self.processor = processor
         self.seed = seed
         self.pieces = pieces
-        self.sampler = WindowSampler(prior, settings, batch_size, backend=backend)
+        self.sampler = WindowSampler(
+            prior, settings, batch_size, backend=backend, float32_between=float32_between
+        )
 
     def sample(
         self, batch: Sequence[RowWindow], on_codes: Callable[[int], None] | None = None

@@ -136,6 +136,7 @@ class Generation:
         shelf: PriorShelf | None = None,
         processes: int = 1,
         packed_float32: bool | None = None,
+        float32_between: bool = True,
     ) -> None:
         """Begin, or go on with what an earlier run left.
 
@@ -151,6 +152,7 @@ class Generation:
             shelf: where priors are kept for later; None: each is let go after its level.
             processes: that sample levels beside each other, see `beside.processes_beside`.
             packed_float32: whether float32 weights are laid out for a CPU, see `pack`.
+            float32_between: see `WindowSampler`.
         """
         self.system = plan.system
         self.plan = plan
@@ -161,6 +163,7 @@ class Generation:
         self.shelf = shelf
         self.processes = processes
         self.packed_float32 = packed_float32
+        self.float32_between = float32_between
         self.fresh: dict[tuple[int, int], Tensor] = {}
         self.with_alignments = alignments and share[1] == 1
         self.alignments: dict[int, LyricAlignment] = {}
@@ -356,6 +359,7 @@ class Generation:
             pieces=pieces,
             batch_size=size,
             backend=self.plan.settings.backend,
+            float32_between=self.float32_between,
         )
 
     def _halve_batch(self, level: int, size: int, error: Exception) -> None:

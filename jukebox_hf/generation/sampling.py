@@ -100,8 +100,12 @@ class WindowSampler:
         batch_size: int,
         *,
         backend: str = "eager",
+        float32_between: bool = True,
     ) -> None:
         """`batch_size`: of windows. `backend`: how steps run, see `devices.BACKENDS`.
+
+        `float32_between`: on a CPU eager steps are float32 between layers of 16, 8 or 4 bits, which
+        is sooner; False: all is in the layers' own type, as it was in sessions begun before.
 
         Raises what the device raises when it has no room.
         """
@@ -109,6 +113,7 @@ class WindowSampler:
         device = prior.device
         self.prior = prior
         self.settings = settings
+        self.float32_between = float32_between
         self.batch_size = batch_size
         rows = batch_size * settings.rows_per_window
         self.buffers = StepState(
@@ -200,7 +205,7 @@ class WindowSampler:
     def _make_step(self, backend: str = "") -> Step:
         """What happens for one code, as a function of nothing but the state."""
         prior, settings, lyric_symbols = self.prior, self.settings, self.lyric_symbols
-        if backend == "eager" and can_bind(prior):
+        if backend == "eager" and can_bind(prior, float32_between=self.float32_between):
             return self._make_bound_step()
 
         def step(state: StepState) -> None:

@@ -63,7 +63,7 @@ from jukebox_hf.generation.session_record import (
 from jukebox_hf.generation.session_work import Crew, SessionWork
 from jukebox_hf.generation.settings import GenerationSettings, Prompt
 from jukebox_hf.generation.shelf import PriorShelf
-from jukebox_hf.generation.weights import samples_packed
+from jukebox_hf.generation.weights import samples_bound, samples_packed
 from jukebox_hf.generation.windows import Run
 from jukebox_hf.hub.built_in import BUILT_IN
 from jukebox_hf.hub.manifest import prior_level
@@ -132,6 +132,9 @@ class Session:
                 takes=[take_record(take, plan) for take in plan.takes],
                 batch_sizes={},
                 packed_float32=samples_packed(
+                    plan.settings.precision, plan.settings.backend, resolve_device(device)
+                ),
+                float32_between=samples_bound(
                     plan.settings.precision, plan.settings.backend, resolve_device(device)
                 ),
                 chains=[],

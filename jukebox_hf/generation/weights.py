@@ -32,6 +32,11 @@ def samples_packed(precision: str, backend: str, device: torch.device) -> bool:
     return on_cpu and precision == "float32" and packs_float32()
 
 
+def samples_bound(precision: str, backend: str, device: torch.device) -> bool:
+    """Whether a session that begins here has float32 between narrow layers; as `samples_packed`."""
+    return device.type == "cpu" and backend == "eager" and precision != "float32"
+
+
 def load_for_sampling(
     system: System,
     level: int,

@@ -86,9 +86,13 @@ class BoundSteps:
         torch.mm(hidden, self._output, out=logits)
 
 
-def can_bind(prior: JukeboxPrior) -> bool:
-    """Whether steps of this prior can be bound: on a CPU, where nothing waits for a device."""
-    return prior.device.type == "cpu"
+def can_bind(prior: JukeboxPrior, *, float32_between: bool = True) -> bool:
+    """Whether steps of this prior can be bound: on a CPU, where nothing waits for a device.
+
+    `float32_between`: whether what lies between layers of 16, 8 or 4 bits may be float32.
+    """
+    exact = prior.decoder.dtype == torch.float32
+    return prior.device.type == "cpu" and (exact or float32_between)
 
 
 def _bind_layer(

@@ -14,7 +14,7 @@ from jukebox_hf.generation.devices import (
 )
 from jukebox_hf.generation.memory import module_bytes, prior_memory
 from jukebox_hf.generation.settings import GenerationSettings
-from jukebox_hf.generation.weights import load_for_sampling, loading_dtype
+from jukebox_hf.generation.weights import load_for_sampling, loading_dtype, samples_bound
 from jukebox_hf.hub.system import System
 from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
@@ -126,3 +126,11 @@ def test_the_lyric_encoder_is_quantized_too(tmp_path: Path) -> None:
     assert prior.lyric_encoder is not None
     assert isinstance(prior.lyric_encoder.transformer.layers[0].mlp.expand, Int8Linear)
     assert prior.lyric_encoder.projection.weight.dtype == prior.decoder.dtype
+
+
+def test_sessions_of_narrow_weights_begin_with_float32_between_on_a_cpu() -> None:
+    cpu = torch.device("cpu")
+    assert samples_bound("int4", "eager", cpu)
+    assert not samples_bound("float32", "eager", cpu)
+    assert not samples_bound("int4", "compiled", cpu)
+    assert not samples_bound("float16", "eager", torch.device("cuda"))
