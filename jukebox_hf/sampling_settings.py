@@ -48,7 +48,9 @@ class SettingKind:
         is_one = isinstance(value, kinds) and (self.type is bool or not isinstance(value, bool))
         is_one = is_one and abs(value) <= LARGEST and self.holds(value)
         if not (is_one or (isinstance(value, str) and value in self.words)):
-            raise ValueError(f"{name} must be {self.expected}, got {shorten(value)}{self.advice}")
+            is_large = isinstance(value, (int, float)) and abs(value) > LARGEST
+            expected = f"{self.expected}, {LARGEST:g} at most" if is_large else self.expected
+            raise ValueError(f"{name} must be {expected}, got {shorten(value)}{self.advice}")
 
 
 def _setting(

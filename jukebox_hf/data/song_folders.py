@@ -177,6 +177,7 @@ def _read_tables(
         elif suffix in TABLE_SUFFIXES or (suffix in TEXT_SUFFIXES and is_text_table(path)):
             others.append(path)
     for path in others:
+        table = None
         try:
             if path.stat().st_size > LARGEST_OTHER_TABLE_BYTES:
                 raise ValueError("it is too large for a table of labels")
@@ -185,7 +186,7 @@ def _read_tables(
             if not any(finder.find(path.parent, cell_text(row.get(audio))) for row in table.rows):
                 raise ValueError(f"no file in column {audio!r} is here")
         except (ValueError, OSError) as error:
-            if path.suffix.lower() != ".json":  # which is written beside songs for many ends
+            if _could_label(path, table):
                 found.notes.append(f"{path.name} is not used: {error}")
             continue
         tables.append(table)
@@ -196,6 +197,19 @@ def _read_tables(
             columns.describe(_columns_of(table, columns), table.columns, table.path.name)
         )
     return sorted(tables, key=lambda table: not _is_metadata(table.path))
+
+
+def _could_label(path: Path, table: SongTable | None) -> bool:
+    """Whether a table that is not used may have been meant to label songs.
+
+    JSON is written beside songs for many ends: by its columns, or for a damaged `.jsonl`.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".json", ".jsonl"):
+        return True
+    if table is None:
+        return suffix == ".jsonl"
+    return any(find_column(WORDS[label], table.columns) for label in LABEL_COLUMNS)
 
 
 def _is_metadata(path: Path) -> bool:

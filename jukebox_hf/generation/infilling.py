@@ -11,6 +11,7 @@ from jukebox_hf.generation.continuing import Source, Start
 from jukebox_hf.generation.editing import find_take
 from jukebox_hf.generation.holes import Hole
 from jukebox_hf.generation.settings import Prompt
+from jukebox_hf.words import enumerate_words
 
 DEFAULT_CANDIDATES = 8
 MOST_CANDIDATES = 1000
@@ -86,8 +87,8 @@ def _finest(start: Start) -> tuple[int, list[str]]:
         level -= 1
     if level == 0:
         return level, []
-    listed = " and ".join(str(one) for one in range(level))
-    return level, [f"level {listed} is not there in full and left out (`jukebox upsample`)"]
+    missing = "level 0 is" if level == 1 else f"levels {enumerate_words(range(level))} are"
+    return level, [f"{missing} not there in full, and left out (`jukebox upsample`)"]
 
 
 def _bounds(start: Start, wanted: Mapping[str, Any], length: int) -> tuple[int, int, int]:

@@ -84,11 +84,15 @@ class Prompt:
         for name in ("seconds", "total_seconds", "primer_end_seconds"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= MOST_SECONDS:
-                raise ValueError(f"{name} must be above 0 and at most {MOST_SECONDS}, got {value}")
+                raise ValueError(
+                    f"{name} must be above 0 and at most {MOST_SECONDS}, got {shorten(value)}"
+                )
         for name in ("offset_seconds", "primer_start_seconds"):
             value = getattr(self, name)
             if not 0 <= value <= MOST_SECONDS:
-                raise ValueError(f"{name} must be 0 or more, at most {MOST_SECONDS}, got {value}")
+                raise ValueError(
+                    f"{name} must be 0 or more, at most {MOST_SECONDS}, got {shorten(value)}"
+                )
         end = self.primer_end_seconds
         if end is not None and end <= self.primer_start_seconds:
             raise ValueError(

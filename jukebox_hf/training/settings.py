@@ -42,6 +42,9 @@ RESUMABLE = _names(
 )
 
 
+# More than anyone means; before these, memory and processes would run out.
+MOST = {"batch_size": 1 << 20, "clip_samples": 1 << 28, "num_workers": 512, "lora_rank": 1 << 14}
+
 # What transformers' `TrainingArguments`, TRL and peft call settings, by what they are called here.
 NAMES_ELSEWHERE = {
     "output_dir": "output",
@@ -248,6 +251,8 @@ class TrainingSettings(SongSelection):
             lambda value: 0 <= value < 1,
             "at least 0 and below 1",
         )
+        for name, most in MOST.items():
+            self._check(name, lambda value, most=most: value <= most, f"at most {most:,}")
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
                 f"accumulation_steps must divide batch_size, got {self.accumulation_steps} and "

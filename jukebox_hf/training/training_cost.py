@@ -21,6 +21,7 @@ from jukebox_hf.words import format_bytes
 FLOAT32_BYTES = 4
 # Under autocast most of what is kept has 16 bits; norms and the stream between layers do not.
 KEPT_IN_16_BITS = 0.65
+MEASURED_EXAMPLES = 8
 
 
 class TrainingPlan(NamedTuple):
@@ -126,20 +127,22 @@ def activation_bytes(
     """What the forward pass of one part keeps for the backward pass, about.
 
     With checkpointing the input of every layer is kept, and one layer's worth is computed again.
+    More than a few examples are reckoned from a few: each keeps as much as another.
     """
+    measured = min(batch_size, MEASURED_EXAMPLES)
     with torch.device("meta"):
         twin = type(model)(model.config)  # type: ignore[arg-type]
     twin.train()
     kept = _Kept({id(parameter) for parameter in twin.parameters()})
     layers = _Kept(kept.ignored)
     with kept, _watch_layers(twin, layers):
-        _run_once(twin, settings, batch_size)
+        _run_once(twin, settings, measured)
     inside = layers.bytes  # the innermost hooks alone see a tensor
     if settings.activation_checkpointing and layers.count:
         inside = layers.inputs + inside // layers.count
     total = kept.bytes + inside
     share = 1.0 if settings.precision == "float32" else KEPT_IN_16_BITS
-    return int(total * share)
+    return int(total * share) * batch_size // measured
 
 
 class _Kept:

@@ -120,8 +120,11 @@ def test_tables_that_have_nothing_to_do_with_the_songs_are_named(folder: Path) -
     (folder / "prices.csv").write_text("what,price\nbread,2\n")
     (folder / "labels.xlsx").write_bytes(b"PK")
     (folder / "a.json").write_text('{"anything": 1}')
+    (folder / "progress.jsonl").write_text('{"key": "x", "row": {"artist": "X"}, "gain_db": 1}\n')
+    (folder / "more.jsonl").write_text('{"song": "elsewhere.wav", "artist": "X"}\n')
     found = open_songs(folder)
-    assert len(found.notes) == 2
+    assert len(found.notes) == 3
+    assert any(note.startswith("more.jsonl is not used: ") for note in found.notes)
     assert "labels.xlsx is not read; save it as metadata.csv" in found.notes
     assert any(note.startswith("prices.csv is not used: ") for note in found.notes)
 

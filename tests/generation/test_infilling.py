@@ -196,7 +196,7 @@ def test_a_sketch_is_infilled_at_the_levels_that_it_has(
     sketch = finish(pipeline.begin(tmp_path / "sketch", Request.new(wanted)))
     request = Request.infill(sketch.folder, {"from_seconds": 0.3, "to_seconds": 0.4})
     assert request.notes == (
-        "level 0 and 1 is not there in full and left out (`jukebox upsample`)",
+        "levels 0 and 1 are not there in full, and left out (`jukebox upsample`)",
     )
     made = finish(pipeline.begin(tmp_path / "s", request))
     assert list(codes_of(made).levels) == [2]

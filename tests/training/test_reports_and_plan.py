@@ -135,3 +135,17 @@ def test_frozen_weights_need_no_gradients(tmp_path: Path) -> None:
     plan = plan_training(codec_settings(tmp_path), codec, examples=1, example_seconds=1)
     assert 0 < plan.trainable_parameters < plan.parameters
     assert plan.gradient_bytes == 4 * plan.trainable_parameters
+
+
+def test_a_batch_of_any_size_is_planned_at_once() -> None:
+    prior = JukeboxPrior(JukeboxPriorConfig(**ARCHITECTURES["plain"]))
+    settings = TrainingSettings(task="prior")
+    assert activation_bytes(settings, prior, 2**20) == pytest.approx(
+        2**20 / 4 * activation_bytes(settings, prior, 4), rel=0.1
+    )
+
+
+@pytest.mark.parametrize("name", ["batch_size", "num_workers", "clip_samples", "lora_rank"])
+def test_counts_that_nobody_means_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at most "):
+        TrainingSettings(task="prior", **{name: 10**9})
