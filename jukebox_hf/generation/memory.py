@@ -73,9 +73,11 @@ def _prior_memory(config_json: str, precision: str, device_type: str) -> PriorMe
     config = JukeboxPriorConfig.from_dict(json.loads(config_json))
     dtype = loading_dtype(precision)
     cache_dtype = torch.float32 if device_type == "cpu" else dtype  # as `new_cache` chooses
-    prior = copy.deepcopy(hollow_model(config))
+    prior = hollow_model(config)
     assert isinstance(prior, JukeboxPrior), "of a prior's config"
-    nn.Module.to(prior, dtype)
+    if dtype != torch.float32:  # which it is in, and others use it
+        prior = copy.deepcopy(prior)
+        nn.Module.to(prior, dtype)
     if precision in QUANTIZED:
         prepare(prior, precision, torch.device("meta"))
     return PriorMemory(

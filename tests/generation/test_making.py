@@ -18,6 +18,9 @@ from jukebox_hf.generation.plan import LevelPlan
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.generation.windows import Run
 from jukebox_hf.hub import System
+from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.prior.bound_steps import BoundSteps
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from tests.generation.making import assert_same_codes, make, plan_of
 
@@ -171,24 +174,50 @@ def test_given_codes_are_read_in_one_pass_and_each_code_is_one_step(
     calls: Counter[str] = Counter()
     lengths: list[int] = []
 
-    def counted(name: str) -> Any:
-        original = getattr(JukeboxPrior, name)
+    def count(owner: type, name: str) -> None:
+        original = getattr(owner, name)
 
-        def wrapper(self: JukeboxPrior, *args: Any, **kwargs: Any) -> Any:
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
             calls[name] += 1
             if name == "prefill":
                 lengths.append(args[0].shape[1])
             return original(self, *args, **kwargs)
 
-        return wrapper
+        monkeypatch.setattr(owner, name, wrapper)
 
-    for name in ("prefill", "step", "condition"):
-        monkeypatch.setattr(JukeboxPrior, name, counted(name))
+    count(JukeboxPrior, "prefill")
+    count(JukeboxPrior, "condition")
+    count(BoundSteps, "step")
     generation = Generation(plan_of(tiny, 3, to_level=1))
     reports = list(generation)
     assert calls["prefill"] == calls["condition"] == len(reports)
     assert lengths == [report.windows[0].given for report in reports]
     assert calls["step"] == sum(report.windows[0].new - 1 for report in reports)
+
+
+def test_every_prior_is_built_once_and_its_processor_read_once(
+    tiny: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice with the one without memory, whose sizes are asked for before anything is loaded."""
+    built: Counter[int] = Counter()
+    read: Counter[int] = Counter()
+    build, read_processor = JukeboxPrior.__init__, System._read_processor
+
+    def building(self: JukeboxPrior, config: JukeboxPriorConfig, **options: Any) -> None:
+        built[config.level] += 1
+        build(self, config, **options)
+
+    def reading(self: System, level: int) -> JukeboxProcessor:
+        read[level] += 1
+        return read_processor(self, level)
+
+    monkeypatch.setattr(JukeboxPrior, "__init__", building)
+    monkeypatch.setattr(System, "_read_processor", reading)
+    system = System.open(tiny.source)
+    make(system, plan_of(system, 2, seconds=0.2))
+    assert all(built[level] <= 2 for level in range(3)), built
+    assert set(built) == set(read) == {0, 1, 2}
+    assert set(read.values()) == {1}
 
 
 def test_one_prior_is_resident_at_a_time(tiny: System, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,12 +404,12 @@ def test_unreadable_memory_limit_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
 def test_logits_that_are_no_numbers_end_the_run(
     tiny: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = JukeboxPrior.step
+    def broken(
+        self: BoundSteps, tokens: Tensor, position: int, positions: Tensor | None, logits: Tensor
+    ) -> None:
+        logits.fill_(float("nan"))
 
-    def broken(self: JukeboxPrior, *args: Any) -> Tensor:
-        return original(self, *args) * float("nan")
-
-    monkeypatch.setattr(JukeboxPrior, "step", broken)
+    monkeypatch.setattr(BoundSteps, "step", broken)
     with pytest.raises(ValueError, match="not numbers"):
         make(tiny, plan_of(tiny))
 
