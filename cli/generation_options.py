@@ -16,13 +16,21 @@ import click
 
 from jukebox_hf.sampling_settings import SETTINGS, LevelSettings
 
+from .crew import crew_option
 from .options import (
     AUDIO_FORMATS,
     BACKENDS,
     DURATION,
     SAMPLING_PRECISIONS,
+    clean_errors,
+    device_option,
+    json_option,
+    model_option,
     note,
+    output_option,
     per_level_option,
+    quiet_option,
+    seed_option,
 )
 
 if TYPE_CHECKING:
@@ -105,6 +113,34 @@ def sampling_options(function: Function) -> Function:
         *(_level_option(one) for one in sorted(fields(LevelSettings), key=_is_flag)),
     ]
     return _apply(options, function)
+
+
+def going_on_options(seed: str = "a new one") -> Callable[[Function], Function]:
+    """Of commands that make a session of what a session or a file of codes holds.
+
+    `seed` says where it comes from if it is not given.
+    """
+    options = [
+        label_options,
+        seed_option(seed),
+        model_option(
+            default_text="that of the session; for codes, the one that comes with the package"
+        ),
+        device_option,
+        step_options,
+        sampling_options,
+        output_option(
+            kind="folder",
+            help="Folder of the new session.",
+            default_text="a new one with time and seed in its name",
+        ),
+        crew_option,
+        click.option("--dry-run", is_flag=True, help="Say what it would take, and stop."),
+        json_option,
+        quiet_option,
+        clean_errors,
+    ]
+    return lambda function: _apply(options, function)
 
 
 def _is_flag(one: Field[Any]) -> bool:

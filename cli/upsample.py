@@ -7,24 +7,15 @@ from typing import Any
 
 import click
 
-from .crew import crew_option, join_crew, launch_if_asked
+from .crew import join_crew, launch_if_asked
 from .generation_options import (
     TAKES,
-    label_options,
+    going_on_options,
     read_lyrics_option,
-    sampling_options,
-    step_options,
 )
 from .making import Output, carry_out, help_main_process, open_system_of
 from .options import (
     MOST_TAKES,
-    clean_errors,
-    device_option,
-    json_option,
-    model_option,
-    output_option,
-    quiet_option,
-    seed_option,
 )
 
 
@@ -39,22 +30,7 @@ from .options import (
     show_default="1",
     help="Finish each of them in so many ways.",
 )
-@label_options
-@seed_option("that of the session; for codes, a new one")
-@model_option(default_text="that of the session; for codes, the one that comes with the package")
-@device_option
-@step_options
-@sampling_options
-@output_option(
-    kind="folder",
-    help="Folder of the new session.",
-    default_text="a new one with time and seed in its name",
-)
-@crew_option
-@click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
-@json_option
-@quiet_option
-@clean_errors
+@going_on_options("that of the session; for codes, a new one")
 def upsample(
     source: Path,
     model: str | None,

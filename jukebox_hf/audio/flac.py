@@ -33,7 +33,6 @@ SAMPLE_BITS = (0, 8, 12, 0, 16, 20, 24, 32)
 LONGEST_HEADER = 16
 ENTRY_FRAMES = 16  # a decoder starts at most so many frames early
 CHECKED_TOGETHER = 256  # frames, for their checksums
-LARGEST_FRAME = 1 << 18  # where the opening does not say
 
 
 class StreamInfo(NamedTuple):

@@ -30,7 +30,6 @@ from jukebox_hf.audio.splicing import (
 
 MARK = b"OggS"
 HEADER_BYTES = 27
-NO_POSITION = -1
 FAR = 1 << 40  # a position that no trimming at the end can touch
 CODECS = {b"\x01vorbis": "vorbis", b"OpusHead": "opus", b"\x7fFLAC": "flac"}
 HEADER_PACKETS = {"vorbis": 3, "opus": 2}

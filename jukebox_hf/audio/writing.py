@@ -23,7 +23,6 @@ from jukebox_hf.files import check_writable_target, write_atomically
 # libvorbis overflows the stack when a minute or more arrives in one call (libsndfile 1.2.2).
 BLOCK_SAMPLES = 1 << 16
 LARGEST_WAV_BYTES = 0xFFFF_0000  # sizes in a wav header have 32 bits
-TAG_NAMES = ("title", "artist", "genre", "album", "comment")
 
 
 class _Format(NamedTuple):

@@ -242,11 +242,10 @@ def measure(
         return few._replace(window=_conditioner_seconds(config, device, batch_size))
 
 
-@torch.inference_mode()
-def _time_layers(
-    config: JukeboxPriorConfig, depth: int, precision: str, device: torch.device, batch_size: int
-) -> Speed:
-    """Times of a prior with so many layers and nothing around them."""
+def bare_layers(
+    config: JukeboxPriorConfig, depth: int, precision: str, device: torch.device
+) -> JukeboxPrior:
+    """A prior with so many layers and nothing around them, whose weights say nothing."""
     small = JukeboxPriorConfig(
         level=config.level,
         codebook_size=config.codebook_size,
@@ -266,8 +265,18 @@ def _time_layers(
     nn.Module.to(prior, loading_dtype(precision))
     prior.to_empty(device=device)
     for parameter in prior.parameters():
-        parameter.fill_(0.01)
+        parameter.data.fill_(0.01)
     prepare(prior, precision, device)
+    return prior
+
+
+@torch.inference_mode()
+def _time_layers(
+    config: JukeboxPriorConfig, depth: int, precision: str, device: torch.device, batch_size: int
+) -> Speed:
+    """Times of a prior with so many layers and nothing around them."""
+    prior = bare_layers(config, depth, precision, device)
+    small = prior.config
     conditioning = prior.condition()
     cache = prior.new_cache(batch_size)
     middle = small.context_length // 2

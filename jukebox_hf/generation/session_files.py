@@ -20,7 +20,6 @@ from jukebox_hf.generation.chains import Chain, Seam
 from jukebox_hf.generation.holes import FIRST_TAKE, Hole
 from jukebox_hf.generation.joined import Joined, JoinedCodes
 from jukebox_hf.generation.session_record import (
-    RECORD_NAME,
     ChainRecord,
     HoleRecord,
     SeamRecord,
@@ -34,11 +33,6 @@ PARTS_FOLDER = "parts"
 PRIMER_FOLDER = "primers"
 PREVIEW_FOLDER = "preview"
 Given: TypeAlias = Literal["given", "filled", "original"]
-
-
-def is_session(folder: Path) -> bool:
-    """Whether a folder holds a session."""
-    return (folder / RECORD_NAME).is_file()
 
 
 def check_plain(folder: Path) -> None:

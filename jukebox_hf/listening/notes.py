@@ -18,7 +18,6 @@ from jukebox_hf.listening.sound import frame_levels
 # Without --no-deps the package asks for TensorFlow, which is not needed.
 INSTALL = "onnxruntime && pip install --no-deps basic-pitch==0.4.0"
 SAMPLING_RATE = 22_050
-KEYS = 88  # A0 to C8
 FRAME_HOP = 256
 WINDOW_SAMPLES = 2 * SAMPLING_RATE - FRAME_HOP
 WINDOW_FRAMES = 172  # of which half of OVERLAP_FRAMES are thrown away at each end

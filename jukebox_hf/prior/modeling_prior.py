@@ -40,8 +40,6 @@ from jukebox_hf.prior.transformer import (
     TransformerShape,
 )
 
-NO_ALIGNMENT = "this prior has no alignment_layer: its config names no layer that follows words"
-
 
 @dataclass
 class JukeboxPriorOutput(ModelOutput):

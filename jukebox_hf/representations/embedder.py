@@ -6,7 +6,7 @@ as means. What is computed is described in `embedding_settings`, how in `inputs`
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from io import BytesIO
 from pathlib import Path
@@ -381,8 +381,3 @@ def as_input(source: Source, number: int = 0) -> Input:
         "expected a path, an array, codes, or a mapping with array and sampling_rate, bytes or "
         f"path, got {type(source).__name__}"
     )
-
-
-def as_inputs(sources: Iterable[Source]) -> list[Input]:
-    """The same of several."""
-    return [as_input(source, number) for number, source in enumerate(sources)]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from jukebox_hf.generation.estimate import best_time
+from jukebox_hf.generation.estimate import bare_layers, best_time
 from jukebox_hf.generation.gpus import GPUS, PRODUCT_SHARE, Gpu
 from jukebox_hf.generation.memory import (
     FLOAT32_BYTES,
@@ -285,27 +285,7 @@ def _time_layers(
     config: JukeboxPriorConfig, precision: str, device: torch.device, depth: int
 ) -> float:
     length = min(TIMED_CODES, config.context_length)
-    small = JukeboxPriorConfig(
-        level=config.level,
-        codebook_size=config.codebook_size,
-        hop_length=config.hop_length,
-        sampling_rate=config.sampling_rate,
-        context_length=config.sequence_length,
-        width=config.width,
-        depth=depth,
-        heads=config.heads,
-        attention_width=config.attention_width,
-        mlp_width=config.mlp_width,
-        num_rows=config.sequence_length // config.row_length,
-        attention_pattern="factored",
-    )
-    with torch.device("meta"):
-        prior = JukeboxPrior(small)
-    nn.Module.to(prior, loading_dtype(precision))
-    prior.to_empty(device=device)
-    for parameter in prior.parameters():
-        parameter.fill_(0.01)
-    prepare(prior, precision, device)
+    prior = bare_layers(config, depth, precision, device)
     codes = torch.zeros(1, length, dtype=torch.int64, device=device)
     run: Callable[[], object] = lambda: prior(codes, hidden_layers=[depth])  # noqa: E731
     return best_time(device, 2, run) / length

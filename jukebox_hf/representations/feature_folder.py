@@ -32,7 +32,6 @@ from jukebox_hf.representations.results import Allocate, Array, Embedding
 
 Format = Literal["npy", "safetensors", "dataset"]
 FORMATS: tuple[Format, ...] = ("npy", "safetensors", "dataset")
-OUTPUT_DTYPES = ("float32", "float16")
 RECORD_FILE, RECORDS, ROWS, DATA = "embed.json", "embed", "rows", "data"
 FORMAT_VERSION = 1
 STATES_FOLDER = ".states-"  # and machine and process: states of long songs on their way
