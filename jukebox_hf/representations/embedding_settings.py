@@ -79,6 +79,10 @@ class EmbeddingSettings:
                 raise ValueError(f"{name} must be more than 0, got {value!r}")
         if not 0 < self.hop_fraction <= 1:
             raise ValueError(f"hop_fraction must be in (0, 1], got {self.hop_fraction!r}")
+        if self.span != "whole" and self.hop_fraction != EmbeddingSettings.hop_fraction:
+            raise ValueError(
+                f"hop_fraction has no effect with span {self.span!r}; leave it out, or take 'whole'"
+            )
         if self.stride_seconds is not None and self.window_seconds is None:
             raise ValueError("a stride needs a window; give the window's length, too")
         if not 0 <= self.start_seconds < math.inf:

@@ -282,6 +282,14 @@ class TrainingSettings(SongSelection):
         for name in foreign:
             if getattr(self, name) != defaults[name]:
                 raise ValueError(f"{name} means nothing for task {self.task!r}; leave it out")
+        idle = {} if self.lora_rank else dict.fromkeys(("lora_alpha", "lora_dropout"), "lora_rank")
+        if self.schedule in ("constant", "steps"):
+            idle["decay_start"] = "schedule 'linear' or 'cosine'"
+        if self.schedule == "constant":
+            idle["decay_steps"] = "another schedule than 'constant'"
+        for name, needed in idle.items():
+            if getattr(self, name) != defaults[name]:
+                raise ValueError(f"{name} has no effect without {needed}; leave it out")
         if self.lora_rank and self.start_from is None:
             raise ValueError("lora_rank needs start_from: LoRA adapts a prior that exists")
 

@@ -272,6 +272,7 @@ def test_silence_and_cut_songs_are_said(folders: dict[str, Path]) -> None:
         ({"window_seconds": 0.6}, r"window of 0\.6 s is longer than the context .* 0\.512 s"),
         ({"window_seconds": 0.001}, "less than one code"),
         ({"stride_seconds": 1.0}, "a stride needs a window"),
+        ({"span": "first", "hop_fraction": 0.25}, "hop_fraction has no effect with span 'first'"),
         ({"pool": "max"}, "pool must be one of none, mean, got 'max'"),
         ({"like": "librosa"}, "like must be one of jukemirlib, edge, jukemir, sheetsage"),
         ({"like": "edge", "layers": None}, "layers 1 to 3, got layer 66"),
