@@ -17,7 +17,7 @@ PORT_BIN := $(PORT_VENV)/bin
 endif
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
 
-.PHONY: help demo test check test-oldest test-newest docs browser browser-tools bench bench-full bench-port
+.PHONY: help demo test check test-oldest test-newest docs browser browser-tools picture bench bench-full bench-port
 
 help:
 	@echo "make demo         install into $(VENV) and make a song with the built-in model"
@@ -26,6 +26,7 @@ help:
 	@echo "make test-oldest  the tests with the oldest supported versions of everything"
 	@echo "make test-newest  the tests with the newest releases of everything"
 	@echo "make browser      the stories of the studio's page; needs chromium, or JUKEBOX_BROWSER=PROGRAM"
+	@echo "make picture      the picture of the studio's page that the README shows, anew"
 	@echo "make docs         the guide and the API reference, as pages, into docs/"
 	@echo "make bench        benchmarks that fit in ten CPU minutes; bench-full: all of them"
 	@echo "make bench-port   the same models here and in transformers 4.57.6, side by side"
@@ -53,6 +54,9 @@ docs: $(VENV)/installed-dev
 
 browser: browser-tools
 	$(BIN)/python -m pytest -q -m browser $(PYTEST_ARGS)
+
+picture: browser-tools
+	$(BIN)/python -m tests.cli.studio.picture
 
 browser-tools: $(VENV)/installed-dev
 	$(INSTALL) -e ".[dev,browser]"

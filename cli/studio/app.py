@@ -6,6 +6,7 @@ is one sentence, `{"error": ...}`, with a status that says whose it is.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import secrets
@@ -27,15 +28,20 @@ from .asking import (
     check_asked_numbers,
     check_name,
     check_request,
+    check_seconds,
+    check_stereo,
     check_text,
     parse_body,
 )
 from .guard import Access, Application, Guard
-from .pieces import find_sound
+from .page_state import describe_state
+from .pieces import Sound, cut_sound, find_sound
 from .studio import BusyError, NotThereError, Room, Studio
 
 PAGE = Path(__file__).parent / "page"
 LONGEST_UPLOAD_SECONDS = 300.0
+LONGEST_PART_SECONDS = 60.0
+MOST_SECONDS = 24 * 3600.0
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -57,6 +63,7 @@ class StudioApp:
             Route("/api/make", self._clean(self.make), methods=["POST"]),
             Route("/api/upload", self._clean(self.upload), methods=["POST"]),
             Route(f"{piece}/takes/{{number:int}}/sound", self._clean(self.sound)),
+            Route(f"{piece}/takes/{{number:int}}/part", self._clean(self.sound_part)),
             Route(f"{piece}/stop", self._clean(self.stop), methods=["POST"]),
             Route(f"{piece}/go-on", self._clean(self.go_on), methods=["POST"]),
             Route(f"{piece}/keep", self._clean(self.keep), methods=["POST"]),
@@ -109,7 +116,7 @@ class StudioApp:
         """All that the page shows; `?piece=NAME` is open there, `?since=VERSION` is known there."""
         asked = request.query_params
         room = self._room(request)
-        return _json(self.studio.state(room, asked.get("piece"), asked.get("since")))
+        return _json(describe_state(self.studio, room, asked.get("piece"), asked.get("since")))
 
     async def model(self, request: Request) -> Response:
         """Genres, artists and habits of a model."""
@@ -120,19 +127,34 @@ class StudioApp:
         wanted = check_request(await _body(request), self.studio.limits, self._models())
         return _json(await self.studio.plan(self._room(request), wanted))
 
-    async def sound(self, request: Request) -> Response:
-        """A take's audio: whole, since a snapshot may change while it is read."""
+    def _sound(self, request: Request) -> Sound:
         piece = self.studio.piece(self._room(request), request.path_params["name"])
         found = find_sound(piece, request.path_params["number"])
         if found is None:
             raise NotThereError("there is nothing to hear of that take yet")
+        return found
+
+    async def sound_part(self, request: Request) -> Response:
+        """A part of a take's audio, `?from=SECONDS&seconds=SECONDS`: long ones are never whole."""
+        asked = request.query_params
+        begin = check_seconds(asked.get("from"), "from", MOST_SECONDS)
+        seconds = check_seconds(asked.get("seconds"), "seconds", LONGEST_PART_SECONDS)
+        cut = await asyncio.to_thread(cut_sound, self._sound(request), begin, seconds)
+        return Response(cut, media_type="audio/wav")
+
+    async def sound(self, request: Request) -> Response:
+        """A take's audio: whole, since a snapshot may change while it is read."""
+        found = self._sound(request)
         if found.finished:
             return FileResponse(found.path, media_type=found.media_type)
         return Response(found.path.read_bytes(), media_type=found.media_type)
 
     async def exported(self, request: Request) -> Response:
         """A file that was exported."""
-        path = self.studio.exported(request.path_params["place"], request.path_params["file"])
+        place, file = request.path_params["place"], request.path_params["file"]
+        path = self.studio.exports.find(place, file)
+        if path is None:
+            raise NotThereError("that file is not there any more; export it again")
         return FileResponse(path, filename=path.name)
 
     # --- changes ---
@@ -180,9 +202,14 @@ class StudioApp:
         form = check_text(given.get("format"), "format")
         if form not in FORMS:
             raise ValueError(f"expected one of {', '.join(FORMS)}, got {form[:40]!r}")
-        numbers = check_asked_numbers(given.get("numbers"))
-        name = request.path_params["name"]
-        return _json({"file": await self.studio.export(self._room(request), name, numbers, form)})
+        numbers, stereo = (
+            check_asked_numbers(given.get("numbers")),
+            check_stereo(given.get("stereo")),
+        )
+        if stereo is not None and form == "codes":
+            raise ValueError("stereo is made of sound, not of codes; choose a format of sound")
+        room, name = self._room(request), request.path_params["name"]
+        return _json({"file": await self.studio.export(room, name, numbers, form, stereo)})
 
     async def download(self, request: Request) -> Response:
         """Pack a whole piece; the answer says where it can be fetched."""
@@ -194,7 +221,7 @@ class StudioApp:
         if self._uploading:
             raise BusyError("another file is being uploaded; wait a moment")
         self._uploading = True
-        path = self.studio.work_folder("uploads") / secrets.token_hex(16)
+        path = self.studio.upload_folder() / secrets.token_hex(16)
         try:
             await self._receive(request, path)
             found = await self.studio.check_upload(path)

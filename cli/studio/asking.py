@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from jukebox_hf.sampling_settings import SETTINGS
 
@@ -24,7 +24,7 @@ FORMS = ("flac", "wav", "mp3", "ogg", "codes")
 KNOWN = frozenset(
     {"verb", "model", "name", "genre", "artist", "lyrics", "total_seconds", "offset_seconds"}
     | {"seconds", "takes", "seed", "sketch", "primer", "levels", "source", "numbers"}
-    | {"from_seconds", "to_seconds", "insert_seconds", "candidates", "cut"}
+    | {"from_seconds", "to_seconds", "insert_seconds", "candidates", "cut", "renders", "names"}
 )
 LONGEST_TEXT = 200
 LONGEST_LYRICS = 50_000
@@ -49,6 +49,13 @@ class Limits:
     takes: int
     upload_bytes: int
     waiting: int
+
+
+class Stereo(NamedTuple):
+    """Three takes as one file in stereo: left, centre and right, and by how many seconds late."""
+
+    takes: list[int]
+    delays: list[float]
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
@@ -94,6 +101,7 @@ def check_request(given: Mapping[str, Any], limits: Limits, models: list[str]) -
         "offset_seconds": _duration(given, "offset_seconds"),
         "seed": _seed(given.get("seed")),
         "levels": _levels(given.get("levels")),
+        "names": _names(given.get("names")),
         "sketch": given["sketch"] if isinstance(given.get("sketch"), bool) else None,
     }
     if verb in ("make", "continue", "infill"):
@@ -112,6 +120,8 @@ def check_request(given: Mapping[str, Any], limits: Limits, models: list[str]) -
     else:
         request["source"] = check_text(given.get("source"), "source")
         request["numbers"] = check_asked_numbers(given.get("numbers"))
+    if verb == "upsample":
+        request["renders"] = _renders(given.get("renders", 1), request["numbers"], limits)
     if verb in ("continue", "edit", "infill"):
         request["from_seconds"] = _duration(given, "from_seconds")
     if verb in ("edit", "infill"):
@@ -119,6 +129,19 @@ def check_request(given: Mapping[str, Any], limits: Limits, models: list[str]) -
     if request["seed"] is None and verb not in ("upsample", "edit"):
         request["seed"] = secrets.randbits(32)
     return request
+
+
+def _renders(value: Any, numbers: list[int], limits: Limits) -> int:
+    """In how many ways each take is finished."""
+    renders = check_count(value, "ways to finish", limits.takes)
+    if renders > 1 and not numbers:
+        raise ValueError("say which takes to finish in several ways")
+    if renders > 1 and len(set(numbers)) * renders > limits.takes:
+        raise ValueError(
+            f"this studio makes up to {limits.takes} takes in one go, got {len(set(numbers))} in "
+            f"{renders} ways"
+        )
+    return renders
 
 
 def _stretch(given: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
@@ -197,6 +220,17 @@ def _duration(given: Mapping[str, Any], name: str, *, above: bool = False) -> fl
     return float(seconds)
 
 
+def check_seconds(text: str | None, name: str, most: float) -> float:
+    """Seconds in an address, from 0 to `most`."""
+    try:
+        seconds = float(text or "")
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= most:
+        raise ValueError(f"{name} must be seconds from 0 to {most:g}, got {text!r:.40}")
+    return seconds
+
+
 def _seed(value: Any) -> int | None:
     if value is None or value == "":
         return None
@@ -221,6 +255,19 @@ def check_asked_numbers(value: Any) -> list[int]:
     if not isinstance(value, list) or len(value) > 1000:
         raise ValueError(f"expected a list of takes, got {value!r:.40}")
     return [check_count(one, "a take", 10_000) for one in value]
+
+
+def check_stereo(value: Any) -> Stereo | None:
+    """Which takes are left, centre and right, and how late; the library says whether they go."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or set(value) - {"takes", "delays"}:
+        raise ValueError(f"expected takes and delays for stereo, got {value!r:.40}")
+    takes = check_asked_numbers(value.get("takes"))
+    delays = value.get("delays") or [0.0, 0.0, 0.0]
+    if len(takes) != 3 or not isinstance(delays, list) or len(delays) != 3:
+        raise ValueError("stereo takes three takes, left, centre and right, and three delays")
+    return Stereo(takes, [_duration({"delay": one}, "delay") or 0.0 for one in delays])
 
 
 def _primer(value: Any) -> dict[str, Any] | None:
@@ -248,10 +295,32 @@ def _levels(value: Any) -> dict[str, dict[str, Any]]:
         for level, number in by_level.items():
             if number is None or number == "":
                 continue
-            if level != "all" and not (level.isascii() and level.isdigit() and len(level) < 3):
-                raise ValueError(f"{level!r:.40} is not a level")
+            _check_level(level)
             found.setdefault(name, {})[level] = _level_number(name, number)
     return found
+
+
+def _names(value: Any) -> dict[str, dict[str, str]]:
+    """Genre and artist of single levels: by name, then by level as text."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or set(value) - {"genre", "artist"}:
+        raise ValueError(f"expected genre or artist by level, got {value!r:.40}")
+    found: dict[str, dict[str, str]] = {}
+    for name, by_level in value.items():
+        if not isinstance(by_level, dict):
+            raise ValueError(f"expected a {name} by level, got {by_level!r:.40}")
+        for level in by_level:
+            _check_level(level)
+            text = _text(by_level, level, LONGEST_TEXT)
+            if text is not None:
+                found.setdefault(name, {})[level] = text
+    return found
+
+
+def _check_level(level: str) -> None:
+    if level != "all" and not (level.isascii() and level.isdigit() and len(level) < 3):
+        raise ValueError(f"{level!r:.40} is not a level")
 
 
 def _level_number(name: str, value: Any) -> float | int:

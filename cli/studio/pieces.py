@@ -7,6 +7,7 @@ from the page are looked up among those that were found, never joined to a path.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -364,6 +365,26 @@ def find_sound(piece: Piece, number: int) -> Sound | None:
         return None
     version = f"{status.st_mtime_ns:x}-{status.st_size:x}"
     return Sound(path, media_type, finished is not None, version)
+
+
+def cut_sound(sound: Sound, begin: float, seconds: float) -> bytes:
+    """A part of a sound as WAV of 16 bits; less where it ends before, and nothing beyond its end.
+
+    A snapshot is read while it is written: what is in the file by then is what comes out. Raises
+    `ValueError` for a file that is no sound (any more).
+    """
+    import soundfile
+
+    cut = io.BytesIO()
+    try:
+        with soundfile.SoundFile(str(sound.path)) as file:
+            rate = file.samplerate
+            file.seek(min(round(begin * rate), file.frames))
+            samples = file.read(round(seconds * rate), dtype="int16")
+        soundfile.write(cut, samples, rate, subtype="PCM_16", format="WAV")
+    except soundfile.SoundFileError:
+        raise ValueError(f"{sound.path.name} cannot be read as sound") from None
+    return cut.getvalue()
 
 
 def find_words(piece: Piece, take: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,35 +1,32 @@
-"""A studio: rooms with pieces, one queue for all of them, one worker, and what the page is told.
+"""A studio: rooms with pieces, one queue for all of them, and one worker.
 
-Requests that `asking` has checked go in; state as plain values comes out. The page holds nothing:
-whatever it shows can be had from here at any moment, also by a page that was just opened.
+Requests that `asking` has checked go in; `page_state` tells the page what becomes of them. The page
+holds nothing: whatever it shows can be had from here at any moment, also by a page just opened.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
-import re
-import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jukebox_hf.locks import holder
 
-from .asking import Limits
+from .asking import Limits, Stereo
+from .exports import Exports
 from .job_queue import Job, JobQueue
-from .pieces import Piece, Pieces, find_parents, find_sound, find_words, short_model
+from .pieces import Piece, Pieces
 from .worker_process import StoppedWorkError, WorkerEndedError, WorkerProcess, WorkError
 
 WORK_FOLDER = ".studio"  # uploads and exports, in the folder of pieces
 CHECK_SECONDS = 30.0  # that a request waits for the library's opinion
 KEEP_SECONDS = 1.0  # between attempts to mark takes of a piece that is being worked on
-EXPORT_AGE_SECONDS = 3600.0
 
 
 class NotThereError(LookupError):
@@ -101,10 +98,12 @@ class Studio:
     worker: WorkerProcess
     is_space: bool = False
     queue: JobQueue = field(init=False)
+    exports: Exports = field(init=False)
     progress: PieceProgress | None = None
 
     def __post_init__(self) -> None:
         self.queue = JobQueue(self.folder)
+        self.exports = Exports(self.folder / WORK_FOLDER / "exports")
         self._rooms: dict[str, Room] = {}
         self._described: dict[int, dict[str, Any]] = {}
         self._plans: dict[str, dict[str, float | None]] = {}
@@ -143,9 +142,9 @@ class Studio:
             self._rooms[identity] = room
         return room
 
-    def work_folder(self, kind: str) -> Path:
-        """A folder for uploads or exports, made if needed."""
-        folder = self.folder / WORK_FOLDER / kind
+    def upload_folder(self) -> Path:
+        """The folder for uploads, made if needed."""
+        folder = self.folder / WORK_FOLDER / "uploads"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -221,7 +220,7 @@ class Studio:
         name = (job.request.get("primer") or {}).get("file")
         others = {(one.request.get("primer") or {}).get("file") for one in self.queue.jobs}
         if name is not None and name not in others:
-            (self.work_folder("uploads") / name).unlink(missing_ok=True)
+            (self.upload_folder() / name).unlink(missing_ok=True)
 
     def _for_worker(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """A request with names and paths in the place of numbers and names of the page."""
@@ -230,7 +229,7 @@ class Studio:
         if "model" in request:
             given["model"] = self.models[request["model"]] if request["verb"] == "make" else None
         if given.get("primer"):
-            path = self.work_folder("uploads") / given["primer"]["file"]
+            path = self.upload_folder() / given["primer"]["file"]
             given["primer"] = {**given["primer"], "path": str(path)}
         return given
 
@@ -340,7 +339,7 @@ class Studio:
 
     def _check_upload(self, request: Mapping[str, Any]) -> None:
         primer = request.get("primer")
-        if primer and not (self.work_folder("uploads") / primer["file"]).is_file():
+        if primer and not (self.upload_folder() / primer["file"]).is_file():
             raise ValueError("the file to begin with is not there any more; choose it again")
 
     def _is_free(self, room: Room, name: str) -> bool:
@@ -447,59 +446,38 @@ class Studio:
         if not self._is_free(room, name):
             raise ValueError(f"there is a piece or file called {name} already; choose another name")
 
-    async def export(self, room: Room, name: str, numbers: list[int], form: str) -> str:
-        """Write takes to a file that can be fetched once; returns its place below `exports`."""
+    async def export(
+        self, room: Room, name: str, numbers: list[int], form: str, stereo: Stereo | None = None
+    ) -> str:
+        """Write takes to a file that can be fetched; returns its place among the exports."""
         piece = self.piece(room, name)
-        numbers = numbers or self.kept(room, piece)
-        self._forget_exports()
-        place = self.work_folder("exports") / secrets.token_hex(16)
-        place.mkdir()
-        names = await self._ask(
-            "export",
-            {
-                "folder": str(room.folder),
-                "name": name,
-                "numbers": numbers,
-                "place": str(place),
-                "form": form,
-                "models": self.models,
-            },
-        )
+        place = self.exports.new()
+        given = {
+            "folder": str(room.folder),
+            "name": name,
+            "numbers": numbers or self.kept(room, piece),
+            "place": str(place),
+            "form": form,
+            "models": self.models,
+        }
+        if stereo is not None:
+            given |= {"numbers": stereo.takes, "delays": stereo.delays}
+        names = await self._ask("export", given)
         if len(names) == 1:
             return f"{place.name}/{names[0]}"
-        await asyncio.to_thread(_pack, place, f"{name}.zip", [place / one for one in names])
-        return f"{place.name}/{name}.zip"
+        return await self.exports.pack(place, name, [place / one for one in names], place)
 
     async def download(self, room: Room, name: str) -> str:
-        """Pack a whole piece, so that it goes on elsewhere; returns its place below `exports`."""
+        """Pack a whole piece, so that it goes on elsewhere; returns its place among the exports."""
         piece = self.piece(room, name)
         if self._is_making(room, name):
             raise BusyError(f"{name} is being made; wait for it to end, or stop it")
-        self._forget_exports()
-        place = self.work_folder("exports") / secrets.token_hex(16)
-        place.mkdir()
         files = [
             path
             for path in sorted(piece.folder.rglob("*"))
             if path.is_file() and not path.is_symlink() and not path.name.startswith(".")
         ]
-        await asyncio.to_thread(_pack, place, f"{name}.zip", files, piece.folder.parent)
-        return f"{place.name}/{name}.zip"
-
-    def _forget_exports(self) -> None:
-        """Delete exports that somebody asked for long ago."""
-        for place in self.work_folder("exports").iterdir():
-            if time.time() - place.stat().st_mtime > EXPORT_AGE_SECONDS:
-                shutil.rmtree(place, ignore_errors=True)
-
-    def exported(self, place: str, name: str) -> Path:
-        """A file that `export` or `download` has made."""
-        if re.fullmatch(r"[0-9a-f]{32}", place):
-            folder = self.work_folder("exports") / place
-            for path in folder.iterdir() if folder.is_dir() else ():
-                if path.name == name and path.is_file() and not path.is_symlink():
-                    return path
-        raise NotThereError("that file is not there any more; export it again")
+        return await self.exports.pack(self.exports.new(), name, files, room.folder)
 
     async def check_upload(self, path: Path) -> dict[str, Any]:
         """Look at a file that was uploaded; it is deleted if it is of no use."""
@@ -510,67 +488,21 @@ class Studio:
             raise
         return found
 
-    # --- what the page is told ---
+    # --- what others ask of it ---
 
     def kept(self, room: Room, piece: Piece) -> list[int]:
         """The takes that are marked, or about to be; all of them if none is."""
-        return self._marked(room, piece) or [take["number"] for take in piece.takes]
+        return self.marked(room, piece) or [take["number"] for take in piece.takes]
 
-    def _marked(self, room: Room, piece: Piece) -> list[int]:
+    def marked(self, room: Room, piece: Piece) -> list[int]:
+        """The takes that are marked, or about to be."""
         waiting = self.queue.keeps.get((room.id, piece.name))
         if waiting is not None:
             return waiting
         return [take["number"] for take in piece.takes if take["kept"]]
 
-    def state(self, room: Room, name: str | None, since: str | None) -> dict[str, Any]:
-        """All that the page shows, or only that nothing changed `since` a version of it."""
-        pieces = room.pieces.scan()
-        parents = find_parents(pieces)
-        listed = [self._listed(room, piece, parents.get(piece.name)) for piece in pieces.values()]
-        for job in self.queue.of_room(room.id):
-            if job.piece not in pieces and job.request["verb"] != "resume":
-                listed.append(_not_begun(job))
-        content = {
-            "folder": self.folder.name if not self.is_space else "",
-            "space": self.is_space,
-            "limits": {
-                "seconds": self.limits.seconds,
-                "takes": self.limits.takes,
-                "upload_bytes": self.limits.upload_bytes,
-            },
-            "models": [
-                short_model(name) or "the model that comes with the package" for name in self.models
-            ],
-            "ready": self.worker.ready,
-            "pieces": listed,
-            "queue": list(self._queue(room, pieces)),
-            "removed": room.pieces.removed(),
-            "piece": self._opened(room, pieces.get(name), listed, name) if name else None,
-        }
-        text = json.dumps(content, sort_keys=True, ensure_ascii=False)
-        version = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        if since == version:
-            return {"version": version, "unchanged": True}
-        return {"version": version, **content}
-
-    def _listed(self, room: Room, piece: Piece, parent: str | None) -> dict[str, Any]:
-        """A piece in the list."""
-        if piece.error is not None:
-            return {"name": piece.name, "parent": None, "state": "damaged", "error": piece.error}
-        takes = piece.takes
-        return {
-            "name": piece.name,
-            "parent": parent,
-            "state": self._state_of(room, piece),
-            "share": _share(piece),
-            "takes": len(takes),
-            "seconds": max(take["seconds"] for take in takes),
-            "genre": takes[0]["genre"],
-            "artist": takes[0]["artist"],
-            "kept": self._marked(room, piece),
-        }
-
-    def _state_of(self, room: Room, piece: Piece) -> str:
+    def state_of(self, room: Room, piece: Piece) -> str:
+        """How far a piece is, in a word: of the queue, of its files, and of who works on it."""
         job = self.queue.find(room.id, piece.name)
         if job is not None:
             return {"running": "making"}.get(job.state, job.state)
@@ -579,124 +511,6 @@ class Studio:
         held_by = holder(piece.folder)
         is_ours = held_by is not None and held_by.partition(" ")[0] == str(self.worker.pid)
         return "stopped" if held_by is None or is_ours else "elsewhere"
-
-    def _queue(self, room: Room, pieces: Mapping[str, Piece]) -> Iterator[dict[str, Any]]:
-        """What is made and what waits; of other rooms only how much there is before it."""
-        place = 0
-        for job in self.queue.jobs:
-            if job.state != "failed":
-                place += 1
-            if job.room != room.id:
-                continue
-            running = self.progress is not None and self.progress.job == job.id
-            piece = pieces.get(job.piece)
-            yield {
-                "id": job.id,
-                "piece": job.piece,
-                "verb": job.request["verb"],
-                "state": job.state,
-                "top_level": piece.facts.get("top_level") if piece else None,
-                "place": place if job.state == "waiting" else None,
-                "message": job.message,
-                "log": job.log,
-                **(self._how_far(job) if running else {}),
-            }
-
-    def _how_far(self, job: Job) -> dict[str, Any]:
-        progress = self.progress
-        assert progress is not None
-        return {
-            "level": progress.level,
-            "share": round(progress.share, 3),
-            "stopping": progress.stopping,
-            "left_seconds": self._left_seconds(job, progress),
-        }
-
-    @staticmethod
-    def _left_seconds(job: Job, progress: PieceProgress) -> int | None:
-        """From the plan, and from how fast the level under way turns out to be."""
-        if progress.level is None:
-            return None
-        planned = job.levels.get(str(progress.level))
-        made = (progress.codes - progress.first) / max(progress.total, 1)
-        spent = time.monotonic() - progress.since
-        if planned is None or planned <= 0:
-            return None
-        factor = spent / (planned * made) if made > 0.05 else 1.0
-        below = [job.levels.get(str(level)) or 0.0 for level in range(progress.level)]
-        return round(factor * (planned * (1 - progress.share) + sum(below)))
-
-    def _opened(
-        self,
-        room: Room,
-        piece: Piece | None,
-        listed: list[dict[str, Any]],
-        name: str,
-    ) -> dict[str, Any] | None:
-        """The piece that is open, with all there is to know."""
-        entry = next((one for one in listed if one["name"] == name), None)
-        if entry is None or piece is None or piece.error is not None:
-            return entry
-        marked = self._marked(room, piece)
-        takes = []
-        for take in piece.takes:
-            sound = find_sound(piece, take["number"])
-            takes.append(
-                {
-                    **take,
-                    "kept": take["number"] in marked,
-                    "words": find_words(piece, take),
-                    "sound": None
-                    if sound is None
-                    else {
-                        "version": sound.version,
-                        "type": sound.media_type,
-                        "finished": sound.finished,
-                    },
-                }
-            )
-        facts = {key: value for key, value in piece.facts.items() if key != "takes"}
-        facts["goes_on_from"] = piece.facts["parent"]
-        return {**facts, **entry, "takes": takes}
-
-
-def _not_begun(job: Job) -> dict[str, Any]:
-    """A piece that waits in the queue and has no folder yet."""
-    request = job.request
-    return {
-        "name": job.piece,
-        "parent": request.get("source"),
-        "state": {"running": "making"}.get(job.state, job.state),
-        "share": 0.0,
-        "takes": request.get("takes") or len(request.get("numbers") or [1]),
-        "seconds": request.get("seconds"),
-        "genre": request.get("genre"),
-        "artist": request.get("artist"),
-        "kept": [],
-    }
-
-
-def _share(piece: Piece) -> float:
-    """How much of all codes of a piece is made: levels weigh as much as they have codes."""
-    if piece.complete:
-        return 1.0
-    to_level = piece.facts["to_level"]
-    done = whole = 0.0
-    for take in piece.takes:
-        for entry in take["levels"]:
-            if entry["level"] >= to_level:
-                weight = 0.25 ** entry["level"]  # each level has four times the codes, here
-                done += weight * entry["share"]
-                whole += weight
-    return round(done / whole, 3) if whole else 0.0
-
-
-def _pack(place: Path, name: str, files: list[Path], root: Path | None = None) -> None:
-    import zipfile
-
-    with zipfile.ZipFile(place / name, "w", zipfile.ZIP_STORED) as archive:
-        for path in files:
-            archive.write(path, path.relative_to(root or path.parent))
 
 
 def _key(request: Mapping[str, Any]) -> str:

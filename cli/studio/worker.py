@@ -99,6 +99,7 @@ class Worker:
                 Path(given["place"]),
                 given["form"],
                 given["models"],
+                given.get("delays"),
             ),
             "check_upload": lambda: actions.check_upload(Path(given["path"])),
         }

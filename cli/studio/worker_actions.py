@@ -146,7 +146,7 @@ class Actions:
             codec = system.load_vqvae(device=resolve_device(self.device))
             asked = Request.edit(_parts(folder, request), {"snap_seconds": SNAP_SECONDS}, codec)
         else:
-            asked = Request.finer(source, given)
+            asked = Request.finer(source, given | {"renders": request.get("renders", 1)})
         return WantedPiece(JukeboxPipeline(system, device=self.device), asked)
 
     @staticmethod
@@ -169,8 +169,7 @@ class Actions:
 
             lyrics = decode_lyrics(lyrics.encode("utf-8"), source="the lyrics")
         return {
-            "artist": request.get("artist"),
-            "genre": request.get("genre"),
+            **{name: _by_level(request, name) for name in ("artist", "genre")},
             "lyrics": lyrics,
             "total_seconds": request.get("total_seconds"),
             "offset_seconds": request.get("offset_seconds"),
@@ -244,23 +243,25 @@ class Actions:
         place: Path,
         form: str,
         models: list[str | None],
+        delays: list[float] | None = None,
     ) -> list[str]:
-        """Write takes to files in `place`; returns their names."""
-        from jukebox_hf.generation import Session, export_audio, export_codes
+        """Write takes to files in `place`, with `delays` as one in stereo; returns their names."""
+        from jukebox_hf.generation import Session, export_audio, export_codes, export_stereo
 
         session = Session.open(folder / name)
         if form == "codes":
             paths = export_codes(session, numbers, place, overwrite=True)
+            return [path.name for path in paths]
+        how: dict[str, Any] = {
+            "audio_format": form,
+            "overwrite": True,
+            "model": _place_of(session, models),
+            "device": self.device,
+        }
+        if delays is not None:
+            paths = [export_stereo(session, numbers, place, delay_seconds=delays, **how)]
         else:
-            paths = export_audio(
-                session,
-                numbers,
-                place,
-                audio_format=form,
-                overwrite=True,
-                model=_place_of(session, models),
-                device=self.device,
-            )
+            paths = export_audio(session, numbers, place, **how)
         return [path.name for path in paths]
 
     def check_upload(self, path: Path) -> dict[str, Any]:
@@ -269,6 +270,15 @@ class Actions:
         named = path.with_suffix(ending)
         path.rename(named)
         return {"file": named.name, "seconds": round(seconds, 2)}
+
+
+def _by_level(request: Mapping[str, Any], name: str) -> Any:
+    """A genre or artist: one for all levels, or also others for some of them."""
+    own = (request.get("names") or {}).get(name)
+    if not own:
+        return request.get(name)
+    levels = {None if level == "all" else int(level): text for level, text in own.items()}
+    return levels if request.get(name) is None else {None: request[name], **levels}
 
 
 def _parts(folder: Path, request: Mapping[str, Any]) -> list[Part]:

@@ -43,6 +43,14 @@ export async function post(path, body = {}) {
 export const piecePath = (name, rest) => `api/pieces/${encodeURIComponent(name)}/${rest}`;
 export const soundPath = (name, take, version) =>
   `${piecePath(name, `takes/${take}/sound`)}?v=${encodeURIComponent(version)}`;
+const partPath = (name, take, version, from, seconds) =>
+  `${piecePath(name, `takes/${take}/part`)}?from=${from}&seconds=${seconds}&v=${encodeURIComponent(version)}`;
+
+/** The bytes of a part of a take's sound; null if it is gone. */
+export async function soundPart(name, take, version, from, seconds) {
+  const response = await answered(partPath(name, take, version, from, seconds));
+  return response.ok ? response.arrayBuffer() : null;
+}
 
 /** The bytes of a take's sound; null if it is gone (a snapshot that was replaced meanwhile). */
 export async function sound(name, take, version) {

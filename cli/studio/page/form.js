@@ -55,6 +55,31 @@ export class RequestForm {
     });
   }
 
+  async showInfill(state, piece, number, [begin, end]) {
+    await this.show({
+      verb: "infill",
+      title: `Make a stretch of ${piece.name} again`,
+      intro: `Take ${number}. What is before and after the stretch stays as it is, and the new music leads from one to the other. It becomes a new piece.`,
+      state,
+      source: piece.name,
+      numbers: [number],
+      given: { from: clock(begin, 3), to: clock(end, 3) },
+    });
+  }
+
+  async showInsert(state, piece, number, seconds) {
+    await this.show({
+      verb: "infill",
+      inserts: true,
+      title: `Put new music into ${piece.name}`,
+      intro: `Take ${number}. The piece opens at that moment, and the new music leads from what is before to what comes after: a bridge, or at 0:00 an intro. It becomes a new piece.`,
+      state,
+      source: piece.name,
+      numbers: [number],
+      given: { from: clock(seconds, 3), insert: "4" },
+    });
+  }
+
   async show(wanted) {
     this.wanted = wanted;
     this.upload = wanted.given.primer || null;
@@ -78,6 +103,22 @@ export class RequestForm {
           el("option", { value: String(index) }, name)))),
       );
     }
+    const decimal = (extra = {}) => el("input", { inputmode: "decimal", autocomplete: "off", ...extra });
+    const count = (value, most = state.limits.takes) => el("input", { type: "number", min: "1", max: String(most), value: String(value) });
+    if (verb === "infill") {
+      parts.push(
+        el("div", { class: "pair" },
+          this.field("from", wanted.inserts ? "Where" : "From", decimal(), "Seconds, or m:ss."),
+          wanted.inserts
+            ? this.field("insert", "How much, in seconds", decimal(), `Up to ${state.limits.seconds}.`)
+            : this.field("to", "To", decimal())),
+        el("div", { class: "pair" },
+          this.field("candidates", "Ways to try", count(8, 64), "The one is taken that fits best what follows. More take longer and fit better."),
+          this.field("takes", "Versions to hear", count(1), "So many of the best ones.")));
+    }
+    if (verb === "upsample") {
+      parts.push(this.field("renders", "Ways to finish each take", count(1), "The melody stays, the fine sound differs. Three of them also make wide stereo; see Export."));
+    }
     if (verb !== "upsample") {
       const same = isNew ? "any" : "as before";
       parts.push(
@@ -85,18 +126,16 @@ export class RequestForm {
           this.field("genre", "Genre", el("input", { list: "genres", autocomplete: "off", placeholder: same, maxlength: "200" }), "Choose one the model knows, or type: near names are found."),
           this.field("artist", "Artist", el("input", { list: "artists", autocomplete: "off", placeholder: same, maxlength: "200" }), "In whose style; most models know some."),
         ),
-        el("datalist", { id: "genres" }),
-        el("datalist", { id: "artists" }),
         this.field("lyrics", "Lyrics", el("textarea", { rows: "5", placeholder: isNew ? "Words to sing, if the model can sing" : "as before" }), null),
         el("div", { class: "field" },
           el("label", { for: "f-lyrics-file" }, "Or take lyrics from a text or .lrc file"),
           el("input", { id: "f-lyrics-file", type: "file", accept: ".txt,.lrc,text/plain", onchange: (event) => this.readLyrics(event.target) }),
         ),
-        el("div", { class: "pair" },
-          this.field("seconds", isNew ? "Length in seconds" : "New music, in seconds", el("input", { inputmode: "decimal", autocomplete: "off", value: isNew ? "" : "5" }), `Up to ${state.limits.seconds} at a time; you can go on from it later.`),
-          this.field("takes", isNew ? "Takes" : "Different ways to go on", el("input", { type: "number", min: "1", max: String(state.limits.takes), value: "1" }), "Each one is another try; listen, and keep the best."),
+        verb === "infill" ? null : el("div", { class: "pair" },
+          this.field("seconds", isNew ? "Length in seconds" : "New music, in seconds", decimal({ value: isNew ? "" : "5" }), `Up to ${state.limits.seconds} at a time; you can go on from it later.`),
+          this.field("takes", isNew ? "Takes" : "Different ways to go on", count(1), "Each one is another try; listen, and keep the best."),
         ),
-        el("div", { class: "check" },
+        verb === "infill" ? null : el("div", { class: "check" },
           el("input", { id: "f-sketch", type: "checkbox", "aria-describedby": "h-sketch", checked: Boolean(wanted.isSketch || given.sketch) }),
           el("div", {}, el("label", { for: "f-sketch" }, "Sketch first"),
             el("small", { id: "h-sketch" }, "Makes only the rough layer, which is quick. You hear the melody as if through a wall, keep the good takes, and finish those.")),
@@ -119,12 +158,12 @@ export class RequestForm {
         ),
       );
     }
-    parts.push(this.moreSettings(verb));
+    parts.push(el("datalist", { id: "genres" }), el("datalist", { id: "artists" }), this.moreSettings(verb));
     parts.push(
       el("div", { class: "plan" }, el("p", { id: "plan", role: "status" }, "…"), el("ul", { id: "plan-notes" })),
       el("p", { id: "form-wrong", class: "wrong box", role: "alert", hidden: true }),
       el("div", { class: "row" },
-        el("button", { id: "make", type: "submit", class: "primary", "aria-keyshortcuts": "Control+Enter", "data-server": "" }, verb === "upsample" ? "Finish" : "Make"),
+        el("button", { id: "make", type: "submit", class: "primary", "aria-keyshortcuts": "Control+Enter", "data-server": "" }, { upsample: "Finish", infill: wanted.inserts ? "Put it in" : "Make it again" }[verb] || "Make"),
         el("button", { type: "button", onclick: () => this.onCancel() }, "Back"),
       ),
     );
@@ -157,9 +196,10 @@ export class RequestForm {
       el("div", { class: "pair" },
         short("name", "Name of the piece", "Letters, digits, - and _. It becomes a folder.", { inputmode: "text", placeholder: "song-1, song-2, …" }),
         short("seed", "Seed", "The same seed and settings make the same music.", { placeholder: verb === "upsample" ? "as before" : "a new one" }),
-        verb === "upsample" ? null : short("total_seconds", "Length of the whole song", "Tells the model how near the end is. Seconds or m:ss."),
-        verb === "upsample" ? null : short("offset_seconds", "Where in that song it begins", null, { placeholder: "0:00" }),
+        ["upsample", "infill"].includes(verb) ? null : short("total_seconds", "Length of the whole song", "Tells the model how near the end is. Seconds or m:ss."),
+        ["upsample", "infill"].includes(verb) ? null : short("offset_seconds", "Where in that song it begins", null, { placeholder: "0:00" }),
       ),
+      el("fieldset", { id: "names" }, el("legend", {}, "Genre and artist of single layers"), el("p", { class: "facts" }, "The sketch makes the melody, the finer layers its sound: give a layer another name than the piece has.")),
       el("fieldset", { id: "levels" }, el("legend", {}, "How freely each layer is made"), el("p", { class: "facts" }, "Temperature below 1 is safer, above 1 wilder. Top-p leaves out the unlikely. Chains make a layer in parallel: quicker, with joins. Guidance above 1 follows genre and artist closer.")),
     );
   }
@@ -175,10 +215,10 @@ export class RequestForm {
     }
     if (!byId("request")) return;
     const model = this.models.get(index);
-    const names = [...model.genres, ...Object.keys(model.aliases)];
-    if (byId("genres")) {
-      fill(byId("genres"), ...names.map((name) => el("option", { value: name })));
-      fill(byId("artists"), ...model.artists.map((name) => el("option", { value: name })));
+    const genres = [...model.genres, ...Object.keys(model.aliases)];
+    fill(byId("genres"), ...genres.map((name) => el("option", { value: name })));
+    fill(byId("artists"), ...model.artists.map((name) => el("option", { value: name })));
+    if (byId("f-lyrics")) {
       const lyrics = byId("f-lyrics");
       if (!model.lyrics) lyrics.placeholder = "This model knows no words; lyrics change nothing.";
       if (this.wanted.verb === "make" && model.seconds) byId("f-seconds").placeholder = String(model.seconds);
@@ -188,8 +228,11 @@ export class RequestForm {
       el("div", { class: "pair" },
         ...[["temperature", "temperature"], ["top_p", "top-p"], ["chains", "chains"], ["guidance", "guidance"]].map(([name, label]) =>
           this.field(`${name}-${level}`, `${levelName(level, top)}: ${label}`, el("input", { inputmode: "decimal", autocomplete: "off", placeholder: "the model's", "data-setting": name, "data-level": String(level) })))));
-    const levels = byId("levels");
-    levels.replaceChildren(...[...levels.children].slice(0, 2), ...rows);
+    const names = [...model.levels].reverse().map((level) =>
+      el("div", { class: "pair" },
+        ...["genre", "artist"].map((name) =>
+          this.field(`${name}-${level}`, `${levelName(level, top)}: ${name}`, el("input", { list: `${name}s`, autocomplete: "off", placeholder: "as the piece", maxlength: "200", "data-name": name, "data-level": String(level) })))));
+    for (const [id, made] of [["levels", rows], ["names", names]]) byId(id).replaceChildren(...[...byId(id).children].slice(0, 2), ...made);
   }
 
   /** What the form asks for, as the server takes it. */
@@ -200,19 +243,27 @@ export class RequestForm {
     for (const input of this.main.querySelectorAll("[data-setting]")) {
       if (input.value.trim()) (levels[input.dataset.setting] ||= {})[input.dataset.level] = input.value.trim();
     }
-    const request = {
-      verb: wanted.verb,
-      name: text("name"),
-      seed: text("seed"),
-      levels,
-    };
-    if (wanted.verb !== "upsample") {
+    const names = {};
+    for (const input of this.main.querySelectorAll("[data-name]")) {
+      if (input.value.trim()) (names[input.dataset.name] ||= {})[input.dataset.level] = input.value.trim();
+    }
+    const number = (name) => Number(text(name) || 1);
+    const request = { verb: wanted.verb, name: text("name"), seed: text("seed"), levels, names };
+    if (wanted.verb === "upsample") request.renders = number("renders");
+    else {
       Object.assign(request, {
         genre: text("genre"),
         artist: text("artist"),
         lyrics: byId("f-lyrics").value.trim() ? byId("f-lyrics").value : null,
+        takes: number("takes"),
+      });
+    }
+    if (wanted.verb === "infill") {
+      const end = wanted.inserts ? { insert_seconds: text("insert") } : { to_seconds: text("to") };
+      Object.assign(request, { from_seconds: text("from"), candidates: number("candidates"), ...end });
+    } else if (wanted.verb !== "upsample") {
+      Object.assign(request, {
         seconds: text("seconds"),
-        takes: Number(text("takes") || 1),
         sketch: byId("f-sketch").checked,
         total_seconds: text("total_seconds"),
         offset_seconds: text("offset_seconds"),

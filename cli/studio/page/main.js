@@ -1,7 +1,7 @@
 // The page: asks the server for its state, shows it, and turns clicks and keys into requests.
 
 import { Away, get, piecePath, post } from "./api.js";
-import { byId, el, fill, lasting } from "./dom.js";
+import { byId, clock, el, fill, lasting } from "./dom.js";
 import { RequestForm } from "./form.js";
 import { PieceView } from "./piece.js";
 import { Player } from "./player.js";
@@ -35,7 +35,8 @@ const view = new PieceView(byId("main"), player, {
   keep: (number, wanted) => keep(number, wanted),
   continueFrom: (piece, numbers, seconds) => showForm(() => form.showContinue(state, piece, numbers, seconds)),
   finish: (piece, numbers) => showForm(() => form.showFinish(state, piece, numbers)),
-  infill: (piece, number, stretch) => askInfill(piece, number, stretch),
+  infill: (piece, number, stretch) => showForm(() => form.showInfill(state, piece, number, stretch)),
+  insert: (piece, number, seconds) => showForm(() => form.showInsert(state, piece, number, seconds)),
   edit: (piece, number, stretch, cut) => askEdit(piece, number, stretch, cut),
   more: (piece) => moreTakes(piece),
   export: (piece, numbers, which) => askExport(piece, numbers, which),
@@ -97,6 +98,7 @@ function showWelcome() {
         el("li", {}, "Make a new piece, with a few takes. You hear it while it grows, first rough, then finer."),
         el("li", {}, "Keep the takes you like."),
         el("li", {}, "Continue one from the moment before it went wrong, as often as you like; every try is a piece of its own."),
+        el("li", {}, "Mend what is nearly right: drag across the picture, and make that stretch again, cut it out, or put new music in."),
         el("li", {}, "Finish what began as a sketch, and export it.")),
       el("p", {}, el("button", { type: "button", class: "primary", id: "first-piece", onclick: () => showNew() }, "New piece"))));
 }
@@ -288,49 +290,53 @@ function askInFront(title, fields, label, does) {
 
 function askExport(piece, numbers, which) {
   const choice = el("select", { id: "export-format" }, ...FORMATS.map(([value, label]) => el("option", { value }, label)));
+  const takes = view.list.map((one) => one.number);
+  const wide = takes.length > 1 ? stereoFields(takes, numbers) : null;
   askInFront(`Export ${piece.name}`, [
     el("p", { class: "facts" }, `Exports ${which}${numbers.length > 1 ? ", in one zip file" : ""}.`),
     el("div", { class: "field" }, el("label", { for: "export-format" }, "As"), choice),
+    wide?.box,
     piece.licence ? el("p", { class: "facts" }, `Licence of what this model makes: ${piece.licence}.`) : null,
-  ], "Export", async () => fetchFile(await post(piecePath(piece.name, "export"), { format: choice.value, numbers })));
+  ], "Export", async () => fetchFile(await post(piecePath(piece.name, "export"), { format: choice.value, numbers, stereo: wide?.asked() })));
 }
 
-/** Fields for a stretch of a take; what is typed there goes into a request. */
-function stretchFields([begin, end]) {
-  const field = (id, label, value, told, extra = {}) => {
-    const input = el("input", { id, value, autocomplete: "off", inputmode: "decimal", ...extra });
-    return [input, el("div", { class: "field" }, el("label", { for: id }, label), input, told ? el("small", {}, told) : null)];
+/** Three takes as one file in stereo: which are left, in the middle and right, and how late. */
+function stereoFields(takes, kept) {
+  const offered = kept.length > 1 ? kept : takes;
+  const places = ["left", "centre", "right"].map((place, index) => {
+    const chosen = offered[index % offered.length];
+    const take = el("select", { id: `stereo-${place}` }, ...takes.map((one) => el("option", { value: String(one), selected: one === chosen }, `Take ${one}`)));
+    const delay = el("input", { id: `delay-${place}`, value: ["0.02", "0", "0.04"][index], inputmode: "decimal", autocomplete: "off" });
+    const label = place[0].toUpperCase() + place.slice(1);
+    return { take, delay, box: el("div", { class: "pair" },
+      el("div", { class: "field" }, el("label", { for: take.id }, label), take),
+      el("div", { class: "field" }, el("label", { for: delay.id }, `${label}: seconds late`), delay)) };
+  });
+  const rest = el("div", { id: "stereo-places", hidden: true }, ...places.map((one) => one.box));
+  const check = el("input", { id: "stereo", type: "checkbox", "aria-describedby": "h-stereo", onchange: () => { rest.hidden = !check.checked; } });
+  return {
+    box: el("div", {},
+      el("div", { class: "check" }, check, el("div", {}, el("label", { for: "stereo" }, "Wide stereo from three takes"),
+        el("small", { id: "h-stereo" }, "One file: a take for each ear and one for both. Takes that finish the same sketch in different ways sound wide together; others sound like three songs at once."))),
+      rest),
+    asked: () => (check.checked ? { takes: places.map((one) => Number(one.take.value)), delays: places.map((one) => one.delay.value) } : null),
   };
-  return { field, from: field("stretch-from", "From", begin.toFixed(2), "Seconds, or m:ss."), to: field("stretch-to", "To", end.toFixed(2), null) };
 }
 
-async function makeStretch(request) {
-  player.unlock();
-  const { piece } = await post("api/make", request);
-  open(piece, { listen: true });
-}
-
-function askInfill(piece, number, stretch) {
-  const { field, from, to } = stretchFields(stretch);
-  const tries = field("stretch-tries", "Ways to try", "8", "The one is taken that fits best what follows. More take longer and fit better.", { type: "number", min: "1", max: "64" });
-  const versions = field("stretch-takes", "Versions to hear", "1", "So many of the best ones.", { type: "number", min: "1", max: "8" });
-  askInFront(`Make a stretch of ${piece.name} again`, [
-    el("p", { class: "facts" }, `Take ${number}. What is before and after the stretch stays as it is. It becomes a new piece.`),
-    from[1], to[1], tries[1], versions[1],
-  ], "Make it again", () => makeStretch({
-    verb: "infill", source: piece.name, numbers: [number], from_seconds: from[0].value, to_seconds: to[0].value,
-    candidates: Number(tries[0].value), takes: Number(versions[0].value),
-  }));
-}
-
-function askEdit(piece, number, stretch, cut) {
-  const { from, to } = stretchFields(stretch);
+function askEdit(piece, number, [begin, end], cut) {
+  const field = (id, label, value) => el("div", { class: "field" },
+    el("label", { for: id }, label), el("input", { id, value: clock(value, 3), autocomplete: "off", inputmode: "decimal" }));
   askInFront(cut ? `Cut a stretch out of ${piece.name}` : `Keep only a stretch of ${piece.name}`, [
     el("p", { class: "facts" }, `Take ${number}. ${cut ? "What is before and after it is joined." : "What is before and after it is left out."} It becomes a new piece.`),
-    from[1], to[1],
-  ], cut ? "Cut it out" : "Keep only this", () => makeStretch({
-    verb: "edit", source: piece.name, numbers: [number], from_seconds: from[0].value, to_seconds: to[0].value, cut,
-  }));
+    field("stretch-from", "From", begin), field("stretch-to", "To", end),
+  ], cut ? "Cut it out" : "Keep only this", async () => {
+    player.unlock();
+    const { piece: made } = await post("api/make", {
+      verb: "edit", source: piece.name, numbers: [number], cut,
+      from_seconds: byId("stretch-from").value, to_seconds: byId("stretch-to").value,
+    });
+    open(made, { listen: true });
+  });
 }
 
 function askName(name) {
@@ -352,18 +358,20 @@ const KEYS = [
   ["l", "on one second", () => player.seek(player.now() + 1)],
   ["1 to 9", "choose a take", null],
   ["k", "keep the chosen take, or not", () => { const one = view.take(); if (one) keep(one.number, !one.kept); }],
-  ["[", "go on from where you listen", () => view.setPoint(player.now())],
+  ["[", "go on from where you listen, or begin a stretch there", () => view.setPoint(player.now())],
+  ["]", "end a stretch where you listen", () => view.setUntil(player.now())],
+  ["h", "hear the stretch", () => click("hear")],
   ["c", "continue", () => click("continue")],
-  ["]", "end a stretch where you listen", () => { view.until = player.now(); }],
-  ["r", "make a stretch again", () => click("infill")],
-  ["x", "cut a stretch out", () => click("cut")],
-  ["t", "keep only a stretch", () => click("trim")],
+  ["r", "make the stretch again", () => click("infill")],
+  ["x", "cut the stretch out", () => click("cut")],
+  ["t", "keep only the stretch", () => click("trim")],
+  ["i", "put new music in where you listen", () => click("insert")],
   ["u", "finish what is kept", () => click("upsample")],
   ["m", "more takes", () => click("more")],
   ["e", "export", () => click("export")],
   ["s", "stop", () => click("stop")],
   ["n", "new piece", () => showNew()],
-  ["Escape", "put “go on here” back to the end", () => view.setPoint(null)],
+  ["Escape", "choose no stretch, then put “go on here” back to the end", () => view.forgetStretch()],
   ["?", "this list", () => showKeys()],
 ];
 

@@ -28,17 +28,83 @@ function levelAt(seconds, heard) {
   return null;
 }
 
-/** The waveform of `buffer` (may be null) over `total` seconds; `marks` are seconds to tick. */
-export function drawWave(canvas, buffer, total, heard, marks) {
+const COLUMNS = 2400; // of a waveform
+const SLICES = 1200; // of a spectrogram
+const ROWS = 160;
+
+/** What is to be drawn of a take, in little room however long it lasts: sound goes in, part by part. */
+export class Picture {
+  constructor(total) {
+    this.total = total; // seconds
+    this.rate = 0;
+    this.low = new Float32Array(COLUMNS);
+    this.high = new Float32Array(COLUMNS);
+    this.end = 0; // seconds that there is sound of
+    this.loudness = null; // of a spectrogram: SLICES times ROWS, 0 to 1; null until it is asked for
+  }
+
+  /** By how many seconds a part should begin before the end of the one before. */
+  get overlap() {
+    return this.total / COLUMNS + 0.1;
+  }
+
+  /** Take in samples that begin at `at` seconds; `spectrum`: also for the spectrogram. */
+  add(samples, rate, at, spectrum) {
+    this.rate = rate;
+    this.end = Math.max(this.end, at + samples.length / rate);
+    const perColumn = (this.total * rate) / COLUMNS;
+    const begin = Math.round(at * rate);
+    const last = Math.min(COLUMNS, Math.ceil((begin + samples.length) / perColumn));
+    for (let column = Math.ceil(begin / perColumn - 1e-6); column < last; column += 1) {
+      const first = Math.max(0, Math.floor(column * perColumn) - begin);
+      const end = Math.min(samples.length, Math.ceil((column + 1) * perColumn) - begin);
+      const step = Math.max(1, Math.floor((end - first) / 400));
+      let low = 0;
+      let high = 0;
+      for (let place = first; place < end; place += step) {
+        if (samples[place] < low) low = samples[place];
+        if (samples[place] > high) high = samples[place];
+      }
+      this.low[column] = low;
+      this.high[column] = high;
+    }
+    if (spectrum) this.addSpectrum(samples, rate, begin);
+  }
+
+  addSpectrum(samples, rate, begin) {
+    this.loudness ||= new Float32Array(SLICES * ROWS);
+    const bins = rowBins(ROWS, rate);
+    const real = new Float32Array(FFT_SIZE);
+    const imaginary = new Float32Array(FFT_SIZE);
+    const perSlice = (this.total * rate) / SLICES;
+    const edge = begin ? FFT_SIZE / 2 : 0; // what is nearer to it was seen whole in the part before
+    for (let slice = Math.max(0, Math.ceil((begin + edge) / perSlice - 0.5)); slice < SLICES; slice += 1) {
+      const centre = Math.floor((slice + 0.5) * perSlice) - begin;
+      if (centre >= samples.length) break;
+      for (let n = 0; n < FFT_SIZE; n += 1) {
+        real[n] = (samples[centre + n - FFT_SIZE / 2] || 0) * HANN[n];
+        imaginary[n] = 0;
+      }
+      transform(real, imaginary);
+      for (let row = 0; row < ROWS; row += 1) {
+        let power = 0;
+        for (let bin = bins[row]; bin < Math.max(bins[row] + 1, bins[row + 1]); bin += 1) {
+          power = Math.max(power, real[bin] ** 2 + imaginary[bin] ** 2);
+        }
+        const decibels = 10 * Math.log10(power / FFT_SIZE ** 2 * 16 + 1e-12);
+        this.loudness[slice * ROWS + row] = Math.min(1, Math.max(0, 1 - decibels / FLOOR_DB));
+      }
+    }
+  }
+}
+
+/** The waveform of a picture (may be null) over `total` seconds; `marks` are seconds to tick. */
+export function drawWave(canvas, picture, total, heard, marks) {
   const { pen, width, height, scale } = prepare(canvas);
   const paint = colours(canvas);
-  const samples = buffer ? buffer.getChannelData(0) : new Float32Array(0);
-  const perColumn = ((buffer ? buffer.sampleRate : 44100) * total) / width;
   const middle = height / 2;
   for (let x = 0; x < width; x += 1) {
-    const first = Math.floor(x * perColumn);
-    const last = Math.min(samples.length, Math.ceil((x + 1) * perColumn));
-    if (first >= samples.length) {
+    if (!picture || (x * total) / width >= picture.end) {
       if (x % Math.round(6 * scale) === 0) {
         pen.fillStyle = paint.dots;
         pen.fillRect(x, middle - scale, 2 * scale, 2 * scale);
@@ -47,10 +113,10 @@ export function drawWave(canvas, buffer, total, heard, marks) {
     }
     let low = 0;
     let high = 0;
-    const step = Math.max(1, Math.floor((last - first) / 400));
-    for (let at = first; at < last; at += step) {
-      if (samples[at] < low) low = samples[at];
-      if (samples[at] > high) high = samples[at];
+    const last = Math.max(Math.ceil(((x + 1) * COLUMNS) / width), Math.floor((x * COLUMNS) / width) + 1);
+    for (let column = Math.floor((x * COLUMNS) / width); column < Math.min(last, COLUMNS); column += 1) {
+      if (picture.low[column] < low) low = picture.low[column];
+      if (picture.high[column] > high) high = picture.high[column];
     }
     const level = levelAt((x * total) / width, heard) ?? heard.length - 1;
     // Of models with other than three levels the finest and the coarsest keep their colours.
@@ -71,37 +137,23 @@ function tick(pen, marks, total, width, height, scale, colour) {
 const FFT_SIZE = 1024;
 const LOWEST = 50; // hertz
 const FLOOR_DB = -75;
+const turn = (n) => (2 * Math.PI * n) / FFT_SIZE;
+const HANN = Float32Array.from({ length: FFT_SIZE }, (_, n) => 0.5 - 0.5 * Math.cos(turn(n)));
+const COSINES = Float32Array.from({ length: FFT_SIZE / 2 }, (_, n) => Math.cos(turn(n)));
+const SINES = Float32Array.from({ length: FFT_SIZE / 2 }, (_, n) => -Math.sin(turn(n)));
 
-/** The spectrogram of `buffer` over `total` seconds: low notes below, loud is bright. */
-export function drawSpectrogram(canvas, buffer, total, marks) {
+/** The spectrogram of a picture over `total` seconds: low notes below, loud is bright. */
+export function drawSpectrogram(canvas, picture, total, marks) {
   const { pen, width, height, scale } = prepare(canvas);
   const paint = colours(canvas);
-  if (!buffer) return;
-  const samples = buffer.getChannelData(0);
-  const columns = Math.min(width, 1200);
-  const rows = Math.min(height, 160);
-  const image = new ImageData(columns, rows);
+  if (!picture?.loudness) return;
+  const image = new ImageData(SLICES, ROWS);
   const [back, tone, bright] = [paint.page, paint.levels[1], paint.text].map(rgb);
-  const bins = rowBins(rows, buffer.sampleRate);
-  const real = new Float32Array(FFT_SIZE);
-  const imaginary = new Float32Array(FFT_SIZE);
-  for (let x = 0; x < columns; x += 1) {
-    const centre = Math.floor(((x + 0.5) * total * buffer.sampleRate) / columns);
-    if (centre >= samples.length) break;
-    for (let n = 0; n < FFT_SIZE; n += 1) {
-      const value = samples[centre + n - FFT_SIZE / 2] || 0;
-      real[n] = value * (0.5 - 0.5 * Math.cos((2 * Math.PI * n) / FFT_SIZE));
-      imaginary[n] = 0;
-    }
-    transform(real, imaginary);
-    for (let row = 0; row < rows; row += 1) {
-      let power = 0;
-      for (let bin = bins[row]; bin < Math.max(bins[row] + 1, bins[row + 1]); bin += 1) {
-        power = Math.max(power, real[bin] ** 2 + imaginary[bin] ** 2);
-      }
-      const decibels = 10 * Math.log10(power / FFT_SIZE ** 2 * 16 + 1e-12);
-      const loud = Math.min(1, Math.max(0, 1 - decibels / FLOOR_DB));
-      const at = 4 * ((rows - 1 - row) * columns + x);
+  const slices = Math.min(SLICES, Math.ceil((picture.end / total) * SLICES));
+  for (let slice = 0; slice < slices; slice += 1) {
+    for (let row = 0; row < ROWS; row += 1) {
+      const loud = picture.loudness[slice * ROWS + row];
+      const at = 4 * ((ROWS - 1 - row) * SLICES + slice);
       for (let channel = 0; channel < 3; channel += 1) {
         image.data[at + channel] = loud < 0.6
           ? back[channel] + (tone[channel] - back[channel]) * (loud / 0.6)
@@ -110,10 +162,10 @@ export function drawSpectrogram(canvas, buffer, total, marks) {
       image.data[at + 3] = 255;
     }
   }
-  const small = new OffscreenCanvas(columns, rows);
+  const small = new OffscreenCanvas(SLICES, ROWS);
   small.getContext("2d").putImageData(image, 0, 0);
   pen.drawImage(small, 0, 0, width, height);
-  axes(pen, total, buffer.sampleRate / 2, width, height, scale, paint);
+  axes(pen, total, picture.rate / 2, width, height, scale, paint);
   tick(pen, marks, total, width, height, scale, paint.line);
 }
 
@@ -154,9 +206,9 @@ function rowBins(rows, rate) {
   });
 }
 
-/** Fourier transform in place, radix two. */
+/** Fourier transform of FFT_SIZE values in place, radix two. */
 function transform(real, imaginary) {
-  const size = real.length;
+  const size = FFT_SIZE;
   for (let i = 1, j = 0; i < size; i += 1) {
     let bit = size >> 1;
     for (; j & bit; bit >>= 1) j ^= bit;
@@ -167,11 +219,11 @@ function transform(real, imaginary) {
     }
   }
   for (let length = 2; length <= size; length <<= 1) {
-    const angle = (-2 * Math.PI) / length;
+    const step = FFT_SIZE / length;
     for (let start = 0; start < size; start += length) {
       for (let k = 0; k < length / 2; k += 1) {
-        const cos = Math.cos(angle * k);
-        const sin = Math.sin(angle * k);
+        const cos = COSINES[k * step];
+        const sin = SINES[k * step];
         const a = start + k;
         const b = a + length / 2;
         const re = real[b] * cos - imaginary[b] * sin;

@@ -1,14 +1,14 @@
 // One piece: its takes to hear, to keep and to go on from.
 
-import { sound, soundPath } from "./api.js";
-import { byId, clock, el, fill, lasting, many, span } from "./dom.js";
+import { byId, clock, el, fill, lasting, span } from "./dom.js";
 import { levelName } from "./form.js";
-import { decode, decodingRate, isLong } from "./player.js";
 import { drawSpectrogram, drawWave } from "./pictures.js";
 import { layerName, stateName } from "./side.js";
+import { Sounds, heardOf } from "./sounds.js";
 
 const STEP = 1; // seconds of an arrow key
 const JUMP = 5; // of page up and down
+const DRAG = 6; // pixels from which on a press is the choice of a stretch
 
 export class PieceView {
   /** `acts` are what buttons do; see `main.js`. */
@@ -19,9 +19,8 @@ export class PieceView {
     this.point = null; // where to go on from; null is the end
     this.until = null; // where a stretch that begins there ends
     this.view = "wave";
-    this.sounds = new Map(); // take -> {version, buffer, long}
+    this.sounds = new Sounds(player, (number, isNew) => this.hear(number, isNew));
     this.listen = false; // begin to sound as soon as there is something
-    this.fetching = false;
     new ResizeObserver(() => this.draw()).observe(main);
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
     player.addEventListener("change", () => this.showPlayer());
@@ -36,7 +35,7 @@ export class PieceView {
   close() {
     this.name = null;
     this.piece = null;
-    this.sounds.clear();
+    this.sounds.clear(null);
     this.player.clear();
   }
 
@@ -44,6 +43,7 @@ export class PieceView {
     if (this.name !== name) {
       this.close();
       this.name = name;
+      this.sounds.clear(name);
       this.chosen = 1;
       this.point = null;
       this.until = null;
@@ -223,27 +223,29 @@ export class PieceView {
     const { number } = take;
     const canvas = el("canvas", { "aria-hidden": "true" });
     const line = el("div", { class: "head-line" });
-    const point = el("div", {
-      class: "point", role: "slider", tabindex: "0", hidden: true,
-      "aria-label": `Where to go on in take ${number}`, "aria-valuemin": "0", "aria-valuenow": "0",
-      onpointerdown: (event) => this.dragPoint(event, take),
-      onkeydown: (event) => this.movePoint(event),
+    const handle = (kind, label, move) => el("div", {
+      class: `point ${kind}`, role: "slider", tabindex: "0", hidden: true,
+      "aria-label": `${label} in take ${number}`, "aria-valuemin": "0", "aria-valuenow": "0",
+      onpointerdown: (event) => this.drag(event, take, move),
+      onkeydown: (event) => this.moveByKey(event, kind, move),
       onclick: (event) => event.stopPropagation(),
     });
+    const point = handle("begin", "Where to go on", (seconds) => this.setPoint(seconds));
+    const until = handle("end", "End of the stretch", (seconds) => this.setUntil(seconds));
+    const shade = el("div", { class: "stretch", hidden: true });
     const wave = el("div", { class: "wave" });
     const slider = el("div", {
       role: "slider", tabindex: "0", "aria-label": `Position in take ${number}`, "aria-valuemin": "0", "aria-valuenow": "0", class: "wave",
-      onclick: (event) => { this.choose(number); this.player.seek(this.secondsAt(event.clientX, wave, number)); },
+      onpointerdown: (event) => this.press(event, number),
       onkeydown: (event) => this.moveHead(event, number),
-    }, canvas, line);
-    wave.append(slider, point);
-    wave.className = "wave";
+    }, canvas, shade, line);
+    wave.append(slider, point, until);
     const keep = el("input", { type: "checkbox", id: `keep-${number}`, "data-server": "", onchange: (event) => this.acts.keep(number, event.target.checked) });
     const choose = el("button", { type: "button", id: `take-${number}`, "aria-pressed": "false", onclick: () => this.choose(number) }, `Take ${number}`);
     const made = el("span", { class: "made" });
     const box = el("div", { class: "take" },
       el("div", { class: "head" }, choose, el("label", {}, keep, "Keep"), made), wave);
-    return { box, canvas, line, point, wave, slider, keep, choose, made };
+    return { box, canvas, line, point, until, shade, wave, slider, keep, choose, made };
   }
 
   showTake(take) {
@@ -255,24 +257,13 @@ export class PieceView {
     const told = this.madeText(take);
     if (row.made.textContent !== told) row.made.textContent = told;
     row.slider.setAttribute("aria-valuemax", take.seconds.toFixed(1));
-    row.point.setAttribute("aria-valuemax", take.seconds.toFixed(1));
+    for (const one of [row.point, row.until]) one.setAttribute("aria-valuemax", take.seconds.toFixed(1));
     this.showPoint();
-    const key = JSON.stringify([this.heard(take), this.sounds.get(take.number)?.version, this.view, row.canvas.clientWidth]);
+    const key = JSON.stringify([heardOf(take), this.view, row.canvas.clientWidth]);
     if (row.drawn !== key) {
       row.drawn = key;
       this.drawTake(take);
     }
-  }
-
-  /** Seconds that can be heard at each level, finest first; what is coarser is never less. */
-  heard(take) {
-    const seconds = [];
-    let least = 0;
-    for (const entry of take.levels) {
-      least = Math.max(least, entry.heard_seconds);
-      seconds.push(least);
-    }
-    return seconds;
   }
 
   madeText(take) {
@@ -302,6 +293,7 @@ export class PieceView {
     for (const one of ["wave", "spectrum"]) byId(`view-${one}`).setAttribute("aria-pressed", String(one === view));
     byId("key").hidden = view !== "wave";
     this.draw();
+    this.fetchSounds();
   }
 
   draw() {
@@ -311,66 +303,41 @@ export class PieceView {
 
   drawTake(take) {
     const row = this.rows.get(take.number);
-    const buffer = this.sounds.get(take.number)?.buffer || null;
+    const picture = this.sounds.picture(take.number);
     const marks = [
       ...this.piece.seams.filter((seam) => seam.take === take.number).map((seam) => seam.seconds),
       ...(take.cut_seconds > 0 && take.cut_seconds < take.seconds ? [take.cut_seconds] : []),
     ];
-    if (this.view === "wave") drawWave(row.canvas, buffer, take.seconds, this.heard(take), marks);
-    else drawSpectrogram(row.canvas, buffer, take.seconds, marks);
+    if (this.view === "wave") drawWave(row.canvas, picture, take.seconds, heardOf(take), marks);
+    else drawSpectrogram(row.canvas, picture, take.seconds, marks);
   }
 
   // --- sounds ---
 
-  async fetchSounds() {
-    if (this.fetching) return;
-    this.fetching = true;
-    try {
-      for (;;) {
-        const name = this.name;
-        const order = [...this.list].sort((a, b) => (b.number === this.chosen) - (a.number === this.chosen));
-        const next = order.find((take) => take.sound && this.sounds.get(take.number)?.version !== take.sound.version);
-        if (!next) return;
-        await this.fetchSound(name, next);
-      }
-    } finally {
-      this.fetching = false;
-    }
+  fetchSounds() {
+    this.sounds.update(this.list, this.chosen, this.view === "spectrum");
   }
 
-  async fetchSound(name, take) {
-    const { version, finished } = take.sound;
-    let buffer = this.sounds.get(take.number)?.buffer || null;
-    try {
-      const bytes = await sound(name, take.number, version);
-      if (bytes) buffer = await decode(bytes, decodingRate(take.seconds));
-    } catch {
-      // the server is away, or the snapshot was cut off while it was written: the next one comes
-    }
-    if (this.name !== name) return;
-    const long = finished && isLong(take.seconds) ? soundPath(name, take.number, version) : null;
-    this.sounds.set(take.number, { version, buffer, long });
-    if (take.number === this.chosen) this.loadChosen();
-    const row = this.rows.get(take.number);
-    if (row) {
-      row.drawn = null;
-      this.showTake(this.take(take.number) || take);
-    }
+  /** There is something new to draw of a take, or also to play. */
+  hear(number, isNew) {
+    const take = this.take(number);
+    if (!take || !this.rows?.has(number)) return;
+    if (isNew && number === this.chosen) this.loadChosen();
+    this.beginToSound();
+    this.drawTake(take);
   }
 
   loadChosen() {
-    const found = this.sounds.get(this.chosen);
     const take = this.take();
-    if (!found || !take) {
-      this.player.load(null, { growing: true, total: take?.seconds || 0 });
-      return;
-    }
-    if (found.long) this.player.loadLong(found.long);
-    else this.player.load(found.buffer, { growing: !take.sound?.finished && this.isUnderWay(), total: take.seconds });
-    if (this.listen && found.buffer) {
-      this.listen = false;
-      if (this.player.context) this.player.play();
-    }
+    if (!take) return;
+    this.sounds.play(take, !take.sound?.finished && this.isUnderWay());
+    this.beginToSound();
+  }
+
+  beginToSound() {
+    if (!this.listen || !this.player.duration) return;
+    this.listen = false;
+    if (this.player.context) this.player.play();
   }
 
   isUnderWay() {
@@ -392,6 +359,7 @@ export class PieceView {
   follow(always = false) {
     const take = this.piece && this.rows && this.take();
     if (!take || !(always || this.player.sounding)) return;
+    this.player.checkStretch();
     const at = this.player.now();
     const text = `${clock(at)} / ${span(take.seconds)}`;
     const time = byId("time");
@@ -422,58 +390,118 @@ export class PieceView {
     this.player.seek(moves[event.key]);
   }
 
-  // --- where to go on ---
+  // --- where to go on, and stretches ---
+
+  /** A press on the picture: a click goes there, a drag chooses a stretch. */
+  press(event, number) {
+    if (event.button !== 0) return;
+    const { wave, slider } = this.rows.get(number);
+    const first = event.clientX;
+    const begin = this.secondsAt(first, wave, number);
+    let dragged = false;
+    const move = (moved) => {
+      if (!dragged && Math.abs(moved.clientX - first) < DRAG) return;
+      if (!dragged) slider.setPointerCapture(event.pointerId);
+      dragged = true;
+      this.choose(number);
+      const end = this.secondsAt(moved.clientX, wave, number);
+      this.setStretch(Math.min(begin, end), Math.max(begin, end));
+    };
+    const stop = (last) => {
+      slider.removeEventListener("pointermove", move);
+      for (const kind of ["pointerup", "pointercancel"]) slider.removeEventListener(kind, stop);
+      if (dragged || last.type === "pointercancel") return;
+      this.choose(number);
+      this.player.seek(begin);
+    };
+    slider.addEventListener("pointermove", move);
+    for (const kind of ["pointerup", "pointercancel"]) slider.addEventListener(kind, stop);
+  }
+
+  setStretch(begin, end) {
+    [this.point, this.until] = [begin, end];
+    this.showStretch();
+  }
 
   setPoint(seconds) {
     const take = this.take();
     if (!take) return;
-    this.point = seconds === null ? null : Math.max(0.01, Math.min(seconds, take.seconds));
-    if (this.point !== null && this.point >= take.seconds - 0.01) this.point = null;
+    const least = this.until === null ? 0.01 : 0;
+    const most = this.until === null ? take.seconds : this.until - 0.01;
+    this.point = seconds === null ? null : Math.max(least, Math.min(seconds, most));
+    if (this.point === null || this.point >= take.seconds - 0.01) [this.point, this.until] = [null, null];
+    this.showStretch();
+  }
+
+  setUntil(seconds) {
+    const take = this.take();
+    if (!take || seconds === null) return;
+    if (this.point === null) this.point = 0;
+    this.until = Math.min(Math.max(seconds, this.point + 0.01), take.seconds);
+    this.showStretch();
+  }
+
+  /** Give up the stretch, and then the point. */
+  forgetStretch() {
+    if (this.until === null) this.point = null;
+    this.until = null;
+    this.showStretch();
+  }
+
+  showStretch() {
     this.showPoint();
     this.showActs();
   }
 
   showPoint() {
     for (const [number, row] of this.rows) {
-      row.point.hidden = number !== this.chosen || this.list.length === 0;
-      if (row.point.hidden) continue;
+      const isHere = number === this.chosen && this.list.length > 0;
+      const isStretch = isHere && this.until !== null;
+      row.point.hidden = !isHere;
+      row.until.hidden = row.shade.hidden = !isStretch;
+      if (!isHere) continue;
       const { seconds } = this.take(number);
       const at = this.point ?? seconds;
-      row.point.style.left = `${(100 * at) / seconds}%`;
-      row.point.classList.toggle("late", at > seconds * 0.8);
-      row.point.setAttribute("aria-valuenow", at.toFixed(1));
-      row.point.setAttribute("aria-valuetext", this.point === null ? "at the end" : `at ${clock(at)}`);
+      const told = isStretch ? "Begin of the stretch" : "Where to go on";
+      row.point.setAttribute("aria-label", `${told} in take ${number}`);
+      row.point.classList.toggle("stretches", isStretch);
+      place(row.point, at, seconds, this.point === null ? "at the end" : `at ${clock(at)}`);
+      if (!isStretch) continue;
+      place(row.until, this.until, seconds, `at ${clock(this.until)}`);
+      row.shade.style.left = `${(100 * at) / seconds}%`;
+      row.shade.style.width = `${(100 * (this.until - at)) / seconds}%`;
     }
   }
 
-  dragPoint(event, take) {
+  drag(event, take, setTo) {
     event.preventDefault();
-    const { point, wave } = this.rows.get(take.number);
-    point.setPointerCapture(event.pointerId);
-    point.focus();
-    const move = (moved) => this.setPoint(this.secondsAt(moved.clientX, wave, take.number));
-    point.addEventListener("pointermove", move);
-    const end = () => point.removeEventListener("pointermove", move);
-    point.addEventListener("pointerup", end, { once: true });
-    point.addEventListener("pointercancel", end, { once: true });
+    const { wave } = this.rows.get(take.number);
+    const handle = event.currentTarget;
+    handle.setPointerCapture(event.pointerId);
+    handle.focus();
+    const move = (moved) => setTo(this.secondsAt(moved.clientX, wave, take.number));
+    handle.addEventListener("pointermove", move);
+    const end = () => handle.removeEventListener("pointermove", move);
+    handle.addEventListener("pointerup", end, { once: true });
+    handle.addEventListener("pointercancel", end, { once: true });
   }
 
-  movePoint(event) {
+  moveByKey(event, kind, setTo) {
     const { seconds } = this.take();
-    const at = this.point ?? seconds;
-    const moves = { ArrowLeft: at - 0.1, ArrowDown: at - 0.1, ArrowRight: at + 0.1, ArrowUp: at + 0.1, PageDown: at - STEP, PageUp: at + STEP, Home: 0.01, End: null };
+    const at = (kind === "end" ? this.until : this.point) ?? seconds;
+    const last = kind === "end" ? seconds : null;
+    const moves = { ArrowLeft: at - 0.1, ArrowDown: at - 0.1, ArrowRight: at + 0.1, ArrowUp: at + 0.1, PageDown: at - STEP, PageUp: at + STEP, Home: 0, End: last };
     if (!(event.key in moves)) return;
     event.preventDefault();
     event.stopPropagation();
-    this.setPoint(moves[event.key]);
+    setTo(moves[event.key]);
   }
 
-  /** The stretch that is to be mended or cut: from “go on here”, or from where one listens. */
+  /** The stretch that is chosen; else one of two seconds from where one goes on, or listens. */
   stretch() {
     const { seconds } = this.take();
     const begin = this.point ?? Math.min(this.player.now(), Math.max(seconds - 2, 0));
-    const end = this.until !== null && this.until > begin ? this.until : Math.min(begin + 2, seconds);
-    return [begin, end];
+    return [begin, this.until ?? Math.min(begin + 2, seconds)];
   }
 
   // --- words ---
@@ -522,27 +550,36 @@ export class PieceView {
     const { piece } = this;
     const box = byId("acts");
     const kept = this.list.filter((take) => take.kept).map((take) => take.number);
-    const which = kept.length ? `the kept ${many(kept.length, "take")} (${kept.join(", ")})` : this.list.length === 1 ? "the take" : "all takes";
-    const key = JSON.stringify([piece.state, which, this.chosen, this.point, piece.to_level]);
+    const which = kept.length ? `the ${kept.length > 1 ? `${kept.length} kept takes` : "kept take"} (${kept.join(", ")})` : this.list.length === 1 ? "the take" : "all takes";
+    const key = JSON.stringify([piece.state, which, this.chosen, this.point, this.until, piece.to_level]);
     if (box.dataset.key === key) return;
     box.dataset.key = key;
     const wait = !this.canGoOn();
     const button = (id, label, shortcut, act, disabled = wait, extra = {}) =>
       el("button", { type: "button", id, "data-server": "", "aria-keyshortcuts": shortcut, disabled, onclick: act, ...extra }, label);
-    const place = this.point === null ? "the end" : clock(this.point);
+    const group = (id, title, told, ...buttons) =>
+      el("section", { "aria-labelledby": id }, el("h2", { id }, title), el("p", {}, told), el("div", { class: "row" }, ...buttons));
+    const where = this.point === null ? "the end" : clock(this.point);
+    const isStretch = this.until !== null;
     fill(box,
-      wait ? el("p", {}, "You can go on from it, finish or export it as soon as it is made, or stopped.") : null,
-      el("div", { class: "row" },
-        button("continue", `Continue take ${this.chosen} from ${place}`, "c", () => this.acts.continueFrom(piece, [this.chosen], this.point)),
+      wait ? el("p", {}, "You can go on from it, mend and export it as soon as it is made, or stopped.") : null,
+      group("act-go-on", "Go on", isStretch ? "New music from where the stretch begins; what comes before it stays." : "New music after this one, from the end or from where you drag “go on here” in the picture.",
         piece.to_level > 0 ? button("upsample", `Finish ${which}`, "u", () => this.acts.finish(piece, this.keptNumbers()), wait, { class: "primary" }) : null,
-        button("infill", "Make a stretch again", "r", () => this.acts.infill(piece, this.chosen, this.stretch())),
-        button("cut", "Cut a stretch out", "x", () => this.acts.edit(piece, this.chosen, this.stretch(), true)),
-        button("trim", "Keep only a stretch", "t", () => this.acts.edit(piece, this.chosen, this.stretch(), false)),
-        button("more", "More takes", "m", () => this.acts.more(piece), false),
+        button("continue", `Continue take ${this.chosen} from ${where}`, "c", () => this.acts.continueFrom(piece, [this.chosen], this.point)),
+        button("more", "More takes", "m", () => this.acts.more(piece), false)),
+      group("act-mend", "Mend",
+        isStretch
+          ? `The stretch from ${clock(this.point)} to ${clock(this.until)} of take ${this.chosen} is chosen. What you make of it is a new piece; this one stays.`
+          : "Drag across the picture to choose a stretch, or listen and press [ where it begins and ] where it ends. What you make of it is a new piece; this one stays.",
+        isStretch ? button("hear", "Hear the stretch", "h", () => this.player.playStretch(this.point, this.until), false) : null,
+        button("infill", "Make the stretch again", "r", () => this.acts.infill(piece, this.chosen, this.stretch())),
+        button("cut", "Cut the stretch out", "x", () => this.acts.edit(piece, this.chosen, this.stretch(), true)),
+        button("trim", "Keep only the stretch", "t", () => this.acts.edit(piece, this.chosen, this.stretch(), false)),
+        button("insert", "Put new music in", "i", () => this.acts.insert(piece, this.chosen, this.point ?? this.player.now())),
+        isStretch ? button("no-stretch", "Choose none", "Escape", () => this.forgetStretch(), false) : null),
+      group("act-take", "Take it with you", `As a file to play or to edit: ${which}, or the whole piece, to go on with elsewhere.`,
         button("export", "Export", "e", () => this.acts.export(piece, this.keptNumbers(), which)),
-        button("download", "Download piece", null, () => this.acts.download(piece.name))),
-      el("p", {}, "What you mend or cut becomes a new piece; this one stays as it is, one click away in the list."),
-      el("p", {}, "Drag “go on here” in the picture to continue from an earlier moment. What you keep is what gets finished and exported."));
+        button("download", "Download piece", null, () => this.acts.download(piece.name))));
     this.showAbout();
   }
 
@@ -561,6 +598,14 @@ export class PieceView {
       piece.notes.length ? el("ul", {}, ...piece.notes.map((note) => el("li", {}, note))) : null,
       el("dl", {}, ...rows.filter(([, text]) => text).flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]))));
   }
+}
+
+/** Put a handle at some moment of a take. */
+function place(handle, at, seconds, told) {
+  handle.style.left = `${(100 * at) / seconds}%`;
+  handle.classList.toggle("late", at > seconds * 0.8);
+  handle.setAttribute("aria-valuenow", at.toFixed(1));
+  handle.setAttribute("aria-valuetext", told);
 }
 
 export { stateName };

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jukebox_cli.studio.asking import KNOWN, Limits, check_request, parse_body
+from jukebox_cli.studio.asking import (
+    KNOWN,
+    Limits,
+    check_request,
+    check_seconds,
+    check_stereo,
+    parse_body,
+)
 
 LIMITS = Limits(seconds=60, takes=8, upload_bytes=10**6, waiting=10)
 MODELS = ["", "other"]
@@ -61,6 +68,19 @@ def test_a_request_gets_a_seed_and_what_was_left_out_is_none() -> None:
             "makes up to 60 seconds in one go, got 61",
         ),
         ({"verb": "upsample", "source": "a", "numbers": [0]}, "a take must be a whole number"),
+        (
+            {"verb": "upsample", "source": "a", "renders": 9},
+            "ways to finish must be a whole number",
+        ),
+        ({"verb": "upsample", "source": "a", "renders": 2}, "say which takes to finish"),
+        (
+            {"verb": "upsample", "source": "a", "numbers": [1, 2, 3], "renders": 3},
+            "makes up to 8 takes in one go, got 3 in 3 ways",
+        ),
+        ({"names": {"lyrics": {"0": "x"}}}, "expected genre or artist by level"),
+        ({"names": {"genre": "rock"}}, "expected a genre by level, got 'rock'"),
+        ({"names": {"genre": {"x": "rock"}}}, "'x' is not a level"),
+        ({"names": {"genre": {"1": 5}}}, "1 must be text, got 5"),
     ],
 )
 def test_wrong_requests_are_one_sentence(changes: dict[str, Any], sentence: str) -> None:
@@ -68,6 +88,39 @@ def test_wrong_requests_are_one_sentence(changes: dict[str, Any], sentence: str)
         check(**changes)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_names_are_by_level_and_empty_ones_are_left_out() -> None:
+    found = check(names={"genre": {"1": "rock", "0": ""}, "artist": {"all": "ada"}})
+    assert found["names"] == {"genre": {"1": "rock"}, "artist": {"all": "ada"}}
+
+
+@pytest.mark.parametrize(
+    ("stereo", "sentence"),
+    [
+        ([1, 2, 3], "expected takes and delays for stereo"),
+        ({"takes": [1, 2]}, "stereo takes three takes, left, centre and right"),
+        ({"takes": [1, 2, 3], "delays": [0.1]}, "and three delays"),
+        ({"takes": [1, 2, 3], "delays": [0, 0, "late"]}, "'late' is not a duration"),
+        ({"takes": [1, 2, 3], "path": "/etc"}, "expected takes and delays for stereo"),
+    ],
+)
+def test_wrong_stereo_is_one_sentence(stereo: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        check_stereo(stereo)
+    assert sentence in str(caught.value)
+    assert check_stereo(None) is None
+    assert check_stereo({"takes": [3, 2, 3], "delays": ["0.02", 0, 0.04]}) == (
+        [3, 2, 3],
+        [0.02, 0, 0.04],
+    )
+
+
+@pytest.mark.parametrize("text", [None, "", "soon", "-1", "nan", "inf", "61"])
+def test_seconds_of_an_address_are_a_number_in_reach(text: str | None) -> None:
+    with pytest.raises(ValueError, match="from must be seconds from 0 to 60, got"):
+        check_seconds(text, "from", 60)
+    assert check_seconds("1.5", "from", 60) == 1.5
 
 
 JSON = st.recursive(

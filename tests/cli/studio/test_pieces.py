@@ -1,5 +1,6 @@
 """Reading a folder of sessions for the page: whatever is in it, the rest is shown."""
 
+import io
 import json
 import os
 import shutil
@@ -7,10 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 from click.testing import CliRunner
 
 from jukebox_cli.main import main
-from jukebox_cli.studio.pieces import Pieces, find_parents, find_sound, plain_file, read_piece
+from jukebox_cli.studio.pieces import (
+    Pieces,
+    cut_sound,
+    find_parents,
+    find_sound,
+    plain_file,
+    read_piece,
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +57,27 @@ def test_pieces_are_read_with_their_tree(folder: Path) -> None:
     assert sound.finished
     assert sound.path.suffix == ".flac"
     assert find_sound(one, 3) is None
+
+
+def test_a_part_of_a_sound_is_what_is_there_of_it(folder: Path) -> None:
+    sound = find_sound(Pieces(folder).scan()["one"], 1)
+    assert sound is not None
+    whole, rate = soundfile.read(sound.path, dtype="int16")
+
+    def part(begin: float, seconds: float) -> list[int]:
+        samples, found_rate = soundfile.read(
+            io.BytesIO(cut_sound(sound, begin, seconds)), dtype="int16"
+        )
+        assert found_rate == rate
+        return list(samples)
+
+    assert part(0.1, 0.1) == list(whole[round(0.1 * rate) : round(0.2 * rate)])
+    assert part(0, 60) == list(whole)
+    assert part(0.2, 60) == list(whole[round(0.2 * rate) :])
+    assert part(99, 1) == []
+    sound.path.write_bytes(b"no sound")
+    with pytest.raises(ValueError, match=r"flac cannot be read as sound"):
+        cut_sound(sound, 0, 1)
 
 
 def test_a_folder_that_was_moved_keeps_its_tree(folder: Path, tmp_path: Path) -> None:

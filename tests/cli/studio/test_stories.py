@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner
 
 from jukebox_cli.main import main
@@ -279,14 +281,35 @@ def test_continuing_from_a_dragged_point(library: StudioProcess, visit: Open) ->
         assert before.levels[level][0, :count].tolist() == after.levels[level][0, :count].tolist()
 
 
+def drag(seen: Visit, take: int, begin: float, end: float) -> None:
+    """With the mouse, over a share of a take's picture."""
+    area = seen.page.locator(".take .wave .wave").nth(take - 1).bounding_box()
+    mouse, height = seen.page.mouse, area["y"] + area["height"] / 2
+    mouse.move(area["x"] + begin * area["width"], height)
+    mouse.down()
+    mouse.move(area["x"] + end * area["width"], height, steps=4)
+    mouse.up()
+
+
 def test_a_stretch_is_made_again_and_what_is_around_it_stays(
     library: StudioProcess, visit: Open
 ) -> None:
     seen = visit(library, "#tune")
     seen.heading("tune").wait_for()
-    seen.page.locator("#take-2").click()
+    seen.wait_until("studio.player.duration > 0.9")
+    drag(seen, take=2, begin=0.3, end=0.6)
+    assert seen.evaluate("studio.view.chosen") == 2
+    assert seen.evaluate("studio.view.stretch()") == pytest.approx([0.3, 0.6], abs=0.01)
+    seen.page.get_by_text("The stretch from 0:00.").wait_for()
+    seen.page.keyboard.press("h")  # it is heard, and no more than it
+    seen.wait_until("studio.player.sounding", every=10)
+    seen.wait_until("!studio.player.playing", every=10)
+    assert 0.55 < seen.evaluate("studio.player.now()") < 0.9
     seen.page.keyboard.press("r")
     seen.heading("Make a stretch of tune again").wait_for()
+    assert float(seen.page.get_by_label("To", exact=True).input_value()[2:]) == pytest.approx(
+        0.6, abs=0.01
+    )
     fields = {"From": "0.4", "To": "2", "Ways to try": "2"}
     for label, text in fields.items():
         seen.page.get_by_label(label, exact=True).fill(text)
@@ -316,10 +339,18 @@ def test_a_stretch_is_cut_out_and_the_way_back_is_a_click(
 ) -> None:
     seen = visit(library, "#tune")
     seen.heading("tune").wait_for()
-    seen.page.locator("#cut").click()
+    seen.wait_until("studio.player.duration > 0.9")
+    press = seen.page.keyboard.press
+    for at, key in ((0.2, "["), (0.6, "]")):  # with the keys, from where one listens
+        seen.evaluate(f"studio.player.seek({at})")
+        press(key)
+    for name in ("Begin", "End"):
+        seen.page.get_by_role("slider", name=f"{name} of the stretch in take 1").focus()
+        press("ArrowRight")
+    press("x")
     seen.heading("Cut a stretch out of tune").wait_for()
-    seen.page.get_by_label("From", exact=True).fill("0.3")
-    seen.page.get_by_label("To", exact=True).fill("0.7")
+    assert seen.page.get_by_label("From", exact=True).input_value() == "0:00.300"
+    assert seen.page.get_by_label("To", exact=True).input_value() == "0:00.700"
     seen.button("Cut it out").click()
     seen.wait_until("studio.view.name && studio.view.name !== 'tune'")
     seen.wait_for("done")
@@ -330,6 +361,111 @@ def test_a_stretch_is_cut_out_and_the_way_back_is_a_click(
     assert [round(part["end_seconds"], 1) for part in record.parent.details["parts"]] == [0.3, 1.0]
     seen.page.locator("#to-parent").click()
     seen.heading("tune").wait_for()
+
+
+def test_an_intro_is_put_in(library: StudioProcess, visit: Open) -> None:
+    seen = visit(library, "#sketch")
+    seen.heading("sketch").wait_for()
+    seen.page.locator("#take-1").wait_for()
+    seen.page.keyboard.press("i")
+    seen.heading("Put new music into sketch").wait_for()
+    assert seen.page.get_by_label("Where", exact=True).input_value() == "0:00.000"
+    seen.page.get_by_label("How much, in seconds").fill("0.16")
+    seen.page.get_by_label("Ways to try").fill("2")
+    seen.page.get_by_text("of music.").wait_for()  # the plan
+    seen.button("Put it in").click()
+    seen.wait_until("studio.view.name && studio.view.name !== 'sketch'")
+    seen.wait_for("sketch")
+    before = Session.open(library.folder / "sketch").codes(1)
+    after = Session.open(library.folder / seen.evaluate("studio.view.name")).codes(1)
+    assert before is not None
+    assert after is not None
+    assert after.levels[2][0, 10:].tolist() == before.levels[2][0].tolist()
+
+
+def test_several_finishes_with_a_genre_of_a_layer_become_wide_stereo(
+    library: StudioProcess, visit: Open, lyric_model: Path, tmp_path: Path
+) -> None:
+    short = library.folder / "short"
+    generate(lyric_model, short, "--seconds", "0.5", "--to-level", "2", "--seed", "3")
+    seen = visit(library, "#short")
+    seen.heading("short").wait_for()
+    seen.button("Finish the take").click()
+    seen.page.get_by_label("Ways to finish each take").fill("3")
+    seen.page.get_by_text("More settings").click()
+    seen.page.get_by_label("Middle layer: genre").fill("jazz")
+    seen.button("Finish", exact=True).click()
+    seen.wait_until("studio.view.name && studio.view.name !== 'short'")
+    seen.wait_for("done")
+    made = library.folder / seen.evaluate("studio.view.name")
+    command = ["upsample", str(short), "--renders", "3", "--genre", "1=jazz", "-q"]
+    result = CliRunner().invoke(main, [*command, "-o", str(tmp_path / "cli")])
+    assert result.exit_code == 0, result.output
+    assert checksums(made) == checksums(tmp_path / "cli")
+    seen.button("Export", exact=True).click()
+    seen.page.get_by_label("Wide stereo from three takes").check()
+    seen.page.get_by_label("Left", exact=True).select_option("3")
+    seen.page.get_by_label("Right: seconds late").fill("9")
+    seen.page.get_by_role("dialog").get_by_role("button", name="Export").click()
+    seen.page.get_by_text("give a delay for each of the three, from 0 to 1 seconds").wait_for()
+    seen.page.get_by_label("Right: seconds late").fill("0.05")
+    with seen.page.expect_download() as downloading:
+        seen.page.get_by_role("dialog").get_by_role("button", name="Export").click()
+    options = ["--stereo", "3,2,3", "--delay", "0.02,0,0.05", "-o", str(tmp_path / "wide")]
+    result = CliRunner().invoke(main, ["sessions", "export", str(made), *options])
+    assert result.exit_code == 0, result.output
+    (wide,) = (tmp_path / "wide").iterdir()
+    assert downloading.value.suggested_filename == wide.name
+    assert Path(downloading.value.path()).read_bytes() == wide.read_bytes()
+
+
+LONG_SECONDS, LONG_RATE = 600, 16_000
+
+
+def test_ten_minutes_are_heard_and_drawn_in_parts(library: StudioProcess, visit: Open) -> None:
+    """A piece that is not finished, so that only its preview is there: a tone that rises."""
+    place = library.folder / "long"
+    shutil.copytree(library.folder / "tune", place)
+    path = place / "session.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record |= {"complete": False, "sampling_rate": LONG_RATE}
+    record["takes"] = record["takes"][:1]
+    codes = {"0": {"count": LONG_SECONDS * LONG_RATE // 8, "crc32": "0"}}
+    record["takes"][0] |= {"seconds": LONG_SECONDS, "audio": None, "codes": codes}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    time_axis = np.arange(LONG_SECONDS * LONG_RATE) / LONG_RATE
+    loudness = 0.1 + 0.8 * time_axis / LONG_SECONDS
+    (place / "preview").mkdir(exist_ok=True)
+    tone = loudness * np.sin(2 * np.pi * 440 * time_axis)
+    soundfile.write(place / "preview" / "01.wav", tone, LONG_RATE, subtype="PCM_16")
+    try:
+        seen = visit(library)
+        sizes: list[int] = []
+        seen.page.on(
+            "response",
+            lambda answer: (
+                sizes.append(int(answer.headers.get("content-length", "0")))
+                if "/takes/" in answer.url
+                else None
+            ),
+        )
+        seen.button("long").click()
+        seen.heading("long").wait_for()
+        seen.wait_until("studio.view.sounds.picture(1)?.end > 599.9")
+        picture = "[100, 1200, 2300].map((at) => studio.view.sounds.picture(1).high[at])"
+        assert seen.evaluate(picture) == pytest.approx([0.133, 0.5, 0.867], abs=0.01)
+        for at in (30.0, 555.5):
+            seen.evaluate(f"studio.player.seek({at})")
+            if at == 30:
+                seen.button("Play", exact=True).click()
+            loud = (0.1 + 0.8 * at / LONG_SECONDS) / math.sqrt(2)
+            seen.wait_until(f"Math.abs(studio.player.rms() - {loud}) < 0.02", every=30)
+            assert seen.evaluate("studio.player.now()") == pytest.approx(at, abs=5)
+            assert seen.evaluate("studio.player.buffer.duration") <= 61
+        assert max(sizes) <= 61 * LONG_RATE * 2
+        assert sum(sizes) < 1.5 * LONG_SECONDS * LONG_RATE * 2  # nothing is fetched again and again
+    finally:
+        shutil.rmtree(place)
 
 
 def test_words_light_up_in_order_and_a_click_goes_there(
@@ -473,6 +609,18 @@ def test_nobody_is_kept_out(look: str, library: StudioProcess, visit: Open) -> N
             seen.heading("tune").wait_for(),
             seen.wait_until("studio.player.duration > 0.9"),
         ),
+        "cut": lambda: (drag(seen, 1, 0.2, 0.7), seen.page.locator("#cut").click()),
+        "export": lambda: (
+            seen.page.keyboard.press("Escape"),
+            seen.page.locator("#export").click(),
+            seen.page.get_by_label("Wide stereo from three takes").check(),
+        ),
+        "infill": lambda: (
+            seen.page.keyboard.press("Escape"),
+            seen.page.locator("#infill").click(),
+            seen.page.get_by_text("of music.").wait_for(),
+        ),
+        "back": lambda: (seen.button("Back").click(), seen.heading("tune").wait_for()),
         "list": lambda: look == "phone" and seen.button("Pieces").click(),
         "keys": lambda: look != "phone" and seen.button("Keys").click(),
     }
