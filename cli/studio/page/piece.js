@@ -8,6 +8,7 @@ import { Sounds, heardOf } from "./sounds.js";
 
 const STEP = 1; // seconds of an arrow key
 const JUMP = 5; // of page up and down
+const FRAME = 30; // milliseconds between movements of the line, at least
 const DRAG = 6; // pixels from which on a press is the choice of a stretch
 
 export class PieceView {
@@ -23,12 +24,10 @@ export class PieceView {
     this.listen = false; // begin to sound as soon as there is something
     new ResizeObserver(() => this.draw()).observe(main);
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
-    player.addEventListener("change", () => this.showPlayer());
-    const frame = () => {
-      this.follow();
-      requestAnimationFrame(frame);
-    };
-    requestAnimationFrame(frame);
+    player.addEventListener("change", () => {
+      this.showPlayer();
+      if (player.playing && !this.isFollowing) this.followFrames();
+    });
   }
 
   /** Leave the screen; a piece that sounds stops. */
@@ -355,7 +354,7 @@ export class PieceView {
     this.follow(true);
   }
 
-  /** Every frame: the line, the clock and the word that is sung. */
+  /** While it sounds: the line, the clock and the word that is sung. */
   follow(always = false) {
     const take = this.piece && this.rows && this.take();
     if (!take || !(always || this.player.sounding)) return;
@@ -372,6 +371,21 @@ export class PieceView {
       row.slider.setAttribute("aria-valuetext", `${clock(at, 0)} of ${span(take.seconds, 0)}`);
     }
     this.lightWords(at);
+  }
+
+  /** Follow what is played, until it stops; not in every frame: the music may be made on this machine. */
+  followFrames() {
+    this.isFollowing = true;
+    let last = 0;
+    const frame = (now) => {
+      if (now - last >= FRAME) {
+        last = now;
+        this.follow();
+      }
+      this.isFollowing = this.player.playing;
+      if (this.isFollowing) requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
   }
 
   secondsAt(x, wave, number) {
