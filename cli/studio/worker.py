@@ -68,7 +68,8 @@ class Worker:
         except KeyboardInterrupt:
             raise
         except expected_errors() as error:
-            self.tell(id=number, error=one_line(error))
+            folder = message["arguments"].get("folder")
+            self.tell(id=number, error=_for_the_page(one_line(error), folder))
         except Exception as error:  # a fault of ours: its piece says so, and the next one is made
             import traceback
 
@@ -133,6 +134,11 @@ class Worker:
         if now - self._told >= PROGRESS_SECONDS or codes == total:
             self._told = now
             self.tell(id=number, event="progress", level=level, codes=codes, total=total)
+
+
+def _for_the_page(sentence: str, folder: str | None) -> str:
+    """A sentence that names pieces as the page does, and not where they are on this machine."""
+    return sentence.replace(f"{folder}{os.sep}", "") if folder else sentence
 
 
 def read_lines(source: IO[str], inbox: queue.SimpleQueue[dict[str, Any]]) -> None:

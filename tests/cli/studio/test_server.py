@@ -202,6 +202,18 @@ def test_wrong_requests_get_the_command_lines_sentence_and_make_nothing(
     assert studio.state()["queue"] == []
 
 
+def test_a_sentence_does_not_say_where_pieces_are(calm: StudioProcess) -> None:
+    name = calm.make(seconds=0.5, sketch=True)
+    calm.wait_for(name, "sketch")
+    wanted = {"verb": "upsample", "source": name, "numbers": [7]}
+    status, found = calm.ask("POST", "/api/make", wanted)
+    assert (status, found["error"]) == (400, f"{name} has no take 7; it has 1")
+    status, found = calm.ask(
+        "POST", f"/api/pieces/{name}/export", {"format": "wav", "numbers": [7]}
+    )
+    assert (status, found["error"]) == (400, f"{name} has no take 7; it has 1")
+
+
 def test_what_does_not_belong_is_refused(calm: StudioProcess, tmp_path: Path) -> None:
     studio = calm
     name = studio.make(seconds=0.3)
