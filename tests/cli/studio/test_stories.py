@@ -283,7 +283,9 @@ def test_continuing_from_a_dragged_point(library: StudioProcess, visit: Open) ->
 
 def drag(seen: Visit, take: int, begin: float, end: float) -> None:
     """With the mouse, over a share of a take's picture."""
-    area = seen.page.locator(".take .wave .wave").nth(take - 1).bounding_box()
+    picture = seen.page.locator(".take .wave .wave").nth(take - 1)
+    picture.scroll_into_view_if_needed()
+    area = picture.bounding_box()
     mouse, height = seen.page.mouse, area["y"] + area["height"] / 2
     mouse.move(area["x"] + begin * area["width"], height)
     mouse.down()
