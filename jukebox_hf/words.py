@@ -89,6 +89,15 @@ def shorten(value: object, limit: int = 80) -> str:
     return printable(text if len(text) <= limit else f"{text[: limit - 3]}...")
 
 
+def cut(text: str, limit: int = 200) -> str:
+    """A name as it stands, cut where it is longer than names are.
+
+    >>> cut("x" * 1000, limit=6)
+    'xxx...'
+    """
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
 def refuse_unknown(
     given: Iterable[str],
     known: Iterable[str],

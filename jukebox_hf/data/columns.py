@@ -8,7 +8,10 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from jukebox_hf.words import cut
+
 LABEL_COLUMNS = ("artist", "genre", "lyrics")
+LISTED_COLUMNS = 20  # in an error
 
 
 def fold_name(text: str) -> str:
@@ -143,7 +146,9 @@ def find_column(words: Iterable[str], existing: Sequence[str]) -> str | None:
 
 def no_column(label: str, wanted: str, existing: Iterable[str], source: str) -> ValueError:
     """The error for a column that is not there."""
-    columns = ", ".join(existing) or "none"
+    names = [cut(name, 60) for name in existing]
+    more = f" and {len(names) - LISTED_COLUMNS} more" if len(names) > LISTED_COLUMNS else ""
+    columns = f"{', '.join(names[:LISTED_COLUMNS])}{more}" if names else "none"
     return ValueError(
         f"{source} has no column {wanted!r} for the {label}; its columns are: {columns}"
     )

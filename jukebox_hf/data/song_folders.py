@@ -29,7 +29,7 @@ from jukebox_hf.data.song_tables import (
 )
 from jukebox_hf.labels import LYRICS_SUFFIXES, TIMED_SUFFIXES
 from jukebox_hf.texts import composed
-from jukebox_hf.words import enumerate_words, shorten
+from jukebox_hf.words import cut, enumerate_words, shorten
 
 AUDIO_SUFFIXES = FFMPEG_SUFFIXES | {
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc"),
@@ -138,7 +138,7 @@ def find_in_metadata_file(path: Path, *, columns: ColumnNames) -> FoundSongs:
         if file is None:
             called = "" if name == cell else f" as {shorten(cell)}"
             reason = f"listed in {path}{called}, but there is no such file"
-            found.skipped.append(SkippedSong(name, reason))
+            found.skipped.append(SkippedSong(cut(name), reason))
             continue
         if file.parent not in lyrics:
             lyrics[file.parent] = _LyricsFiles(file.parent.glob("*"))
@@ -283,7 +283,7 @@ def _listed_files(
             )
             inside = place.is_relative_to(folder) and place != parent
             name = place.relative_to(folder).as_posix() if inside else given
-            found.skipped.append(SkippedSong(name, str(reason)))
+            found.skipped.append(SkippedSong(cut(name), str(reason)))
 
 
 def _columns_of(table: SongTable, columns: ColumnNames) -> dict[str, str]:

@@ -254,3 +254,15 @@ def test_the_same_note_on_many_songs_is_one_line() -> None:
         "a table is not read",
         "a\\x1b[31m: b",
     ]
+
+
+def test_names_without_end_are_cut_in_messages(folder: Path) -> None:
+    long = "x" * 9000
+    (folder / "metadata.csv").write_text(f"file_name\n{long}.wav\n")
+    with pytest.raises(ValueError, match="no song of") as error:
+        open_songs(folder)
+    assert len(str(error.value)) < 2000
+    (folder / "metadata.csv").write_text(f"{long},b\n1,2\n")
+    with pytest.raises(ValueError, match="has no column 'file_name'") as error:
+        open_songs(folder)
+    assert len(str(error.value)) < 2000
