@@ -7,46 +7,65 @@ brings as a package. How long a file is is found out, not believed; what is miss
 said. `to_segment` and `from_segment` go to pydub and back.
 """
 
-from jukebox_hf.audio.arrays import AudioArray, as_audio, as_mono
-from jukebox_hf.audio.reading import (
-    AudioInfo,
-    AudioReader,
-    AudioWindow,
-    audio_info,
-    load_audio,
-    mix_down,
-    peak_normalize,
-    read_tags,
-)
-from jukebox_hf.audio.resampling import resample, resampled_length
-from jukebox_hf.audio.segments import from_segment, to_segment
-from jukebox_hf.audio.writing import (
-    WRITABLE_FORMATS,
-    AudioTags,
-    WriteReport,
-    check_output_path,
-    save_audio,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "WRITABLE_FORMATS",
-    "AudioArray",
-    "AudioInfo",
-    "AudioReader",
-    "AudioTags",
-    "AudioWindow",
-    "WriteReport",
-    "as_audio",
-    "as_mono",
-    "audio_info",
-    "check_output_path",
-    "from_segment",
-    "load_audio",
-    "mix_down",
-    "peak_normalize",
-    "read_tags",
-    "resample",
-    "resampled_length",
-    "save_audio",
-    "to_segment",
-]
+from jukebox_hf.fronts import lazy_names
+
+if TYPE_CHECKING:
+    from jukebox_hf.audio.arrays import AudioArray as AudioArray
+    from jukebox_hf.audio.arrays import as_audio as as_audio
+    from jukebox_hf.audio.arrays import as_mono as as_mono
+    from jukebox_hf.audio.reading import AudioInfo as AudioInfo
+    from jukebox_hf.audio.reading import AudioReader as AudioReader
+    from jukebox_hf.audio.reading import AudioWindow as AudioWindow
+    from jukebox_hf.audio.reading import audio_info as audio_info
+    from jukebox_hf.audio.reading import load_audio as load_audio
+    from jukebox_hf.audio.reading import mix_down as mix_down
+    from jukebox_hf.audio.reading import peak_normalize as peak_normalize
+    from jukebox_hf.audio.reading import read_tags as read_tags
+    from jukebox_hf.audio.resampling import resample as resample
+    from jukebox_hf.audio.resampling import resampled_length as resampled_length
+    from jukebox_hf.audio.segments import from_segment as from_segment
+    from jukebox_hf.audio.segments import to_segment as to_segment
+    from jukebox_hf.audio.writing import WRITABLE_FORMATS as WRITABLE_FORMATS
+    from jukebox_hf.audio.writing import AudioTags as AudioTags
+    from jukebox_hf.audio.writing import WriteReport as WriteReport
+    from jukebox_hf.audio.writing import check_output_path as check_output_path
+    from jukebox_hf.audio.writing import save_audio as save_audio
+
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "arrays": (
+            "AudioArray",
+            "as_audio",
+            "as_mono",
+        ),
+        "reading": (
+            "AudioInfo",
+            "AudioReader",
+            "AudioWindow",
+            "audio_info",
+            "load_audio",
+            "mix_down",
+            "peak_normalize",
+            "read_tags",
+        ),
+        "resampling": (
+            "resample",
+            "resampled_length",
+        ),
+        "segments": (
+            "from_segment",
+            "to_segment",
+        ),
+        "writing": (
+            "WRITABLE_FORMATS",
+            "AudioTags",
+            "WriteReport",
+            "check_output_path",
+            "save_audio",
+        ),
+    },
+)

@@ -8,6 +8,7 @@ level 0 the finest. `state.json` and `dataset_info.json`, written last, make the
 
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -123,6 +124,33 @@ def code_features(levels: Iterable[int]) -> Any:
             **{f"codes_{level}": List(Value("int16")) for level in levels},
         }
     )
+
+
+def described(levels: Iterable[int], description: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `dataset_info.json` and `state.json` say in a folder that `datasets` itself saved.
+
+    Of an empty dataset with these columns: which files a folder holds is for the caller to add.
+    """
+    from datasets import Dataset, DatasetInfo
+    from datasets.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    features = code_features(levels)
+    columns: dict[str, list[Any]] = {name: [] for name in features}
+    info = DatasetInfo(description=description, features=features)
+    empty = Dataset.from_dict(columns, features=features, info=info)
+    silent = are_progress_bars_disabled()
+    with tempfile.TemporaryDirectory() as folder:
+        disable_progress_bars()
+        try:
+            empty.save_to_disk(folder)
+        finally:
+            if not silent:
+                enable_progress_bars()
+        return read_json(Path(folder, INFO_FILE)), read_json(Path(folder, STATE_FILE))
 
 
 def timed_lyrics_cells(lyrics: TimedLyrics | None) -> dict[str, Any]:

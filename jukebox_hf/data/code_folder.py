@@ -12,7 +12,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from jukebox_hf.data.code_files import (
     PART_SUFFIX,
     STATE_FILE,
     CodesInfo,
-    code_features,
+    described,
     part_files,
     read_part,
     rewrite_part,
@@ -209,21 +209,16 @@ class CodeFolder:
             self._describe()
 
     def _describe(self) -> None:
-        from datasets import DatasetInfo
-
+        """Make the folder one that `datasets.load_from_disk` reads."""
         parts = [path.name for path in part_files(self.path)]
-        features = asdict(DatasetInfo(features=code_features(self.info.levels)))["features"]
-        _write_json(self.path / INFO_FILE, {"description": DESCRIPTION, "features": features})
-        state: dict[str, object] = {
+        own = {
             "_data_files": [{"filename": name} for name in parts],
             "_fingerprint": self._fingerprint(parts),
-            "_format_columns": None,
-            "_format_kwargs": {},
-            "_format_type": None,
-            "_output_all_columns": False,
             "_split": "train",
         }
-        _write_json(self.path / STATE_FILE, state)
+        info, state = described(self.info.levels, DESCRIPTION)
+        _write_json(self.path / INFO_FILE, info)
+        _write_json(self.path / STATE_FILE, {**state, **own})
         sweep_leftovers(self.path)  # not what another process is writing just now
 
     def _fingerprint(self, parts: Sequence[str]) -> str:

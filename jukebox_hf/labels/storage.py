@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transformers.utils.hub import cached_file, extract_commit_hash
-
 from jukebox_hf.files import write_atomically
 from jukebox_hf.records import OMIT, check_version, from_json, read_json, to_json
 from jukebox_hf.words import refuse_unknown
@@ -76,9 +74,12 @@ def read_processor_files(
         ValueError: if they are not what `write_processor_files` writes.
     """
     config_path = _find_file(source, CONFIG_FILE, hub)
-    commit = extract_commit_hash(str(config_path), None)
-    if commit is not None:
-        hub = {**hub, "revision": commit}  # both files from one state of the repository
+    if not os.path.isdir(source):
+        from transformers.utils.hub import extract_commit_hash
+
+        commit = extract_commit_hash(str(config_path), None)
+        if commit is not None:
+            hub = {**hub, "revision": commit}  # both files from one state of the repository
     vocabulary_path = _find_file(source, VOCABULARY_FILE, hub)
 
     settings = read_json(config_path, max_bytes=LARGEST_FILE_BYTES, unique=True)
@@ -99,6 +100,8 @@ def _find_file(source: str | os.PathLike[str], name: str, hub: Mapping[str, Any]
                 f"{path.parent} has no {name}; expected the folder of a prior with its processor"
             )
         return path
+    from transformers.utils.hub import cached_file
+
     try:
         found = cached_file(os.fspath(source), name, **hub)
     except OSError as error:
