@@ -22,7 +22,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from jukebox_hf.generation import ParentRecord, Session, TakeRecord
+    from jukebox_hf.generation import ParentRecord, SessionOverview, TakeRecord
     from jukebox_hf.sampling_settings import LevelSettings
 
 SESSION = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -64,12 +64,12 @@ def sessions() -> None:
 @clean_errors
 def list_sessions(folder: Path, as_json: bool) -> None:
     """List the sessions in FOLDER: state, takes, seconds and seed of each."""
-    from jukebox_hf.generation import Session, session_folders
+    from jukebox_hf.generation import SessionOverview, session_folders
 
     found = []
     for path in session_folders(folder):
         try:
-            found.append(Session.open(path))
+            found.append(SessionOverview.open(path))
         except (ValueError, OSError) as error:  # the others are to be seen all the same
             note(f"Left out: {one_line(error)}")
     lines = []
@@ -95,9 +95,9 @@ def show(session: Path, as_json: bool) -> None:
 
     With --json, all that session.json says.
     """
-    from jukebox_hf.generation import Session
+    from jukebox_hf.generation import SessionOverview
 
-    found = Session.open(session)
+    found = SessionOverview.open(session)
     record = found.record
     settings = found.settings
     lines = [
@@ -133,9 +133,9 @@ def keep(session: Path, takes: tuple[int, ...], as_json: bool) -> None:
 
     `continue`, `upsample` and `export` then use these unless told otherwise. Nothing is deleted.
     """
-    from jukebox_hf.generation import Session
+    from jukebox_hf.generation import SessionOverview
 
-    found = Session.open(session)
+    found = SessionOverview.open(session)
     found.keep(list(takes))
     text = "\n".join(str(number) for number in takes)
     print_result(text, {"session": str(session), "kept": list(takes)}, as_json=as_json)
@@ -289,7 +289,7 @@ def choices(settings: LevelSettings) -> list[str]:
     ]
 
 
-def state(session: Session) -> str:
+def state(session: SessionOverview) -> str:
     """How far a session is, in a few words."""
     if session.complete:
         return "complete"
@@ -302,7 +302,7 @@ def state(session: Session) -> str:
     return "not finished"
 
 
-def take_line(session: Session, take: TakeRecord) -> str:
+def take_line(session: SessionOverview, take: TakeRecord) -> str:
     """One take in one line."""
     prompt = take.prompt
     words = [word for word in (prompt.artist, prompt.genre) if word]
@@ -321,7 +321,7 @@ def take_line(session: Session, take: TakeRecord) -> str:
     return ": ".join(part for part in parts if part)
 
 
-def sessions_summary(session: Session) -> dict[str, Any]:
+def sessions_summary(session: SessionOverview) -> dict[str, Any]:
     """A session in a list, for JSON."""
     return {
         "session": str(session.folder),

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from jukebox_hf.files import check_writable_target, write_atomically
+from jukebox_hf.hops import check_hop_lengths, check_positive_integer
 from jukebox_hf.records import check_version
 
 FORMAT_VERSION = 1
@@ -67,7 +68,7 @@ class Codes:
     def __post_init__(self) -> None:
         object.__setattr__(self, "hop_lengths", tuple(self.hop_lengths))
         check_hop_lengths(self.hop_lengths)
-        _check_positive_integer(self.sampling_rate, "sampling_rate")
+        check_positive_integer(self.sampling_rate, "sampling_rate")
         if self.fingerprint is not None and not isinstance(self.fingerprint, str):
             raise ValueError(f"fingerprint must be text or None, got {self.fingerprint!r}")
         _check_origin(self.origin)
@@ -275,25 +276,6 @@ def _check_lengths(levels: Mapping[int, Tensor], hop_lengths: tuple[int, ...]) -
                 f"above it only {upper_length * hop_lengths[coarser]}; a finer level must not "
                 "last longer than the one above it"
             )
-
-
-def check_hop_lengths(hop_lengths: tuple[Any, ...]) -> None:
-    """Raise `ValueError` unless they grow, each a multiple of the one before."""
-    if not hop_lengths:
-        raise ValueError("hop_lengths must name at least one level, got none")
-    for hop_length in hop_lengths:
-        _check_positive_integer(hop_length, "each hop length")
-    for finer, coarser in pairwise(hop_lengths):
-        if coarser <= finer or coarser % finer:
-            raise ValueError(
-                f"hop_lengths must grow from the finest level, each a multiple of the one before, "
-                f"got {hop_lengths}"
-            )
-
-
-def _check_positive_integer(value: Any, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
 def _check_origin(origin: Any) -> None:

@@ -29,6 +29,7 @@ EVERYONES = {
     "configuration",
     "files",
     "fronts",
+    "hops",
     "launching",
     "locks",
     "precision",

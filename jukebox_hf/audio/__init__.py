@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jukebox_hf.audio.arrays import AudioArray as AudioArray
     from jukebox_hf.audio.arrays import as_audio as as_audio
     from jukebox_hf.audio.arrays import as_mono as as_mono
+    from jukebox_hf.audio.formats import WRITABLE_FORMATS as WRITABLE_FORMATS
     from jukebox_hf.audio.reading import AudioInfo as AudioInfo
     from jukebox_hf.audio.reading import AudioReader as AudioReader
     from jukebox_hf.audio.reading import AudioWindow as AudioWindow
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from jukebox_hf.audio.resampling import resampled_length as resampled_length
     from jukebox_hf.audio.segments import from_segment as from_segment
     from jukebox_hf.audio.segments import to_segment as to_segment
-    from jukebox_hf.audio.writing import WRITABLE_FORMATS as WRITABLE_FORMATS
     from jukebox_hf.audio.writing import AudioTags as AudioTags
     from jukebox_hf.audio.writing import WriteReport as WriteReport
     from jukebox_hf.audio.writing import check_output_path as check_output_path
@@ -42,6 +42,7 @@ __getattr__, __dir__, __all__ = lazy_names(
             "as_audio",
             "as_mono",
         ),
+        "formats": ("WRITABLE_FORMATS",),
         "reading": (
             "AudioInfo",
             "AudioReader",
@@ -61,7 +62,6 @@ __getattr__, __dir__, __all__ = lazy_names(
             "to_segment",
         ),
         "writing": (
-            "WRITABLE_FORMATS",
             "AudioTags",
             "WriteReport",
             "check_output_path",

@@ -14,6 +14,7 @@ import soundfile
 
 from jukebox_hf.audio import ffmpeg
 from jukebox_hf.audio.arrays import AudioArray, as_audio
+from jukebox_hf.audio.formats import FORMATS, WritableFormat
 from jukebox_hf.audio.mp3 import id3_tag
 from jukebox_hf.audio.reading import read_tags
 from jukebox_hf.audio.resampling import Samples, check_sampling_rate, resample_samples
@@ -23,39 +24,10 @@ from jukebox_hf.files import check_writable_target, write_atomically
 # libvorbis overflows the stack when a minute or more arrives in one call (libsndfile 1.2.2).
 BLOCK_SAMPLES = 1 << 16
 LARGEST_WAV_BYTES = 0xFFFF_0000  # sizes in a wav header have 32 bits
-
-
-class _Format(NamedTuple):
-    """How one file name extension is written."""
-
-    container: str  # libsndfile's name, or FFmpeg's
-    codec: str
-    options: Mapping[str, Any] = {}
-    sampling_rates: tuple[int, ...] | None = None  # the only ones possible
-    max_channels: int = 8
-    needs_ffmpeg: bool = False
-
-
-MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-AAC_RATES = (*MPEG_RATES, 64000, 88200, 96000)
-OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 # LAME multiplies by 0.95 at constant bit rates of 160 kbit/s and less; below 32 kHz there are no
 # others (measured with libsndfile 1.2.2: 0.446 dB too quiet at every such rate).
 LAME_SCALE, LOUD_MP3_RATE = 0.95, 32000
-MP3_OPTIONS = {"bitrate_mode": "CONSTANT", "compression_level": 0.0}
-# mp3: 320 kbit/s at 44.1 kHz, the most there is; ogg and opus: about 260 (both stereo). The lossy
-# ones hold more channels than two, but in orders that differ from wav's and from each other's.
-# libsndfile 1.2.2 leaves the last 5 ms of an opus file silent.
-FORMATS: dict[str, _Format] = {
-    ".wav": _Format("WAV", "PCM_24"),
-    ".flac": _Format("FLAC", "PCM_24"),
-    ".ogg": _Format("OGG", "VORBIS", {"compression_level": 0.2}, max_channels=2),
-    ".opus": _Format("OGG", "OPUS", {"compression_level": 0.5}, OPUS_RATES, max_channels=2),
-    ".mp3": _Format("MP3", "MPEG_LAYER_III", MP3_OPTIONS, MPEG_RATES, max_channels=2),
-    ".m4a": _Format("ipod", "aac", {}, AAC_RATES, max_channels=2, needs_ffmpeg=True),
-    ".aac": _Format("adts", "aac", {}, AAC_RATES, max_channels=2, needs_ffmpeg=True),
-}
-WRITABLE_FORMATS = tuple(suffix.lstrip(".") for suffix in FORMATS)
+TAG_NAMES = ("title", "artist", "genre", "album", "comment")
 
 
 @dataclass(frozen=True)
@@ -195,7 +167,7 @@ def save_audio(
     )
 
 
-def _format_of(path: str | os.PathLike[str]) -> _Format:
+def _format_of(path: str | os.PathLike[str]) -> WritableFormat:
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise ValueError(
@@ -205,7 +177,9 @@ def _format_of(path: str | os.PathLike[str]) -> _Format:
     return FORMATS[suffix]
 
 
-def _check_fits(path: str | os.PathLike[str], file_format: _Format, samples: Samples) -> None:
+def _check_fits(
+    path: str | os.PathLike[str], file_format: WritableFormat, samples: Samples
+) -> None:
     num_samples, channels = samples.shape
     if channels > file_format.max_channels:
         raise ValueError(
@@ -232,7 +206,7 @@ def _write_with_soundfile(
     temporary: Path,
     samples: Samples,
     sampling_rate: int,
-    file_format: _Format,
+    file_format: WritableFormat,
     fields: Mapping[str, str],
 ) -> None:
     fields = {**fields, "software": "jukebox_hf"}
@@ -285,7 +259,7 @@ def _write_with_ffmpeg(
     temporary: Path,
     samples: Samples,
     sampling_rate: int,
-    file_format: _Format,
+    file_format: WritableFormat,
     fields: Mapping[str, str],
 ) -> None:
     try:

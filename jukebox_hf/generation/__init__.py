@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from jukebox_hf.generation.session_names import rename_session as rename_session
     from jukebox_hf.generation.session_names import restore_session as restore_session
     from jukebox_hf.generation.session_names import session_folders as session_folders
+    from jukebox_hf.generation.session_overview import SessionOverview as SessionOverview
     from jukebox_hf.generation.session_record import ParentRecord as ParentRecord
     from jukebox_hf.generation.session_record import SessionRecord as SessionRecord
     from jukebox_hf.generation.session_record import TakeRecord as TakeRecord
@@ -75,6 +76,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "making": ("WindowReport",),
         "session": ("Session",),
         "session_files": ("preview_paths",),
+        "session_overview": ("SessionOverview",),
         "session_record": ("ParentRecord", "SessionRecord", "TakeRecord"),
         "session_work": ("Crew",),
         "settings": ("Prompt",),

@@ -5,10 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-# Weights of a prior while it samples. int8 and int4 are rounded when they are loaded.
-PRECISIONS = ("float32", "float16", "bfloat16", "int8", "int4")
-# What a step runs as; recorded with a session. In float32 they are the same code for code.
-BACKENDS = ("eager", "compiled", "graph")
+from jukebox_hf.generation.choices import BACKENDS
+
 # Also on CUDA, until graphs have run on a GPU: what nobody has run is for those who ask for it.
 DEFAULT_BACKEND = "eager"
 ONE_THREAD_WIDTH = 512  # narrower priors sample with one thread on a CPU

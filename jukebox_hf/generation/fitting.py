@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from jukebox_hf.generation.devices import PRECISIONS
+from jukebox_hf.generation.choices import PRECISIONS
 from jukebox_hf.generation.making import DECODED_SECONDS
 from jukebox_hf.generation.memory import USED_SHARE, module_bytes, prior_memory
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig

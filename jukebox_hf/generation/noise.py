@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MAX_SEED = 2**64 - 1
+from jukebox_hf.generation.choices import MAX_SEED
+
 LEVELS_PER_TAKE = 256  # take and level share one 64-bit word of the key
 WORDS_PER_COUNT = 4  # Philox yields four 64-bit words per value of its counter
 

@@ -5,7 +5,6 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -69,13 +68,6 @@ def place_from(folder: Path, source: str) -> str:
         return str(local.resolve())
     place = Path(place).as_posix()
     return place if place.startswith(".") else f"./{place}"
-
-
-def place_of(folder: Path, source: str) -> str | Path:
-    """Where the model of a session in `folder` is, from its record."""
-    if source.startswith(("./", "../")) or source in (".", ".."):
-        return Path(os.path.normpath(folder.resolve() / source))
-    return source
 
 
 def _component_identity(system: System, name: str) -> ComponentIdentity:
@@ -249,11 +241,6 @@ def batch_record(report: WindowReport) -> BatchRecord:
         seconds=round(report.seconds, 3),
         rows=[RowRecord(one.take, one.chain, one.start, one.lyric_span) for one in report.windows],
     )
-
-
-def now() -> str:
-    """The time, for the record."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def restore_measures(take: TakeRecord) -> Measures:

@@ -6,7 +6,7 @@ every take after every window, previews, and finished audio. What is computed is
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +30,6 @@ from jukebox_hf.generation.preview import INTERVAL_SECONDS
 from jukebox_hf.generation.recording import (
     differences,
     model_record,
-    now,
-    place_of,
     restore_measures,
     same_labels,
     take_record,
@@ -40,7 +38,6 @@ from jukebox_hf.generation.recording import (
 from jukebox_hf.generation.session_files import (
     CODES_FOLDER,
     PRIMER_FOLDER,
-    check_plain,
     load_chains,
     load_given,
     load_hole,
@@ -53,15 +50,14 @@ from jukebox_hf.generation.session_files import (
     seams_of,
     words_path,
 )
+from jukebox_hf.generation.session_overview import SessionOverview, check_plain, now, place_of
 from jukebox_hf.generation.session_record import (
-    RECORD_NAME,
     ParentRecord,
     SessionRecord,
-    TakeRecord,
     new_id,
 )
 from jukebox_hf.generation.session_work import Crew, SessionWork
-from jukebox_hf.generation.settings import GenerationSettings, Prompt
+from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.generation.shelf import PriorShelf
 from jukebox_hf.generation.weights import samples_bound, samples_packed
 from jukebox_hf.generation.windows import Run
@@ -71,7 +67,7 @@ from jukebox_hf.hub.system import System
 from jukebox_hf.locks import SESSION_LOCK, locked
 
 
-class Session:
+class Session(SessionOverview):
     """A folder with a generation in it.
 
     Make one with `create`, come back to it with `open`, and let it work with `run`. Only `run` and
@@ -84,8 +80,7 @@ class Session:
     """
 
     def __init__(self, folder: Path, record: SessionRecord, plan: Plan | None = None) -> None:
-        self.folder = folder
-        self.record = record
+        super().__init__(folder, record)
         self.plan = plan
 
     @classmethod
@@ -148,64 +143,6 @@ class Session:
             session._write()
         return session
 
-    @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> "Session":
-        """The session in a folder.
-
-        Raises `FileNotFoundError` if there is none, `ValueError` if its record is damaged, and
-        `OSError` if there are links in the folder.
-        """
-        folder = Path(folder)
-        check_plain(folder)
-        return cls(folder, SessionRecord.load(folder))
-
-    @staticmethod
-    def is_at(folder: str | os.PathLike[str]) -> bool:
-        """Whether a folder holds a session."""
-        return (Path(folder) / RECORD_NAME).is_file()
-
-    # --- what it is ---
-
-    @property
-    def settings(self) -> GenerationSettings:
-        """How it samples."""
-        return self.record.settings
-
-    @property
-    def complete(self) -> bool:
-        """Whether all is made and written, and the audio is still there."""
-        return self.record.complete and len(self.audio_paths) == len(self.takes)
-
-    @property
-    def takes(self) -> list[TakeRecord]:
-        """What the record says about each take."""
-        return self.record.takes
-
-    def take(self, number: int) -> TakeRecord:
-        """What the record says about one take; `ValueError` if there is none of that number."""
-        found = self.record.take(number)
-        if found is None:
-            numbers = ", ".join(str(take.number) for take in self.takes)
-            raise ValueError(f"{self.folder} has no take {number}; it has {numbers}")
-        return found
-
-    @property
-    def model_name(self) -> str:
-        """What to call its model: never a folder of this machine."""
-        model = self.record.model
-        return model.name or (Path(model.source).name if self._is_local else model.source)
-
-    @property
-    def _is_local(self) -> bool:
-        source = self.record.model.source
-        return isinstance(place_of(self.folder, source), Path) or Path(source).is_absolute()
-
-    @property
-    def audio_paths(self) -> list[Path]:
-        """The finished audio files that are there."""
-        paths = (self.folder / take.audio for take in self.takes if take.audio)
-        return [path for path in paths if path.is_file()]
-
     def codes(self, number: int) -> Codes | None:
         """A take's codes; None if there are none yet. `ValueError` if the file is damaged."""
         entry = self.take(number)
@@ -258,17 +195,6 @@ class Session:
             if (entry.take, entry.level) == (number, level):
                 given = load_given(self.folder, entry, all_codes, "filled")
         return combine(all_codes, given, own)
-
-    @property
-    def hop_lengths(self) -> tuple[int, ...]:
-        """Audio samples per code of every level, finest first."""
-        return self.record.hop_lengths
-
-    def seconds_made(self, take: TakeRecord, level: int) -> float:
-        """Seconds of audio that a take's codes of a level stand for."""
-        stored = (take.codes or {}).get(level)
-        count = 0 if stored is None else stored.count
-        return count * self.hop_lengths[level] / self.record.sampling_rate
 
     # --- going on ---
 
@@ -460,28 +386,6 @@ class Session:
                 "begin again in a new folder"
             ) from None
         return replace(take, primer_audio=torch.from_numpy(audio)[None])
-
-    def _write(self) -> None:
-        self.record.id = self.record.id or new_id()
-        self.record.updated = now()
-        self.record.save(self.folder)
-
-    def keep(self, numbers: Sequence[int]) -> None:
-        """Mark these takes as the good ones; what goes on from here then takes only them."""
-        for number in numbers:
-            self.take(number)
-        with locked(self.folder):
-            check_plain(self.folder)
-            self.record = SessionRecord.load(self.folder)
-            for take in self.takes:
-                take.kept = take.number in numbers
-            self._write()
-
-    @property
-    def kept(self) -> list[int]:
-        """The takes marked as good; all of them if none is marked."""
-        marked = [take.number for take in self.takes if take.kept]
-        return marked or [take.number for take in self.takes]
 
 
 def check_new(folder: Path) -> None:

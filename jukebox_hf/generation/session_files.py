@@ -5,7 +5,6 @@ Codes go to disk, each file whole or not at all, and come back checked against w
 followed.
 """
 
-import stat
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,27 +32,6 @@ PARTS_FOLDER = "parts"
 PRIMER_FOLDER = "primers"
 PREVIEW_FOLDER = "preview"
 Given: TypeAlias = Literal["given", "filled", "original"]
-
-
-def check_plain(folder: Path) -> None:
-    """Raise `OSError` if anything in a session's folder is a link, a pipe or a device.
-
-    An archive from a stranger may hold links to anywhere, through which files would be read,
-    written over or deleted that are none of the session's.
-    """
-    if not folder.is_dir():
-        return
-    for path in (*folder.iterdir(), *folder.glob("*/*")):
-        try:
-            mode = path.lstat().st_mode
-        except FileNotFoundError:  # of another process, which has just renamed it
-            continue
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            kind = "a link" if stat.S_ISLNK(mode) else "a pipe or a device"
-            raise OSError(
-                f"{path} is {kind}, and a session's folder holds only files and folders of its "
-                "own; put the file itself there, or remove it"
-            )
 
 
 def part_paths(folder: Path) -> list[Path]:

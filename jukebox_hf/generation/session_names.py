@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from jukebox_hf.files import safe_file_name
-from jukebox_hf.generation.session import Session
+from jukebox_hf.generation.session_overview import SessionOverview
 from jukebox_hf.generation.session_record import RECORD_NAME
 from jukebox_hf.locks import locked
 
@@ -18,7 +18,7 @@ TRASH = ".trash"
 
 def session_folders(folder: Path) -> list[Path]:
     """The sessions directly in a folder, or the folder itself if it is one; oldest first."""
-    if Session.is_at(folder):
+    if SessionOverview.is_at(folder):
         return [folder]
     found = [path.parent for path in folder.glob(f"*/{RECORD_NAME}")]
     return sorted(found, key=lambda path: (path / RECORD_NAME).stat().st_mtime)
@@ -85,7 +85,7 @@ def empty_trash(folder: Path) -> list[Path]:
     removed = []
     trash = folder / TRASH
     for path in sorted(trash.iterdir()) if trash.is_dir() and not trash.is_symlink() else ():
-        if not path.is_symlink() and Session.is_at(path):
+        if not path.is_symlink() and SessionOverview.is_at(path):
             shutil.rmtree(path)
             removed.append(path)
     if trash.is_dir() and not any(trash.iterdir()):
@@ -94,7 +94,7 @@ def empty_trash(folder: Path) -> list[Path]:
 
 
 def _check_idle(folder: Path) -> None:
-    if not Session.is_at(folder):
+    if not SessionOverview.is_at(folder):
         raise FileNotFoundError(f"{folder} is not a session: it has no {RECORD_NAME}")
     with locked(folder):
         pass  # nobody works on it

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jukebox_hf.codes import check_hop_lengths
 from jukebox_hf.files import write_text
 from jukebox_hf.generation.settings import MOST_SECONDS, GenerationSettings, PromptRecord
+from jukebox_hf.hops import check_hop_lengths
 from jukebox_hf.records import OMIT, from_json, read_json, to_json
 from jukebox_hf.words import shorten
 

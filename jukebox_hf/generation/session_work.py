@@ -27,7 +27,7 @@ from jukebox_hf.generation.making import Generation, WindowReport
 from jukebox_hf.generation.naming import page_notes, take_file_name, take_tags
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
 from jukebox_hf.generation.preview import Previews
-from jukebox_hf.generation.recording import batch_record, now
+from jukebox_hf.generation.recording import batch_record
 from jukebox_hf.generation.session_files import (
     Given,
     alignment_path,
@@ -49,6 +49,7 @@ from jukebox_hf.generation.session_files import (
     seams_of,
     words_path,
 )
+from jukebox_hf.generation.session_overview import now
 from jukebox_hf.generation.session_record import (
     BatchRecord,
     CandidateRecord,

@@ -9,15 +9,10 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from jukebox_hf.audio import WRITABLE_FORMATS
-from jukebox_hf.codes import Codes
-from jukebox_hf.generation.devices import BACKENDS, PRECISIONS
-from jukebox_hf.generation.noise import MAX_SEED
+from jukebox_hf.generation.choices import BACKENDS, MAX_SEED, PRECISIONS
 from jukebox_hf.labels import (
     TimedLyrics,
     TimedSegment,
@@ -28,6 +23,11 @@ from jukebox_hf.labels import (
 from jukebox_hf.records import OMIT
 from jukebox_hf.sampling_settings import SETTINGS, LevelSettings
 from jukebox_hf.words import refuse_unknown, shorten
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from jukebox_hf.codes import Codes
 
 # "primed": behind codes of the upper level's sound; "cold": behind nothing, as in sessions whose
 # record does not say it.
@@ -63,7 +63,7 @@ class Prompt:
     seconds: float | None = None
     total_seconds: float | None = None
     offset_seconds: float = 0.0
-    primer: Path | Tensor | Codes | None = None
+    primer: "Path | Tensor | Codes | None" = None
     primer_start_seconds: float = 0.0
     primer_end_seconds: float | None = None
     level_names: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
@@ -244,7 +244,7 @@ _NUMBERS = {
 }
 
 
-def primer_record(primer: Path | Tensor | Codes | None) -> PrimerRecord | None:
+def primer_record(primer: "Path | Tensor | Codes | None") -> PrimerRecord | None:
     """What identifies a primer."""
     if primer is None:
         return None
@@ -254,6 +254,10 @@ def primer_record(primer: Path | Tensor | Codes | None) -> PrimerRecord | None:
             for block in iter(lambda: file.read(2**20), b""):
                 digest.update(block)
         return PrimerRecord("audio file", primer.name, digest.hexdigest())
+    import torch
+
+    from jukebox_hf.codes import Codes
+
     if isinstance(primer, Codes):
         for level, codes in primer.levels.items():
             digest.update(f"{level}:{codes.shape[1]}:".encode())
@@ -271,8 +275,8 @@ class GenerationSettings:
         seed: of all noise.
         to_level: the finest level that is sampled; 0 makes the finished music.
         levels: by level, from `to_level` up to the top.
-        precision: of the priors' weights, one of `devices.PRECISIONS`; the codec keeps its own.
-        backend: how a step runs, one of `devices.BACKENDS`.
+        precision: of the priors' weights, one of `choices.PRECISIONS`; the codec keeps its own.
+        backend: how a step runs, one of `choices.BACKENDS`.
         chain_starts: what chains begin with, one of `CHAIN_STARTS`; in sessions that do not say it,
             "cold".
         audio_format: of the finished files, one of `WRITABLE_FORMATS`.

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from jukebox_hf.generation.devices import BACKENDS, PRECISIONS
+from jukebox_hf.generation.choices import BACKENDS, PRECISIONS
 from tests.benchmarks import sections
 from tests.benchmarks.measuring import environment
 from tests.benchmarks.models import SIZES

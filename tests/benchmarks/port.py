@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from jukebox_hf.generation.devices import PRECISIONS
+from jukebox_hf.generation.choices import PRECISIONS
 from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.hub.conversion.tensor_names import is_linear_weight, transformers_targets
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from jukebox_hf.codes import load_codes
-from jukebox_hf.generation.devices import PRECISIONS
+from jukebox_hf.generation.choices import PRECISIONS
 from jukebox_hf.generation.weights import load_for_sampling
 from jukebox_hf.hub.system import System
 from tests.benchmarks.window_inputs import PieceInputs

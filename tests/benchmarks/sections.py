@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from jukebox_hf import convnet
-from jukebox_hf.generation.devices import PRECISIONS
+from jukebox_hf.generation.choices import PRECISIONS
 from jukebox_hf.generation.memory import prior_memory
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
