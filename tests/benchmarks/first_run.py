@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.first_run JUKEBOX
     python -m tests.benchmarks.first_run JUKEBOX --against OTHER_JUKEBOX --rounds 3 --stages
+    python -m tests.benchmarks.first_run JUKEBOX --against OTHER_JUKEBOX --answers
 
 JUKEBOX is the command of an environment that the wheel was installed into. It gets an empty home
 and, where `unshare -n` is allowed, no network. One line of JSON per run: wall and CPU seconds,
@@ -10,6 +11,7 @@ both also until there is something to hear, peak memory, the files that are left
 With `--against`, runs of both take turns, in the order that every round turns around, once with one
 thread (levels follow each other) and once as many as there are; then come the medians of the
 ratios, JUKEBOX's over the other's. `--stages` says where the CPU seconds of both go (`stages`).
+`--answers` times in turns what makes no music instead (`ANSWERS`): reading, refusing, importing.
 """
 
 import argparse
@@ -121,6 +123,75 @@ def _shared_fairly(process: int) -> int:
     return int(lines[0].split()[1]) * 1024 if lines else 0
 
 
+# What answers without making music: arguments of the command, or code for its Python. `made` is a
+# session of the environment itself.
+ANSWERS: dict[str, tuple[str, ...] | str] = {
+    "import jukebox_hf": "import jukebox_hf",
+    "read a preset": (
+        "from jukebox_hf import TrainingSettings\n"
+        "TrainingSettings.preset('toy_top', dataset='songs', output='run')"
+    ),
+    "refuse a misspelt setting": (
+        "from jukebox_hf import TrainingSettings\n"
+        "try: TrainingSettings.preset('toy_top', stps=3)\n"
+        "except ValueError: pass\n"
+        "else: raise SystemExit(3)"
+    ),
+    "refuse a misspelt option": ("generate", "--gnre", "rock"),
+    "refuse a misspelt preset": (
+        *("train", "prior", "--preset", "toy_tp", "--dataset", "songs", "--output", "run"),
+    ),
+    "list presets": ("train", "presets"),
+    "read a session's record": ("sessions", "show", "made"),
+    "search a vocabulary": ("labels", "search", "rock"),
+    "describe a model": ("info",),
+    "no such model, no network": ("info", "nobody/nothing"),
+}
+
+
+def compare_answers(ours: Path, other: Path, *, rounds: int) -> None:
+    """Print the CPU and wall seconds of every answer of both, in turns, and their ratios."""
+    with contextlib.ExitStack() as stack:
+        places = {}
+        for jukebox in (ours, other):
+            places[jukebox] = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            made = ("generate", "--seconds", "1", "--to-level", "2", "--output", "made", "-q")
+            _answer(jukebox, made, places[jukebox])
+        for name, what in ANSWERS.items():
+            found: dict[Path, list[tuple[float, float]]] = {ours: [], other: []}
+            for index in range(rounds):
+                for jukebox in (ours, other)[:: -1 if index % 2 else 1]:
+                    found[jukebox].append(_answer(jukebox, what, places[jukebox]))
+            row: dict[str, Any] = {"answer": name}
+            for place, seconds in (("cpu_seconds", 0), ("seconds", 1)):
+                each = [[one[seconds] for one in found[jukebox]] for jukebox in (ours, other)]
+                row[place] = [round(statistics.median(one), 2) for one in each]
+                ratio = [mine / theirs for mine, theirs in zip(*each, strict=True)]
+                row[f"{place}_ratio"] = round(statistics.median(ratio), 3)
+            print(json.dumps(row), flush=True)
+
+
+def _answer(jukebox: Path, what: tuple[str, ...] | str, folder: Path) -> tuple[float, float]:
+    """CPU and wall seconds of a command, or of code, in an empty home and without a network."""
+    own = [str(jukebox.with_name("python")), "-c", what]
+    command = own if isinstance(what, str) else [str(jukebox), *what]
+    (folder / "home").mkdir(exist_ok=True)
+    (folder / "here").mkdir(exist_ok=True)
+    begun = time.monotonic()
+    with subprocess.Popen(
+        [*(OFFLINE if _can_go_offline() else ()), *command],
+        cwd=folder / "here",
+        env={"HOME": str(folder / "home"), "PATH": os.defpath, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1, 2):  # done, failed as it should, or refused
+        raise RuntimeError(f"{command} ended with {process.returncode}")
+    return used.ru_utime + used.ru_stime, time.monotonic() - begun
+
+
 RATIOS = ("cpu_seconds", "listen_cpu_seconds", "seconds", "listen_seconds", "peak_bytes")
 
 
@@ -174,13 +245,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, help="OMP_NUM_THREADS of the runs")
     parser.add_argument("--against", type=Path, help="the command of another environment")
+    parser.add_argument("--answers", action="store_true", help="time what makes no music")
     parser.add_argument("--stages", action="store_true", help="where the CPU seconds go")
     given = parser.parse_args()
     ours = given.jukebox.absolute()
     if given.stages:
         for jukebox in [ours, *([given.against.absolute()] if given.against else [])]:
             print(json.dumps({"jukebox": str(jukebox), "stages": stages(jukebox)}), flush=True)
-    if given.against is not None:
+    if given.answers:
+        if given.against is None:
+            parser.error("--answers compares: give --against")
+        compare_answers(ours, given.against.absolute(), rounds=given.rounds)
+    elif given.against is not None:
         compare(ours, given.against.absolute(), rounds=given.rounds)
     else:
         for _ in range(given.rounds):

@@ -1,11 +1,12 @@
 """What a first run is measured by: stand-ins for the command, quick and with known needs."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.first_run import first_run
+from tests.benchmarks.first_run import ANSWERS, compare_answers, first_run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -45,3 +46,21 @@ def test_what_a_failing_command_says_is_told(tmp_path: Path) -> None:
     jukebox = command(tmp_path, "raise SystemExit('no such genre')")
     with pytest.raises(RuntimeError, match="no such genre"):
         first_run(jukebox)
+
+
+def test_answers_of_two_commands_are_put_beside_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "tests.benchmarks.first_run.ANSWERS", {"search": ANSWERS["describe a model"]}
+    )
+    commands = []
+    for name, number in (("quick", 10**5), ("slow", 10**7)):
+        (tmp_path / name).mkdir()
+        script = f"import sys\nif 'info' in sys.argv: sum(range({number})), sys.exit(1)"
+        commands.append(command(tmp_path / name, script))
+    compare_answers(*commands, rounds=2)
+    row = json.loads(capsys.readouterr().out)
+    assert row["answer"] == "search"
+    assert row["cpu_seconds_ratio"] < 1
+    assert row["cpu_seconds"][0] < row["cpu_seconds"][1]
