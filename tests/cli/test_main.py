@@ -7,13 +7,16 @@ import re
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from jukebox_cli.main import COMMANDS, CommandEntry, LazyGroup, main
+from jukebox_hf.labels.processor import SETTINGS
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAVY_MODULES = ("torch", "transformers", "datasets", "accelerate", "numpy")
 
 
@@ -83,6 +86,34 @@ for arguments in [], *([name] for name in COMMANDS):
 """
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_records_presets_and_names_are_read_without_what_models_need() -> None:
+    sessions = ROOT / "tests" / "generation" / "sessions"
+    result = run_python(
+        f"""
+import sys
+from jukebox_cli.main import main
+from jukebox_hf import TrainingSettings
+from jukebox_hf.labels.storage import read_processor_files
+from jukebox_hf.labels.vocabularies import Vocabulary
+assert main(["sessions", "list", {str(sessions)!r}, "--json"], standalone_mode=False) is None
+assert main(["train", "presets", "--json"], standalone_mode=False) is None
+try:
+    TrainingSettings.preset("toy_top", stps=3)
+except ValueError as error:
+    assert "Did you mean 'steps'?" in str(error)
+folder = {str(ROOT / "jukebox_hf" / "demo" / "prior_2")!r}
+settings, names = read_processor_files(folder, {SETTINGS!r})
+genres = Vocabulary(names["genres"], dialect=settings["dialect"], kind="genre")
+assert genres.search("rock"), list(genres)
+heavy = sorted({{"torch", "transformers", "datasets", "accelerate"}} & set(sys.modules))
+assert not heavy, heavy
+"""
+    )
+    assert result.returncode == 0, result.stderr
+    listed = json.loads(result.stdout.splitlines()[0])["sessions"]
+    assert len(listed) == len(list(sessions.glob("*/session.json"))) > 0
 
 
 def test_help_answers_at_once() -> None:
