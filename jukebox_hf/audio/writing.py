@@ -27,7 +27,6 @@ LARGEST_WAV_BYTES = 0xFFFF_0000  # sizes in a wav header have 32 bits
 # LAME multiplies by 0.95 at constant bit rates of 160 kbit/s and less; below 32 kHz there are no
 # others (measured with libsndfile 1.2.2: 0.446 dB too quiet at every such rate).
 LAME_SCALE, LOUD_MP3_RATE = 0.95, 32000
-TAG_NAMES = ("title", "artist", "genre", "album", "comment")
 
 
 @dataclass(frozen=True)
