@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from jukebox_hf.generation.choices import PRECISIONS
 from jukebox_hf.generation.devices import (
     DEFAULT_BACKEND,
     ONE_THREAD_WIDTH,
-    PRECISIONS,
     check_backend,
     sampling_threads,
 )
