@@ -118,7 +118,7 @@ def test_interruption_says_how_to_go_on(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([], 2, "give an audio file, or --dataset DIR_OR_REPO"),
+        ([], 2, "give audio files, - for audio on standard input, or --dataset DIR_OR_REPO"),
         (["a.wav", "--shard", "1/2"], 2, "--shard says something about a dataset; give --dataset"),
         (["a.wav", "--genre-column", "x"], 2, "--genre-column says something about a dataset"),
         (["--dataset", "MUSIC", "a.wav"], 2, "--dataset goes without AUDIO"),

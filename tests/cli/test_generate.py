@@ -420,7 +420,7 @@ def test_settings_per_level_reach_the_session(tiny_model: Path, tmp_path: Path) 
         (("--temperature", "0"), "temperature must be above 0"),
         (("--top-k", "3", "--top-p", "0.5"), "top_k and top_p exclude each other"),
         (("--hop-fraction", "2"), "hop_fraction must be above 0 and at most 1"),
-        (("--chains", "0"), "chains must be at least 1"),
+        (("--chains", "0"), "chains must be a whole number from 1 to 65,536, or auto, got 0"),
     ],
 )
 def test_impossible_requests_are_refused_before_weights_are_read(

@@ -268,8 +268,9 @@ export class Player extends EventTarget {
     else this.play();
   }
 
+  /** Go to a moment of the take; where no sound is here yet, it begins there when it comes. */
   seek(seconds) {
-    const at = Math.max(0, Math.min(seconds, this.duration));
+    const at = Math.max(0, Math.min(seconds, this.duration || Infinity));
     this.stretch = null;
     if (this.element) this.element.currentTime = at;
     else if (this.source) this.start(at);

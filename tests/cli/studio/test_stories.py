@@ -456,6 +456,8 @@ def test_ten_minutes_are_heard_and_drawn_in_parts(library: StudioProcess, visit:
         seen.wait_until("studio.view.sounds.picture(1)?.end > 599.9")
         picture = "[100, 1200, 2300].map((at) => studio.view.sounds.picture(1).high[at])"
         assert seen.evaluate(picture) == pytest.approx([0.133, 0.5, 0.867], abs=0.01)
+        early = "(() => {const p = new studio.player.constructor(); p.seek(30); return p.now()})()"
+        assert seen.evaluate(early) == 30  # where there is no sound yet
         for at in (30.0, 555.5):
             seen.evaluate(f"studio.player.seek({at})")
             if at == 30:
