@@ -355,7 +355,7 @@ def _copies(
 ) -> Copies | None:
     """How much of the samples' codes stands in a song, code for code."""
     config = embedder.config
-    length = round(COPY_SECONDS * config.sampling_rate / config.hop_length)
+    length = int(COPY_SECONDS * config.sampling_rate / config.hop_length)  # whole ones
     if embedder.vqvae is None:
         remarks.append("copies need the model's codec; left out")
         return None

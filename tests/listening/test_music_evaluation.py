@@ -61,6 +61,11 @@ def test_music_beside_itself_differs_in_nothing_and_is_a_copy(tmp_path: Path) ->
         songs, songs, embedder, seconds=SECONDS, clips=6, codes=open_codes(tmp_path / "codes")
     )
     assert again.copies == found.copies
+    shortest = evaluate_music(
+        songs, songs, embedder, seconds=3.0, clips=6, codes=open_codes(tmp_path / "codes")
+    )
+    assert shortest.copies is not None  # as long as what is looked for
+    assert shortest.copies.most == 1.0
     assert found.seams is None
     assert any("no session" in remark for remark in found.remarks)
 
