@@ -34,7 +34,7 @@ STUDIO = ["starlette>=1,<2", "uvicorn>=0.40,<1"]
 # FFmpeg without a system package: m4a, aac, wma, webm, mkv, the sound of videos. Wheels of av are
 # under the GPL as a whole, whatever their metadata say: they hold libx264 and libx265, without
 # which their FFmpeg cannot be loaded.
-FORMATS = ["av>=15"]
+FORMATS = ["av>=17.1"]  # older ones end the whole process on some damaged files
 # The transliteration that the released models were trained with, to the letter; under the GPL.
 EXACT_LYRICS = ["Unidecode>=1.4"]
 DOCS = ["pdoc>=15"]
