@@ -85,11 +85,11 @@ def _from_milliseconds(line: str) -> str:
     elif _ABSOLUTE.match(rest):
         words = _ABSOLUTE.sub(lambda found: _stamp(int(found[1]) / 1000, "<>"), rest)
     else:  # a word's time stands behind it
-        words, place = "", 0
+        pieces, place = [], 0
         for found in _ABSOLUTE.finditer(rest):
-            words += _stamp(int(found[1]) / 1000, "<>") + rest[place : found.start()]
+            pieces += [_stamp(int(found[1]) / 1000, "<>"), rest[place : found.start()]]
             place = found.end()
-        words += rest[place:]
+        words = "".join([*pieces, rest[place:]])
     return f"{_stamp(start / 1000)}{words}{end}"
 
 
@@ -113,33 +113,33 @@ def _from_ultrastar(lines: Sequence[str]) -> Rewritten:
     settings = _settings(lines)
     bpm, gap = _number(settings.get("BPM")), _number(settings.get("GAP")) / 1000
     seconds_per_beat = 15.0 / bpm if bpm > 0 else 0.0
-    written: list[str] = []
+    written: list[list[str]] = []  # in pieces; notes belong to the row of their line's first
     row = -1  # where the line of words is that is being put together
     end = ""
     first_beat = 0
     for line in lines:
         note = _NOTE.fullmatch(line)
-        written.append("")
+        written.append([])
         if note is None:
             if row >= 0 and _BREAK.fullmatch(line):
-                written[row] += end
+                written[row].append(end)
                 row = -1
             setting = _SETTING.fullmatch(line)
             if row < 0 and setting and setting[1].upper() in ("TITLE", "ARTIST"):
-                written[-1] = f"[{setting[1][:2].lower()}:{setting[2].strip()}]"
+                written[-1].append(f"[{setting[1][:2].lower()}:{setting[2].strip()}]")
             continue
         beat = first_beat + int(note[1])
         start = gap + beat * seconds_per_beat
         if row < 0:
             row = len(written) - 1
-            written[row] = _stamp(start)
+            written[row].append(_stamp(start))
         # "~" holds the syllable before
-        written[row] += _stamp(start, "<>") + note[3].replace("~", "")
+        written[row] += [_stamp(start, "<>"), note[3].replace("~", "")]
         end = _stamp(start + int(note[2]) * seconds_per_beat, "<>")
     if row >= 0:
-        written[row] += end
+        written[row].append(end)
     notes = () if seconds_per_beat else ("its #BPM is no number above 0, so that times are 0",)
-    return Rewritten(written, notes)
+    return Rewritten(list(map("".join, written)), notes)
 
 
 # --- Timed Text ----------------------------------------------------------------------------------

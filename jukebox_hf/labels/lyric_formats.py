@@ -51,6 +51,7 @@ _LEADING = re.compile(  # the bracket may have been forgotten
 _BARE = re.compile(
     r"\s*(?:(\d{1,2}):(?=\d\d:\d\d))?(\d{1,3}):(\d\d)(?:([.,:])(\d{1,3}))?(?:\s*[-\u2013\u2014|]\s+|\s+|$)"
 )
+_MAY_HAVE_TIMES = re.compile(rf"[{_OPEN}]\s*[-+]?\d|^[^\S\n]*\d{{1,3}}:\d\d", re.MULTILINE)
 _ALMOST = re.compile(
     rf"[{_OPEN}]\s*[-+]?\d{{1,4}}\s*[:\uff1a][^\s{_OPEN}{_CLOSE}]{{0,12}}[{_CLOSE}]?"
 )
@@ -107,7 +108,7 @@ def find_lyrics(text: str) -> FoundLyrics:
         timed = _parse_ass(lines, notes)
     elif stripped and all(_LABEL.fullmatch(line.strip()) for line in lines if line.strip()):
         timed = _parse_labels(lines)
-    elif _BARE.match(text) or re.search(rf"[{_OPEN}]\s*[-+]?\d|\n\s*\d{{1,3}}:\d\d", text):
+    elif _BARE.match(text) or _MAY_HAVE_TIMES.search(text):
         timed = _parse_stamps(lines, notes)
         if timed is None and any(map(_STAMP.search, lines)):
             return _without_times(text)
@@ -311,15 +312,16 @@ def _parse_stamps(lines: Sequence[str], notes: _Notes) -> TimedLyrics | None:
 def _split_line(line: str, number: int, *, bare: bool, clock: bool) -> _Line | None:
     starts: list[float] = []
     end = None
-    rest = line
-    if bare and (stamp := _BARE.match(rest)):
+    if bare and (stamp := _BARE.match(line)):
         starts.append(_seconds(stamp, clock))
-        rest = rest[stamp.end() :].lstrip()
-    bracket = rest[:1]  # times in another kind of bracket are those of words
-    while (stamp := _LEADING.match(rest)) and rest.lstrip().startswith(bracket):
+        line = line[stamp.end() :].lstrip()
+    bracket = line[:1]  # times in another kind of bracket are those of words
+    place = 0
+    while (stamp := _LEADING.match(line, place)) and stamp[0].lstrip().startswith(bracket):
         starts.append(_seconds(stamp, clock))
         end = _seconds(stamp, clock, second=True) if stamp[7] else end
-        rest = rest[stamp.end() :]
+        place = stamp.end()
+    rest = line[place:]
     marks = [(s.start(), s.end(), _seconds(s, clock)) for s in _STAMP.finditer(rest)]
     leads = bool(starts)
     if not leads:
@@ -382,19 +384,23 @@ def _repeat(line: _Line, notes: _Notes) -> list[list[TimedSegment]]:
     segments = _split_words(line, notes)
     if line.end is not None and line.end >= segments[-1].start_seconds:
         segments.append(TimedSegment(line.end, ""))
-    return [
-        [TimedSegment(word.start_seconds + start - line.starts[0], word.text) for word in segments]
-        for start in line.starts
-    ]
+    first = line.starts[0]
+    later = (
+        [TimedSegment(seconds + start - first, text) for seconds, text in segments]
+        for start in line.starts[1:]
+    )
+    return [segments, *later]
 
 
 def _split_words(line: _Line, notes: _Notes) -> list[TimedSegment]:
     """Split at the times between words; blanks around a time count once."""
     latest = line.starts[0]
-    segments: list[TimedSegment] = []
+    seconds: list[float] = []
+    texts: list[str] = []
     place = 0
     for begin, end, time in [*line.marks, (len(line.words), len(line.words), math.inf)]:
-        segments.append(TimedSegment(latest, _without_odd(line.words[place:begin], line, notes)))
+        seconds.append(latest)
+        texts.append(_without_odd(line.words[place:begin], line, notes))
         place = end
         if time < latest - BACKWARDS_SECONDS:
             notes.add(
@@ -403,7 +409,7 @@ def _split_words(line: _Line, notes: _Notes) -> list[TimedSegment]:
                 "later one counts",
             )
         latest = max(latest, time)
-    return _join_words(segments)
+    return list(map(TimedSegment, seconds, _join_words(texts)))
 
 
 def _without_odd(words: str, line: _Line, notes: _Notes) -> str:
@@ -413,21 +419,22 @@ def _without_odd(words: str, line: _Line, notes: _Notes) -> str:
     return words
 
 
-def _join_words(segments: Sequence[TimedSegment]) -> list[TimedSegment]:
+def _join_words(texts: Sequence[str]) -> list[str]:
     """One blank between words that have any, none at the ends of the line."""
-    joined: list[TimedSegment] = []
+    joined: list[str] = []
     ends_blank = True  # also at the beginning of the line
-    for start, text in segments:
-        words = re.sub(r"\s+", " ", text)
-        if words.startswith(" ") and not ends_blank:
-            joined[-1] = joined[-1]._replace(text=joined[-1].text + " ")
+    for text in texts:
+        words = " ".join(text.split())
+        if text[:1].isspace() and not ends_blank:
+            joined[-1] += " "
             ends_blank = True
-        words = words.lstrip()
-        joined.append(TimedSegment(start, words))
+        if words and text[-1].isspace():
+            words += " "
+        joined.append(words)
         ends_blank = words.endswith(" ") if words else ends_blank
     for place in reversed(range(len(joined))):
-        joined[place] = joined[place]._replace(text=joined[place].text.rstrip())
-        if joined[place].text:
+        joined[place] = joined[place].rstrip()
+        if joined[place]:
             break
     return joined
 
@@ -441,16 +448,19 @@ def _join_sections(
 ) -> TimedLyrics | None:
     """Every time holds for the lines up to the next one; lines before the first are sung before."""
     lines: list[list[TimedSegment]] = [[TimedSegment(0.0, "")]]
+    below: list[list[str]] = [[]]
     for number, entry in zip(numbers, parsed, strict=True):
         if isinstance(entry, _Line):
             lines += _repeat(entry._replace(starts=entry.starts[:1]), notes)
+            below.append([])
         elif _NAME.fullmatch(entry):
             notes.left_out(number, entry)
         else:
-            words = _ALMOST.sub("", entry)
-            last = lines[-1][-1]
-            text = f"{last.text}\n{words}" if _has_words(lines[-1]) else words
-            lines[-1][-1] = last._replace(text=text)
+            below[-1].append(_ALMOST.sub("", entry))
+    for line, more in zip(lines, below, strict=True):
+        last = line[-1]
+        text = "\n".join([last.text, *more])
+        line[-1] = TimedSegment(last.start_seconds, text if _has_words(line) else text.lstrip("\n"))
     return _join_lines(lines, offset, tags, notes)
 
 
@@ -475,9 +485,12 @@ def _join_lines(
     for line, following in zip(lines, [*lines[1:], None], strict=True):
         # Words may be timed past the beginning of the next line, as in a duet; they end there.
         latest = following[0].start_seconds if following else (math.inf if end is None else end)
-        segments += [word._replace(start_seconds=min(word.start_seconds, latest)) for word in line]
+        segments += [
+            word if word.start_seconds <= latest else TimedSegment(latest, word.text)
+            for word in line
+        ]
         if following:
-            segments[-1] = segments[-1]._replace(text=segments[-1].text + "\n")
+            segments[-1] = TimedSegment(segments[-1].start_seconds, segments[-1].text + "\n")
     if not segments[-1].text:  # a stamp after the last word
         end = segments.pop().start_seconds
     return TimedLyrics(
@@ -573,20 +586,21 @@ def _join_cues(cues: Sequence[_Cue], notes: _Notes) -> TimedLyrics | None:
     lines: list[list[TimedSegment]] = []
     for cue in sorted(cues, key=lambda cue: cue.start):
         shown = html.unescape(_MARKUP.sub("", cue.text)).split("\n")
-        line: list[TimedSegment] = []
+        pieces: list[tuple[float, list[str]]] = []
         start = cue.start
         for number, words in enumerate(filter(None, map(str.strip, shown))):
             marks = [(s.start(), s.end(), _seconds(s, clock=False)) for s in _STAMP.finditer(words)]
             found = _split_words(_Line(cue.number, True, [start], words, marks, None), notes)
             if number:
-                line[-1] = line[-1]._replace(text=line[-1].text + "\n")
+                pieces[-1][1].append("\n")
             if number and not marks:
-                line[-1] = line[-1]._replace(text=line[-1].text + found[0].text)
+                pieces[-1][1].append(found[0].text)
             else:
-                line += found
+                pieces += [(seconds, [text]) for seconds, text in found]
             start = found[-1].start_seconds
-        if not line:
+        if not pieces:
             continue
+        line = [TimedSegment(seconds, "".join(texts)) for seconds, texts in pieces]
         if lines and lines[-1][-1].start_seconds > line[0].start_seconds:
             lines[-1].pop()  # it is shown on while the next one begins
         if cue.end is not None and cue.end >= line[-1].start_seconds:
