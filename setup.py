@@ -44,7 +44,7 @@ TEST = [
     *FORMATS,
     *EXACT_LYRICS,
     "hypothesis>=6",
-    "peft>=0.17",
+    "peft>=0.18",
     "pytest>=8",
     "pytest-timeout>=2",
     "pytest-xdist>=3",
@@ -112,7 +112,7 @@ setup(
         # And without its dependencies, which are TensorFlow: pip install --no-deps basic-pitch
         "evaluate": ["onnxruntime>=1.20"],
         "docs": DOCS,
-        "lora": ["peft>=0.17"],
+        "lora": ["peft>=0.18"],
         "tensorboard": ["tensorboard"],
         "browser": ["axe-playwright-python>=0.1.8", "playwright>=1.56"],  # what plays the page
         "studio": STUDIO,

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PythonBackend
+from transformers import BatchFeature, PythonBackend
 from transformers.utils.generic import ModelOutput
 
 from jukebox_hf.configuration import JukeboxConfig
@@ -196,6 +196,6 @@ class JukeboxText(PythonBackend):
         """No symbols."""
         return {}
 
-    def __call__(self, text: str | Sequence[str], **kwargs: Any) -> dict[str, list[str]]:
-        """The input of `JukeboxModel`."""
-        return {"text": [text] if isinstance(text, str) else list(text)}
+    def __call__(self, text: str | Sequence[str], **kwargs: Any) -> BatchFeature:
+        """The input of `JukeboxModel`; older pipelines move whatever they are given."""
+        return BatchFeature({"text": [text] if isinstance(text, str) else list(text)})

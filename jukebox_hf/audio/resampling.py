@@ -93,7 +93,8 @@ def resample_samples(
     wanted = resampled_length(len(samples), from_rate, to_rate)
     if wanted == 0 or len(samples) == 0:
         return np.zeros((0, samples.shape[1]), dtype=np.float32)
-    contiguous = np.ascontiguousarray(samples, dtype=np.float32)
+    flat = np.ascontiguousarray(samples, dtype=np.float32).reshape(-1)
+    contiguous = flat.reshape(samples.shape)  # strides of one channel as soxr before 1.1 wants them
     result: Samples
     if quality == "kaiser_best":
         result = resample_kaiser_best(contiguous, from_rate, to_rate)
