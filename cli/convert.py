@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .options import clean_errors, json_option, note, overwrite_option, print_result, quiet_option
+from .options import json_option, note, overwrite_option, print_result, quiet_option
 
 DTYPES = ("keep", "float32", "float16", "bfloat16")
 
@@ -51,7 +51,6 @@ DTYPES = ("keep", "float32", "float16", "bfloat16")
 @overwrite_option
 @json_option
 @quiet_option
-@clean_errors
 def convert(
     sources: tuple[str, ...],
     output: Path,

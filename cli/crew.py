@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -110,31 +110,27 @@ class LaunchedError(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # of the class, in click's stubs
 
 
-def run_as_process(command: Callable[[], Any]) -> Any:
-    """Run `command`, which is click's `main`, as the only process or as one that was launched.
+def run_as_launched(command: Callable[[], Any]) -> NoReturn:
+    """Run `command`, which is click's `main`, in a process that was launched, and end with it.
 
-    SIGTERM, which schedulers send, is the same as Ctrl-C. A launched process follows its launcher
-    when that is gone, leaves it to the launcher to say what went wrong, and ends without Python's
-    own end (`launching.leave`).
+    It follows its launcher when that is gone, leaves it to the launcher to say what went wrong, and
+    ends without Python's own end (`launching.leave`). Call it where SIGTERM is the same as Ctrl-C.
     """
-    with terminated_like_interrupted():
-        if not is_launched():
-            return command()
-        from jukebox_hf.launching import follow_launcher, leave
+    from jukebox_hf.launching import follow_launcher, leave
 
-        follow_launcher()
-        begun, code = False, 130
-        while True:
-            try:
-                if not begun:
-                    begun = True
-                    code = _exit_code(command)
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, signal.SIG_IGN)
-                break
-            except KeyboardInterrupt:
-                continue  # it was asked to end when it was about to
-        leave(code)
+    follow_launcher()
+    begun, code = False, 130
+    while True:
+        try:
+            if not begun:
+                begun = True
+                code = _exit_code(command)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            break
+        except KeyboardInterrupt:
+            continue  # it was asked to end when it was about to
+    leave(code)
 
 
 def _exit_code(command: Callable[[], Any]) -> int:
@@ -174,7 +170,7 @@ def _say(error: click.ClickException, *, follows: bool) -> None:
 
 @contextlib.contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """Inside, SIGTERM raises `KeyboardInterrupt`, where signals can be had."""
+    """Inside, SIGTERM, which schedulers send, is Ctrl-C, where signals can be had."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from .bars import ProgressBar
 from .crew import crew_option, gather, join_crew, launch_if_asked, own_device
 from .dataset_options import SHARD, refuse_without_effect
 from .generation_options import open_model
-from .making import working
-from .options import DURATION, note, print_result
+from .options import DURATION, note, print_result, silence_transformers
 
 if TYPE_CHECKING:
-    from jukebox_hf.data import EncodingProgress, EncodingReport, SkippedSong, Song, SongLabels
+    from jukebox_hf.data import EncodingReport, SkippedSong, Song, SongLabels
 
 LISTED_SONGS = 5
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -111,8 +110,6 @@ def encode_dataset_songs(
     if shard is None:
         launch_if_asked(num_processes)
 
-    import transformers.utils.logging as transformers_logging
-
     from jukebox_hf.data import (
         describe_songs,
         encode_dataset,
@@ -121,11 +118,11 @@ def encode_dataset_songs(
     )
     from jukebox_hf.generation import resolve_device
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     target = resolve_device(own_device(device))
     crew = join_crew()
     number, num_shards = shard or (crew.index, crew.number)
     quiet = quiet or not crew.is_main
+    silence_transformers()
     system = open_model(model, quiet=quiet)
     for text in system.notes:
         note(text, quiet=quiet)
@@ -142,18 +139,17 @@ def encode_dataset_songs(
         songs, skipped, notes = found.songs, list(found.skipped), found.notes
         tell_found([describe_songs(found.songs)], notes, quiet=quiet)
     try:
-        with working():  # SIGTERM, too, keeps the songs that are done
-            report = encode_dataset(
-                songs,
-                system.load_vqvae(device=target, dtype=precision or "float32"),
-                output,
-                levels=levels,
-                shard=number,
-                num_shards=num_shards,
-                model=system.manifest.name or system.source,
-                drop_missing=drop_missing,
-                progress=bar.encode,
-            )
+        report = encode_dataset(
+            songs,
+            system.load_vqvae(device=target, dtype=precision or "float32"),
+            output,
+            levels=levels,
+            shard=number,
+            num_shards=num_shards,
+            model=system.manifest.name or system.source,
+            drop_missing=drop_missing,
+            progress=bar.encode,
+        )
     except KeyboardInterrupt:
         bar.close()
         note("The songs that are done are kept; the same command goes on from there.", quiet=quiet)
@@ -275,47 +271,3 @@ def count(number: int, noun: str) -> str:
     ('1 song', '2 songs')
     """
     return f"{number} {noun}{'s' * (number != 1)}"
-
-
-class ProgressBar:
-    """One bar for looking into the songs, then one for encoding them, on a terminal only."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self.quiet = quiet
-        self.bar: Any = None
-        self.stage = ""
-
-    def look_into(self, done: int, total: int) -> None:
-        """So many songs have been looked into."""
-        self._show("Looking into songs", done, total, "song", "")
-
-    def encode(self, progress: EncodingProgress) -> None:
-        """So much audio has been encoded."""
-        total = None if progress.seconds is None else round(progress.seconds)
-        of = f"/{progress.songs}" if progress.songs is not None else ""
-        name = progress.song.rsplit("/", 1)[-1][:30]
-        detail = f"song {progress.songs_done + 1}{of} {name}"
-        self._show("Encoding", round(progress.seconds_done), total, "s of audio", detail)
-
-    def close(self) -> None:
-        """Leave the last bar as it is."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
-
-    def _show(self, stage: str, done: int, total: int | None, unit: str, detail: str) -> None:
-        from tqdm import tqdm
-
-        if stage != self.stage:
-            self.close()
-            self.stage = stage
-            self.bar = tqdm(
-                desc=stage,
-                total=total,
-                unit=unit,
-                file=sys.stderr,
-                disable=True if self.quiet else None,  # None: off unless on a terminal
-                dynamic_ncols=True,
-            )
-        self.bar.set_postfix_str(detail, refresh=False)
-        self.bar.update(done - self.bar.n)

@@ -15,7 +15,6 @@ import click
 from .generation_options import BUILT_IN_MODEL, open_model
 from .options import (
     STANDARD_STREAM,
-    clean_errors,
     device_option,
     json_option,
     model_option,
@@ -25,6 +24,7 @@ from .options import (
     precision_option,
     print_result,
     quiet_option,
+    silence_transformers,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ CHUNK_SECONDS = 30.0  # decoded at a time; longer needs more memory and little l
 @precision_option
 @json_option
 @quiet_option
-@clean_errors
 def decode(
     codes_file: Path,
     model: str | None,
@@ -127,13 +126,10 @@ def decode_to(
     piped: bool,
 ) -> None:
     """Decode into files, and print where they are unless they are `piped`."""
-    import transformers.utils.logging as transformers_logging
-
     from jukebox_hf.audio import check_output_path, save_audio
     from jukebox_hf.codes import load_codes
     from jukebox_hf.generation import resolve_device
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     codes = load_codes(codes_file)
     level = chosen_level(codes, level, codes_file)
     if piped and codes.takes > 1:
@@ -144,6 +140,7 @@ def decode_to(
     for path in paths:
         check_output_path(path, overwrite=overwrite)
     target = resolve_device(device)
+    silence_transformers()
     system = open_model(model, quiet=quiet)
     for text in system.notes:
         note(text, quiet=quiet)

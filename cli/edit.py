@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .generation_options import open_model
-from .making import Output, begin, print_complete, work_on, working
+from .making import Output, begin, print_complete, work_on
 from .options import (
     DURATION,
-    clean_errors,
     device_option,
     json_option,
     model_option,
@@ -21,6 +20,7 @@ from .options import (
     parse_duration,
     print_result,
     quiet_option,
+    silence_transformers,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ PART = re.compile(
 @click.option("--dry-run", is_flag=True, help="Say what would come out, and stop.")
 @json_option
 @quiet_option
-@clean_errors
 def edit(
     parts: tuple[str, ...],
     model: str | None,
@@ -90,9 +89,7 @@ def edit(
     found = [parse_part(text) for text in parts]
     system = _system(found, model, quiet=quiet)
     pipeline = JukeboxPipeline(system, device=place.device)
-    with working():
-        codec = system.load_vqvae(device=pipeline.device)
-    request = Request.edit(found, wanted, codec)
+    request = Request.edit(found, wanted, system.load_vqvae(device=pipeline.device))
     session = place.session()
     plan = pipeline.plan(request, going_on=session)
     if dry_run:
@@ -137,6 +134,7 @@ def _system(parts: list[Part], model: str | None, *, quiet: bool) -> System:
     """The model of the first part that is a session, once all parts are of one codec."""
     from jukebox_hf.generation import find_parts
 
+    silence_transformers()
     for stretch in find_parts(parts):
         if stretch.source.session is not None:
             return stretch.source.session.open_system(model)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from .bars import ProgressBar
 from .crew import crew_option, is_launched, join_crew, launch_if_asked, own_device
 from .dataset_encoding import count, list_skipped, tell_found
 from .dataset_options import SHARD, refuse_without_effect, song_options
 from .generation_options import BUILT_IN_MODEL, open_model
 from .options import (
     DURATION,
-    clean_errors,
     device_option,
     json_option,
     model_option,
@@ -23,11 +23,12 @@ from .options import (
     output_option,
     print_result,
     quiet_option,
+    silence_transformers,
 )
 
 if TYPE_CHECKING:
     from jukebox_hf.hub import System
-    from jukebox_hf.representations import EmbeddingProgress, EmbeddingSettings, FoundInputs, Report
+    from jukebox_hf.representations import EmbeddingSettings, FoundInputs, Report
 
 TOOLS = ("jukemirlib", "edge", "jukemir", "sheetsage")
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
@@ -148,7 +149,6 @@ LISTED_NOTES = 5
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and embed nothing.")
 @json_option
 @quiet_option
-@clean_errors
 def embed(
     files: tuple[str, ...],
     model: str | None,
@@ -206,8 +206,6 @@ def embed(
     if not dry_run:
         launch_if_asked(num_processes)
 
-    import transformers.utils.logging as transformers_logging
-
     from jukebox_hf.generation import resolve_device
     from jukebox_hf.representations import (
         choose_level,
@@ -217,19 +215,19 @@ def embed(
         open_folder,
     )
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     crew = join_crew()
     first = crew.index == 0
     quiet = quiet or not first
     number, num_shards = shard or (crew.index, crew.number)
     target = resolve_device(own_device(device))
+    silence_transformers()
     system = open_model(model, quiet=quiet)
     for text in system.notes:
         note(text, quiet=quiet)
     chosen = choose_level(system, level)
     settings = _settings(system, chosen, layers, like, given)
     _tell_licence(system, quiet=quiet)
-    bar = _Bar(quiet=quiet)
+    bar = ProgressBar(quiet=quiet)
     found = _find(files, dataset, system, chosen, selection, bar)
     tell_found([], found.notes, quiet=quiet)
     size = batch_size or fitting_batch_size(
@@ -325,7 +323,7 @@ def _find(
     system: System,
     level: int,
     selection: dict[str, Any],
-    bar: _Bar,
+    bar: ProgressBar,
 ) -> FoundInputs:
     """The inputs that are named."""
     from jukebox_hf.representations import dataset_items, find_items
@@ -404,46 +402,3 @@ def _show_cost(
     name = system.manifest.name or system.source
     text = describe_cost(cost, model=name, level=level, precision=precision, device=device)
     print_result(text, cost.to_record(), as_json=as_json)
-
-
-class _Bar:
-    """One bar for looking into the songs, then one for embedding them, on a terminal only."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self.quiet = quiet
-        self.bar: Any = None
-        self.stage = ""
-
-    def look_into(self, done: int, total: int) -> None:
-        """So many songs have been looked into."""
-        self._show("Looking into songs", done, total, "song", "")
-
-    def embed(self, progress: EmbeddingProgress) -> None:
-        """So much audio has been embedded."""
-        name = progress.name.rsplit("/", 1)[-1][:30]
-        detail = f"{progress.done}/{progress.total} {name}"
-        total = round(progress.seconds)
-        self._show("Embedding", round(progress.seconds_done), total, "s of audio", detail)
-
-    def close(self) -> None:
-        """Leave the last bar as it is."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
-
-    def _show(self, stage: str, done: int, total: int, unit: str, detail: str) -> None:
-        from tqdm import tqdm
-
-        if stage != self.stage:
-            self.close()
-            self.stage = stage
-            self.bar = tqdm(
-                desc=stage,
-                total=total,
-                unit=unit,
-                file=sys.stderr,
-                disable=True if self.quiet else None,  # None: off unless on a terminal
-                dynamic_ncols=True,
-            )
-        self.bar.set_postfix_str(detail, refresh=False)
-        self.bar.update(done - self.bar.n)

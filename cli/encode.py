@@ -19,7 +19,6 @@ from .options import (
     DURATION,
     LEVELS,
     STANDARD_STREAM,
-    clean_errors,
     device_option,
     json_option,
     model_option,
@@ -30,6 +29,7 @@ from .options import (
     precision_option,
     print_result,
     quiet_option,
+    silence_transformers,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ CODES_SUFFIX = ".codes.safetensors"
 @precision_option
 @json_option
 @quiet_option
-@clean_errors
 def encode(
     audio: tuple[Path, ...],
     model: str | None,
@@ -116,17 +115,15 @@ def encode(
         raise click.UsageError(f"--end {end:g} must be after --start {start:g}")
     outputs = output_paths(audio, output)
 
-    import transformers.utils.logging as transformers_logging
-
     from jukebox_hf.codes import check_codes_path, save_codes
     from jukebox_hf.generation import resolve_device
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if len(audio) > 1:
         outputs[0].parent.mkdir(parents=True, exist_ok=True)
     for path in outputs:
         check_codes_path(path, overwrite=overwrite)
     target = resolve_device(device)
+    silence_transformers()
     system = open_model(model, quiet=quiet)
     for text in system.notes:
         note(text, quiet=quiet)

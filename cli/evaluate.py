@@ -11,15 +11,14 @@ import click
 from .dataset_options import refuse_without_effect, song_options
 from .generation_options import say_built_in
 from .options import (
-    clean_errors,
     device_option,
     json_option,
     note,
     precision_option,
     print_result,
     quiet_option,
+    silence_transformers,
 )
-from .training_options import silence_transformers
 
 MUSIC = "music"  # a model in a folder of that name is ./music
 
@@ -89,7 +88,6 @@ class _Evaluate(click.Command):
 @precision_option
 @json_option
 @quiet_option
-@clean_errors
 def evaluate(
     model: str | None,
     components: tuple[str, ...],

@@ -9,15 +9,14 @@ import click
 
 from .generation_options import BUILT_IN_MODEL, open_model
 from .options import (
-    clean_errors,
     device_option,
     json_option,
     model_option,
     note,
     print_result,
     quiet_option,
+    silence_transformers,
 )
-from .training_options import silence_transformers
 
 if TYPE_CHECKING:
     from jukebox_hf.listening import MusicEvaluation
@@ -73,7 +72,6 @@ if TYPE_CHECKING:
 @device_option
 @json_option
 @quiet_option
-@clean_errors
 def music(
     folder: str,
     reference: str,

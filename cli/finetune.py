@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .bars import ProgressBar
 from .crew import is_launched
-from .dataset_encoding import ProgressBar, count, list_skipped, tell_found
+from .dataset_encoding import count, list_skipped, tell_found
 from .generation_options import BUILT_IN_MODEL, say_built_in
-from .options import model_option, note
+from .options import model_option, note, silence_transformers
 from .training_options import (
     RunOptions,
     run_training,
     settings_of,
-    silence_transformers,
     training_options,
 )
 

@@ -21,7 +21,6 @@ from .making import Output, carry_out, help_main_process
 from .options import (
     DURATION,
     MOST_TAKES,
-    clean_errors,
     device_option,
     json_option,
     model_option,
@@ -76,7 +75,6 @@ from .options import (
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
 @json_option
 @quiet_option
-@clean_errors
 def generate(
     model: str | None,
     adapters: tuple[tuple[int | None, str], ...],

@@ -22,7 +22,6 @@ from .options import (
     BACKENDS,
     DURATION,
     SAMPLING_PRECISIONS,
-    clean_errors,
     device_option,
     json_option,
     model_option,
@@ -121,6 +120,9 @@ def going_on_options(seed: str = "a new one") -> Callable[[Function], Function]:
     `seed` says where it comes from if it is not given.
     """
     options = [
+        click.argument(
+            "source", metavar="SESSION|CODES", type=click.Path(exists=True, path_type=Path)
+        ),
         label_options,
         seed_option(seed),
         model_option(
@@ -138,7 +140,6 @@ def going_on_options(seed: str = "a new one") -> Callable[[Function], Function]:
         click.option("--dry-run", is_flag=True, help="Say what it would take, and stop."),
         json_option,
         quiet_option,
-        clean_errors,
     ]
     return lambda function: _apply(options, function)
 
@@ -211,28 +212,6 @@ class NumberOrWordType(click.ParamType):  # type: ignore[type-arg]  # generic si
             others = ", or ".join(self.words)
             self.fail(f"{value!r:.60} is not a whole number; give one, or {others}", param, ctx)
         return str(value)
-
-
-class TakesType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """`3` or `2,5` -> numbers of takes in ascending order, each once."""
-
-    name = "takes"
-
-    def get_metavar(self, *args: Any, **kwargs: Any) -> str:
-        return "TAKE[,TAKE...]"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        parts = [part.strip() for part in value.split(",")]
-        if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-            self.fail(f"{value!r:.60} is not a list of takes; give them as in 3 or 2,5", param, ctx)
-        return tuple(sorted({int(part) for part in parts}))
-
-
-TAKES = TakesType()
 
 
 def open_model(

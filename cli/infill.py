@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .crew import join_crew, launch_if_asked
-from .generation_options import (
-    going_on_options,
-    read_lyrics_option,
-)
-from .making import Output, carry_out, help_main_process, open_system_of
-from .options import (
-    DURATION,
-    MOST_TAKES,
-)
+from .generation_options import going_on_options
+from .making import making_of_source
+from .options import DURATION, MOST_TAKES
+
+if TYPE_CHECKING:
+    from jukebox_hf.generation import Request, Source
 
 
 @click.command()
-@click.argument("source", metavar="SESSION|CODES", type=click.Path(exists=True, path_type=Path))
 @click.option("--take", type=click.IntRange(1), show_default="the only one", help="Which take.")
 @click.option(
     "--from", "from_seconds", type=DURATION, required=True, help="Where the stretch begins."
@@ -45,35 +39,14 @@ from .options import (
     help="Finish so many of the best candidates.",
 )
 @going_on_options()
-def infill(
-    source: Path,
-    model: str | None,
-    num_processes: int | None,
-    device: str,
-    output: Path | None,
-    dry_run: bool,
-    as_json: bool,
-    quiet: bool,
-    lyrics: str | None,
-    **wanted: Any,
-) -> None:
+@making_of_source
+def infill(source: Source, wanted: dict[str, Any]) -> Request:
     """Make a stretch of a take again, or put new music in, while what is around it stays.
 
     As in `infill song --take 1 --from 0:12 --to 0:14 --candidates 32`. The beginning follows from
     what is before; the end is a choice among the candidates. A new session is made, the old one
     stays as it is. Prints the paths of the audio files.
     """
-    launch_if_asked(num_processes)
-    place = Output.of(
-        join_crew(), device=device, output=output, dry_run=dry_run, as_json=as_json, quiet=quiet
-    )
-    if not place.crew.is_main:
-        help_main_process(model, place)
-        return
+    from jukebox_hf.generation import Request
 
-    from jukebox_hf.generation import Request, Source
-
-    found = Source(source)
-    wanted["lyrics"] = read_lyrics_option(lyrics)
-    request = Request.infill(found, wanted)
-    carry_out(open_system_of(found, model, quiet=quiet), request, place)
+    return Request.infill(source, wanted)

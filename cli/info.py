@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .generation_options import open_model
-from .options import clean_errors, json_option, note, print_result, quiet_option
+from .options import json_option, note, print_result, quiet_option
 
 if TYPE_CHECKING:
     from jukebox_hf.generation import Need
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 @click.option("--all", "everything", is_flag=True, help="Also data and figures of training.")
 @json_option
 @quiet_option
-@clean_errors
 def info(
     model: str | None, revision: str | None, everything: bool, as_json: bool, quiet: bool
 ) -> None:

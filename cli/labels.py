@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .generation_options import BUILT_IN_MODEL, open_model
-from .options import clean_errors, json_option, model_option, note, print_result, quiet_option
+from .options import json_option, model_option, note, print_result, quiet_option
 
 if TYPE_CHECKING:
     from jukebox_hf.labels import FoundNames, JukeboxProcessor
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 )
 @json_option
 @quiet_option
-@clean_errors
 def labels(
     words: tuple[str, ...], model: str | None, level: int | None, as_json: bool, quiet: bool
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from .crew import is_launched, run_as_process
+from .crew import is_launched, run_as_launched, terminated_like_interrupted
 from .options import LONGEST_MESSAGE, clean_errors, errors_as_json, print_anything, shown
 
 
@@ -85,9 +85,11 @@ class LazyGroup(click.Group):
         self.arguments = list(sys.argv[1:] if given is None else given)
         if not kwargs.get("standalone_mode", True):
             return super().main(*args, **kwargs)
-        if is_launched():
+        with terminated_like_interrupted():
+            if not is_launched():
+                return super().main(*args, **kwargs)
             kwargs["standalone_mode"] = False  # errors are said by one process
-        return run_as_process(functools.partial(super().main, *args, **kwargs))
+            run_as_launched(functools.partial(super().main, *args, **kwargs))
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with self._errors():
@@ -97,7 +99,8 @@ class LazyGroup(click.Group):
         print_anything()
         with self._errors():
             try:
-                return clean_errors(super().invoke)(ctx)  # also Ctrl-C while a command is imported
+                with clean_errors():  # also Ctrl-C while a command is imported
+                    return super().invoke(ctx)
             except click.UsageError as error:  # may quote an option of any length
                 text = error.format_message()
                 short = shown(text[:LONGEST_MESSAGE])

@@ -5,17 +5,17 @@ The library plans and makes; here it is told what to, and what it does is said.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from .crew import own_device, tell_folder, terminated_like_interrupted
-from .generation_options import open_model
-from .options import AUDIO_FORMATS, note, print_result
+from .crew import join_crew, launch_if_asked, own_device, tell_folder
+from .generation_options import open_model, read_lyrics_option
+from .options import AUDIO_FORMATS, note, print_result, silence_transformers
 
 if TYPE_CHECKING:
     from jukebox_hf.generation import (
@@ -95,6 +95,43 @@ def open_system_of(source: Source, model: str | None, *, quiet: bool) -> System:
     if source.session is not None:
         return source.session.open_system(model)
     return open_model(model, quiet=quiet)
+
+
+def making_of_source(ask: Callable[[Source, dict[str, Any]], Request]) -> Callable[..., None]:
+    """A command that makes a session of what another one, or a file of codes, holds.
+
+    It takes `generation_options.going_on_options`; those that only `ask` knows are handed to it.
+    """
+
+    @functools.wraps(ask)
+    def command(
+        source: Path,
+        model: str | None,
+        num_processes: int | None,
+        device: str,
+        output: Path | None,
+        dry_run: bool,
+        as_json: bool,
+        quiet: bool,
+        lyrics: str | None,
+        **wanted: Any,
+    ) -> None:
+        launch_if_asked(num_processes)
+        place = Output.of(
+            join_crew(), device=device, output=output, dry_run=dry_run, as_json=as_json, quiet=quiet
+        )
+        if not place.crew.is_main:
+            help_main_process(model, place)
+            return
+
+        from jukebox_hf.generation import Source
+
+        found = Source(source)
+        wanted["lyrics"] = read_lyrics_option(lyrics)
+        request = ask(found, wanted)
+        carry_out(open_system_of(found, model, quiet=quiet), request, place)
+
+    return command
 
 
 def begin(
@@ -182,20 +219,20 @@ def work_on(
     """
     from jukebox_hf.generation import Session
 
+    silence_transformers()
     tell_folder(output.crew, session.folder)
     bars = Bars(session, quiet=output.quiet)
     try:
-        with working():
-            if plan is not None:
-                show_plan(plan, pipeline, output)
-            for report in session.run(
-                pipeline.system,
-                device=pipeline.device,
-                on_codes=bars.show,
-                crew=output.crew,
-                beside=True,
-            ):
-                bars.after(report)
+        if plan is not None:
+            show_plan(plan, pipeline, output)
+        for report in session.run(
+            pipeline.system,
+            device=pipeline.device,
+            on_codes=bars.show,
+            crew=output.crew,
+            beside=True,
+        ):
+            bars.after(report)
     except KeyboardInterrupt:
         bars.close()
         note(f"Interrupted. Go on with: jukebox resume {session.folder}")
@@ -216,10 +253,10 @@ def help_main_process(model: str | None, output: Output) -> None:
         if folder is None:
             return
         session = Session.open(folder)
-        with working():
-            system = session.open_system(model)
-            for _ in session.run(system, device=output.device, crew=output.crew):
-                pass
+        silence_transformers()
+        system = session.open_system(model)
+        for _ in session.run(system, device=output.device, crew=output.crew):
+            pass
     except KeyboardInterrupt:
         raise click.exceptions.Exit(130) from None
     except PeerError:
@@ -252,17 +289,6 @@ def print_session(session: Session, *, as_json: bool, quiet: bool) -> None:
         "notes": session.record.notes,
     }
     print_result("\n".join(audio), record, as_json=as_json)
-
-
-@contextlib.contextmanager
-def working() -> Iterator[None]:
-    """No bars of libraries; and a polite request to end (SIGTERM) is as clean as Ctrl-C."""
-    import transformers.utils.logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-    with terminated_like_interrupted():
-        yield
 
 
 class Bars:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import clean_errors, json_option, overwrite_option, print_result
+from .options import json_option, overwrite_option, print_result
 
 
 @click.command()
@@ -30,7 +30,6 @@ from .options import clean_errors, json_option, overwrite_option, print_result
 )
 @overwrite_option
 @json_option
-@clean_errors
 def merge(
     model: str,
     adapter: Path | None,

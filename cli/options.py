@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import io
 import json
 import math
@@ -48,32 +47,28 @@ LIBRARY_ERRORS = (
 # --- errors and results -------------------------------------------------------------------------
 
 
-def clean_errors(function: Function) -> Function:
-    """Decorator of a command: an expected error is one line on stderr and exit code 1, Ctrl-C 130.
+@contextlib.contextmanager
+def clean_errors() -> Iterator[None]:
+    """Within it an expected error is one line on stderr and exit code 1, and Ctrl-C exit code 130.
 
     Expected are `ValueError`, `OSError` and `ImportError`, and what the Hub, safetensors and a full
     device raise. With `JUKEBOX_TRACEBACK=1` in the environment the error itself is raised, to see
     where it comes from.
     """
-
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except KeyboardInterrupt:
-            if os.environ.get("RANK", "0") == "0":  # of several processes one says it
-                click.echo("Interrupted.", err=True)
-            raise click.exceptions.Exit(INTERRUPTED) from None
-        except click.NoSuchOption as error:
-            raise named_here(error) from None
-        except expected_errors() as error:
-            if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # `jukebox labels | head`: click ends quietly
-            if os.environ.get("JUKEBOX_TRACEBACK"):
-                raise
-            raise click.ClickException(one_line(error)) from error
-
-    return cast("Function", wrapper)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if os.environ.get("RANK", "0") == "0":  # of several processes one says it
+            click.echo("Interrupted.", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except click.NoSuchOption as error:
+        raise named_here(error) from None
+    except expected_errors() as error:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            raise  # `jukebox labels | head`: click ends quietly
+        if os.environ.get("JUKEBOX_TRACEBACK"):
+            raise
+        raise click.ClickException(one_line(error)) from error
 
 
 @contextlib.contextmanager
@@ -167,6 +162,13 @@ def print_result(text: object, record: Mapping[str, Any], *, as_json: bool) -> N
         )
 
 
+def silence_transformers() -> None:
+    """No bars of transformers for reading and writing a file of weights."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
 @contextlib.contextmanager
 def unheard() -> Iterator[None]:
     """Nobody need listen: what is printed to a closed pipe or terminal is lost, the work is not."""
@@ -243,13 +245,17 @@ def parse_duration(text: str) -> float | None:
     return seconds
 
 
-class LevelsType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """`2` or `0,2` -> levels in ascending order, each once."""
+class NumbersType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """`2` or `0,2` -> numbers, such as those of levels, in ascending order, each once."""
 
-    name = "levels"
+    def __init__(self, noun: str, *, least: int, example: str) -> None:
+        self.noun = noun
+        self.name = f"{noun}s"
+        self.least = least
+        self.example = example
 
     def get_metavar(self, *args: Any, **kwargs: Any) -> str:
-        return "LEVEL[,LEVEL...]"
+        return f"{self.noun.upper()}[,{self.noun.upper()}...]"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -257,9 +263,11 @@ class LevelsType(click.ParamType):  # type: ignore[type-arg]  # generic since cl
         if isinstance(value, tuple):
             return value
         parts = [part.strip() for part in value.split(",")]
-        if not all(part.isascii() and part.isdigit() for part in parts):
+        if not all(p.isascii() and p.isdigit() and int(p) >= self.least for p in parts):
             self.fail(
-                f"{value!r:.60} is not a list of levels; give them as in 2 or 0,2", param, ctx
+                f"{value!r:.60} is not a list of {self.name}; give them as in {self.example}",
+                param,
+                ctx,
             )
         return tuple(sorted({int(part) for part in parts}))
 
@@ -294,7 +302,8 @@ class PerLevelType(click.ParamType):  # type: ignore[type-arg]  # generic since 
 
 
 DURATION = DurationType()
-LEVELS = LevelsType()
+LEVELS = NumbersType("level", least=0, example="2 or 0,2")
+TAKES = NumbersType("take", least=1, example="3 or 2,5")
 
 
 def merge_levels(

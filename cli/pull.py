@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from .options import (
-    clean_errors,
     json_option,
     note,
     output_option,
@@ -37,7 +36,6 @@ from .options import (
 @overwrite_option
 @json_option
 @quiet_option
-@clean_errors
 def pull(
     repo: str,
     components: tuple[str, ...],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import clean_errors, json_option, note, print_result, quiet_option
+from .options import json_option, note, print_result, quiet_option
 
 
 @click.command()
@@ -55,7 +55,6 @@ from .options import clean_errors, json_option, note, print_result, quiet_option
 )
 @json_option
 @quiet_option
-@clean_errors
 def push(
     path: Path,
     repo_id: str,

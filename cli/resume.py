@@ -8,7 +8,7 @@ import click
 
 from .crew import crew_option, join_crew, launch_if_asked
 from .making import Output, help_main_process, print_complete, work_on
-from .options import clean_errors, device_option, json_option, model_option, quiet_option
+from .options import device_option, json_option, model_option, quiet_option
 
 
 @click.command()
@@ -18,7 +18,6 @@ from .options import clean_errors, device_option, json_option, model_option, qui
 @crew_option
 @json_option
 @quiet_option
-@clean_errors
 def resume(
     session: Path,
     model: str | None,

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .generation_options import TAKES
 from .options import (
     AUDIO_FORMATS,
-    clean_errors,
+    TAKES,
     device_option,
     json_option,
     model_option,
@@ -61,7 +60,6 @@ def sessions() -> None:
 @sessions.command("list")
 @click.argument("folder", type=SESSION, default=".")
 @json_option
-@clean_errors
 def list_sessions(folder: Path, as_json: bool) -> None:
     """List the sessions in FOLDER: state, takes, seconds and seed of each."""
     from jukebox_hf.generation import SessionOverview, session_folders
@@ -89,7 +87,6 @@ def list_sessions(folder: Path, as_json: bool) -> None:
 @sessions.command()
 @click.argument("session", type=SESSION)
 @json_option
-@clean_errors
 def show(session: Path, as_json: bool) -> None:
     """Show one session: what was asked for, how far it is, where chains were joined.
 
@@ -127,7 +124,6 @@ def show(session: Path, as_json: bool) -> None:
 @click.argument("session", type=SESSION)
 @click.argument("takes", type=TAKES)
 @json_option
-@clean_errors
 def keep(session: Path, takes: tuple[int, ...], as_json: bool) -> None:
     """Mark the good takes of a session, as in `keep SESSION 2,5`.
 
@@ -145,7 +141,6 @@ def keep(session: Path, takes: tuple[int, ...], as_json: bool) -> None:
 @click.argument("session", type=SESSION)
 @click.argument("name")
 @json_option
-@clean_errors
 def rename(session: Path, name: str, as_json: bool) -> None:
     """Give the folder of a session another NAME. Prints its path."""
     from jukebox_hf.generation import rename_session
@@ -158,7 +153,6 @@ def rename(session: Path, name: str, as_json: bool) -> None:
 @click.argument("folders", metavar="[SESSION]...", type=SESSION, nargs=-1)
 @click.option("--yes", is_flag=True, help="Empty the bin, too: what is in it is gone then.")
 @json_option
-@clean_errors
 def remove(folders: tuple[Path, ...], yes: bool, as_json: bool) -> None:
     """Move sessions into the bin, the folder `.trash` beside them; --yes empties it.
 
@@ -213,7 +207,6 @@ def remove(folders: tuple[Path, ...], yes: bool, as_json: bool) -> None:
 @overwrite_option
 @json_option
 @quiet_option
-@clean_errors
 def export(
     session: Path,
     output: Path,

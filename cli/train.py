@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .generation_options import BUILT_IN_MODEL, say_built_in
-from .options import clean_errors, json_option, model_option, print_result
+from .options import json_option, model_option, print_result
 from .training_options import RunOptions, run_training, settings_of, training_options
 
 
@@ -55,7 +55,6 @@ def prior(
 
 @train.command()
 @json_option
-@clean_errors
 def presets(as_json: bool) -> None:
     """List the built-in presets, each with its first line; --json adds their settings."""
     from jukebox_hf.training import TrainingSettings, preset_names, preset_path

@@ -14,13 +14,13 @@ from .crew import crew_option, launch_if_asked
 from .dataset_options import refuse_without_effect, song_options
 from .options import (
     PRECISIONS,
-    clean_errors,
     device_option,
     json_option,
     note,
     output_option,
     print_result,
     quiet_option,
+    silence_transformers,
 )
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
         ]
     ):
         function = option(function)
-    return clean_errors(function)
+    return function
 
 
 def collect(options: RunOptions, **more: Any) -> dict[str, Any]:
@@ -260,10 +260,3 @@ def _print_result(
         "skipped": skipped,
     }
     print_result(final, record, as_json=options.as_json)
-
-
-def silence_transformers() -> None:
-    """No bars for writing a file of weights between the lines of a run."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -10,6 +10,7 @@ do, which is what cutting long audio into pieces needs to know.
 """
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -49,6 +50,14 @@ def edges_after(edges: Edges, layer: nn.Conv1d | nn.ConvTranspose1d) -> Edges:
         left=-(-(edges.left + padding) // stride),
         right=(edges.right + reach - padding) // stride,
     )
+
+
+def edges_through(edges: Edges, module: nn.Module) -> Edges:
+    """`edges` of the output of a module that has its convolutions in the order it applies them."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
+            edges = edges_after(edges, layer)
+    return edges
 
 
 class Conv1d(nn.Conv1d):
@@ -125,43 +134,51 @@ class ResidualBlock(GradientCheckpointingLayer):  # type: ignore[no-untyped-call
         added: Tensor = self.pointwise(self.dilated(hidden.relu()).relu_())
         return hidden + added if self.scale == 1.0 else hidden + self.scale * added
 
-    def edges(self, edges: Edges) -> Edges:
-        """How far the ends of the input are felt in the output."""
-        return edges_after(edges_after(edges, self.dilated), self.pointwise)
+
+@dataclass(frozen=True)
+class ResidualShape:
+    """What a residual stack is like, whatever its width.
+
+    Attributes:
+        depth: residual blocks.
+        dilation_growth: block d has dilation `dilation_growth ** (d % dilation_cycle)`.
+        dilation_cycle: None: the exponent is d.
+        reverse_dilation: the largest dilation comes first.
+        scale_residual: what each block adds is multiplied by `1 / sqrt(depth)`.
+        conv_multiplier: channels inside a block, over the width.
+        zero_init: a new stack adds nothing.
+    """
+
+    depth: int
+    dilation_growth: int
+    dilation_cycle: int | None = None
+    reverse_dilation: bool = False
+    scale_residual: bool = False
+    conv_multiplier: float = 1.0
+    zero_init: bool = False
+
+    @property
+    def dilations(self) -> list[int]:
+        """Of each block, first to last."""
+        cycle = self.dilation_cycle or self.depth
+        dilations = [self.dilation_growth ** (d % cycle) for d in range(self.depth)]
+        return dilations[::-1] if self.reverse_dilation else dilations
 
 
 class ResidualStack(nn.Module):
-    """`depth` residual blocks, block d with dilation `dilation_growth ** (d % dilation_cycle)`.
+    """Residual blocks with dilations that grow."""
 
-    Without a cycle the exponent is d. `reverse_dilation` puts the largest dilation first.
-    `scale_residual` multiplies what each block adds by `1 / sqrt(depth)`.
-    """
-
-    def __init__(
-        self,
-        width: int,
-        *,
-        depth: int,
-        dilation_growth: int,
-        dilation_cycle: int | None = None,
-        reverse_dilation: bool = False,
-        scale_residual: bool = False,
-        conv_multiplier: float = 1.0,
-        zero_init: bool = False,
-    ) -> None:
+    def __init__(self, width: int, shape: ResidualShape) -> None:
         super().__init__()
-        dilations = [dilation_growth ** (d % (dilation_cycle or depth)) for d in range(depth)]
-        if reverse_dilation:
-            dilations.reverse()
         self.blocks = nn.ModuleList(
             ResidualBlock(
                 width,
                 dilation=dilation,
-                scale=1 / math.sqrt(depth) if scale_residual else 1.0,
-                conv_multiplier=conv_multiplier,
-                zero_init=zero_init,
+                scale=1 / math.sqrt(shape.depth) if shape.scale_residual else 1.0,
+                conv_multiplier=shape.conv_multiplier,
+                zero_init=shape.zero_init,
             )
-            for dilation in dilations
+            for dilation in shape.dilations
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -169,13 +186,6 @@ class ResidualStack(nn.Module):
         for block in self.blocks:
             hidden = block(hidden)
         return hidden
-
-    def edges(self, edges: Edges) -> Edges:
-        """How far the ends of the input are felt in the output."""
-        for block in self.blocks:
-            assert isinstance(block, ResidualBlock)
-            edges = block.edges(edges)
-        return edges
 
 
 class EncoderStage(nn.Module):
@@ -191,10 +201,6 @@ class EncoderStage(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """(batch, in_channels, time) -> (batch, width, time // stride)."""
         return self.residual(self.downsample(hidden))  # type: ignore[no-any-return]
-
-    def edges(self, edges: Edges) -> Edges:
-        """How far the ends of the input are felt in the output."""
-        return self.residual.edges(edges_after(edges, self.downsample))
 
 
 class DecoderStage(nn.Module):
@@ -213,16 +219,12 @@ class DecoderStage(nn.Module):
         """(batch, width, time) -> (batch, out_channels, time * stride)."""
         return self.upsample(self.residual(hidden))  # type: ignore[no-any-return]
 
-    def edges(self, edges: Edges) -> Edges:
-        """How far the ends of the input are felt in the output."""
-        return edges_after(self.residual.edges(edges), self.upsample)
-
 
 class EncoderBlock(nn.Module):
     """Divides time by `stride ** num_stages`: that many stages, then an output convolution.
 
-    `stride` must be even (`ValueError`): with an odd one lengths would be off by one. `depth` is
-    the number of residual blocks of each stage; the rest are the arguments of `ResidualStack`.
+    `stride` must be even (`ValueError`): with an odd one lengths would be off by one. `residual` is
+    the residual stack of each stage.
     """
 
     def __init__(
@@ -231,14 +233,9 @@ class EncoderBlock(nn.Module):
         width: int,
         out_channels: int,
         *,
-        depth: int,
         num_stages: int,
         stride: int,
-        dilation_growth: int,
-        dilation_cycle: int | None = None,
-        scale_residual: bool = False,
-        conv_multiplier: float = 1.0,
-        zero_init: bool = False,
+        residual: ResidualShape,
     ) -> None:
         super().__init__()
         require_even_stride(stride)
@@ -247,15 +244,7 @@ class EncoderBlock(nn.Module):
                 in_channels if i == 0 else width,
                 width,
                 stride=stride,
-                residual=ResidualStack(
-                    width,
-                    depth=depth,
-                    dilation_growth=dilation_growth,
-                    dilation_cycle=dilation_cycle,
-                    scale_residual=scale_residual,
-                    conv_multiplier=conv_multiplier,
-                    zero_init=zero_init,
-                ),
+                residual=ResidualStack(width, residual),
             )
             for i in range(num_stages)
         )
@@ -267,19 +256,11 @@ class EncoderBlock(nn.Module):
             hidden = stage(hidden)
         return self.output(hidden)  # type: ignore[no-any-return]
 
-    def edges(self, edges: Edges) -> Edges:
-        """How far the ends of the input are felt in the output."""
-        for stage in self.stages:
-            assert isinstance(stage, EncoderStage)
-            edges = stage.edges(edges)
-        return edges_after(edges, self.output)
-
 
 class DecoderBlock(nn.Module):
     """Multiplies time by `stride ** num_stages`: an input convolution, then that many stages.
 
-    Arguments are those of `EncoderBlock` and `reverse_dilation` (of `ResidualStack`), which the
-    codec's decoders use and the upsamplers' conditioner does not.
+    Arguments are those of `EncoderBlock`.
     """
 
     def __init__(
@@ -288,15 +269,9 @@ class DecoderBlock(nn.Module):
         width: int,
         out_channels: int,
         *,
-        depth: int,
         num_stages: int,
         stride: int,
-        dilation_growth: int,
-        dilation_cycle: int | None = None,
-        reverse_dilation: bool = False,
-        scale_residual: bool = False,
-        conv_multiplier: float = 1.0,
-        zero_init: bool = False,
+        residual: ResidualShape,
     ) -> None:
         super().__init__()
         require_even_stride(stride)
@@ -306,16 +281,7 @@ class DecoderBlock(nn.Module):
                 width,
                 out_channels if i == num_stages - 1 else width,
                 stride=stride,
-                residual=ResidualStack(
-                    width,
-                    depth=depth,
-                    dilation_growth=dilation_growth,
-                    dilation_cycle=dilation_cycle,
-                    reverse_dilation=reverse_dilation,
-                    scale_residual=scale_residual,
-                    conv_multiplier=conv_multiplier,
-                    zero_init=zero_init,
-                ),
+                residual=ResidualStack(width, residual),
             )
             for i in range(num_stages)
         )
@@ -326,14 +292,6 @@ class DecoderBlock(nn.Module):
         for stage in self.stages:
             hidden = stage(hidden)
         return hidden
-
-    def edges(self, edges: Edges) -> Edges:
-        """How far the ends of the input are felt in the output."""
-        edges = edges_after(edges, self.input)
-        for stage in self.stages:
-            assert isinstance(stage, DecoderStage)
-            edges = stage.edges(edges)
-        return edges
 
 
 def require_even_stride(stride: int) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,34 +14,29 @@ from jukebox_hf.convnet import (
     DecoderBlock,
     Edges,
     EncoderBlock,
+    ResidualShape,
     ResidualStack,
+    edges_through,
     init_convolutions,
 )
 
 
-def dilations(stack: ResidualStack) -> list[int]:
+def dilations(**shape: int) -> list[int]:
+    stack = ResidualStack(2, ResidualShape(**shape))
     return [block.dilated.dilation[0] for block in stack.blocks]
 
 
 def test_dilations_grow_without_end_or_in_cycles():
-    assert dilations(ResidualStack(2, depth=4, dilation_growth=3)) == [1, 3, 9, 27]
-    assert dilations(ResidualStack(2, depth=5, dilation_growth=3, dilation_cycle=2)) == [
-        1,
-        3,
-        1,
-        3,
-        1,
-    ]
-    stack = ResidualStack(2, depth=3, dilation_growth=2, reverse_dilation=True)
-    assert dilations(stack) == [4, 2, 1]
+    assert dilations(depth=4, dilation_growth=3) == [1, 3, 9, 27]
+    assert dilations(depth=5, dilation_growth=3, dilation_cycle=2) == [1, 3, 1, 3, 1]
+    assert dilations(depth=3, dilation_growth=2, reverse_dilation=True) == [4, 2, 1]
 
 
 @pytest.mark.parametrize("scale_residual", [False, True])
 def test_a_stack_is_its_formula(scale_residual: bool):
     torch.manual_seed(0)
-    stack = ResidualStack(
-        3, depth=4, dilation_growth=2, scale_residual=scale_residual, conv_multiplier=1.5
-    )
+    shape = ResidualShape(4, 2, scale_residual=scale_residual, conv_multiplier=1.5)
+    stack = ResidualStack(3, shape)
     expected = hidden = torch.randn(2, 3, 20)
     scale = 1 / math.sqrt(4) if scale_residual else 1
     for block in stack.blocks:
@@ -61,7 +57,7 @@ def test_a_stack_is_its_formula(scale_residual: bool):
 @pytest.mark.parametrize("stride", [2, 4])
 @pytest.mark.parametrize("num_stages", [1, 3])
 def test_time_is_divided_and_multiplied(stride: int, num_stages: int):
-    settings = {"depth": 2, "num_stages": num_stages, "stride": stride, "dilation_growth": 3}
+    settings = {"num_stages": num_stages, "stride": stride, "residual": ResidualShape(2, 3)}
     encoder = EncoderBlock(1, 4, 5, **settings)
     decoder = DecoderBlock(5, 4, 1, **settings)
     factor = stride**num_stages
@@ -75,7 +71,7 @@ def test_time_is_divided_and_multiplied(stride: int, num_stages: int):
 @pytest.mark.parametrize("stride", [3, 1, 0])
 def test_odd_strides_are_refused(block: type, stride: int):
     with pytest.raises(ValueError, match=f"positive and even, got {stride}"):
-        block(1, 2, 2, depth=1, num_stages=1, stride=stride, dilation_growth=1)
+        block(1, 2, 2, num_stages=1, stride=stride, residual=ResidualShape(1, 1))
 
 
 def changed(whole: Tensor, part: Tensor) -> Edges:
@@ -97,13 +93,7 @@ def positive(module: nn.Module) -> nn.Module:
 
 
 GEOMETRIES = [
-    {
-        "depth": depth,
-        "num_stages": stages,
-        "stride": stride,
-        "dilation_growth": growth,
-        "dilation_cycle": cycle,
-    }
+    {"num_stages": stages, "stride": stride, "residual": ResidualShape(depth, growth, cycle)}
     for depth, stages, stride, growth, cycle in itertools.product(
         [1, 3], [1, 2], [2, 4], [1, 3], [None, 2]
     )
@@ -121,14 +111,15 @@ def test_edges_are_exactly_what_a_cut_changes(settings: dict):
     audio = torch.rand(4, 1, 3 * time * factor, dtype=torch.float64)
     whole = encoder(audio)[..., time : 2 * time]
     part = encoder(audio[..., time * factor : 2 * time * factor])
-    assert changed(whole, part) == encoder.edges(Edges())
+    assert changed(whole, part) == edges_through(Edges(), encoder)
 
     for reverse_dilation in (False, True):
-        decoder = positive(DecoderBlock(2, 3, 1, **settings, reverse_dilation=reverse_dilation))
+        residual = replace(settings["residual"], reverse_dilation=reverse_dilation)
+        decoder = positive(DecoderBlock(2, 3, 1, **settings | {"residual": residual}))
         hidden = torch.rand(4, 2, 3 * time, dtype=torch.float64)
         whole = decoder(hidden)[..., time * factor : 2 * time * factor]
         part = decoder(hidden[..., time : 2 * time])
-        assert changed(whole, part) == decoder.edges(Edges())
+        assert changed(whole, part) == edges_through(Edges(), decoder)
 
 
 def test_new_convolutions_are_drawn_as_torch_draws_them():
@@ -152,7 +143,7 @@ def test_loaded_tensors_are_not_drawn_again():
 
 
 def test_with_zero_init_new_blocks_add_nothing():
-    stack = ResidualStack(3, depth=2, dilation_growth=3, zero_init=True)
+    stack = ResidualStack(3, ResidualShape(2, 3, zero_init=True))
     for module in stack.modules():
         init_convolutions(module)
     hidden = torch.randn(1, 3, 9)
@@ -163,7 +154,7 @@ def test_with_zero_init_new_blocks_add_nothing():
 def test_16_bit_blocks_compute_what_float32_does_channel_by_channel_in_memory(
     dtype: torch.dtype,
 ) -> None:
-    settings: dict[str, int] = {"depth": 2, "num_stages": 2, "stride": 2, "dilation_growth": 3}
+    settings = {"num_stages": 2, "stride": 2, "residual": ResidualShape(2, 3)}
     generator = torch.Generator().manual_seed(0)
     encoder, decoder = EncoderBlock(1, 8, 4, **settings), DecoderBlock(4, 8, 3, **settings)
     for parameter in [*encoder.parameters(), *decoder.parameters()]:
@@ -183,7 +174,7 @@ def test_without_gradients_narrow_float32_blocks_keep_channels_together(
     width: int, together: bool
 ) -> None:
     torch.manual_seed(0)
-    stack = ResidualStack(width, depth=2, dilation_growth=3)
+    stack = ResidualStack(width, ResidualShape(2, 3))
     hidden = torch.randn(2, width, 32)
     expected = stack(hidden)
     first = stack.blocks[0].dilated
@@ -194,7 +185,7 @@ def test_without_gradients_narrow_float32_blocks_keep_channels_together(
 
 
 def test_autocast_gradients_are_those_of_float32() -> None:
-    settings: dict[str, int] = {"depth": 2, "num_stages": 1, "stride": 2, "dilation_growth": 3}
+    settings = {"num_stages": 1, "stride": 2, "residual": ResidualShape(2, 3)}
     torch.manual_seed(0)
     block, audio = EncoderBlock(1, 8, 4, **settings), torch.randn(2, 1, 64)
     exact = torch.autograd.grad(block(audio).square().mean(), list(block.parameters()))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..options import clean_errors, device_option, note
+from ..options import device_option, note
 
 if TYPE_CHECKING:
     from .guard import Access
@@ -59,7 +59,6 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
     help="Instead of opening it here, make a Space on the Hub that runs the studio with --model.",
 )
 @click.option("--private", is_flag=True, help="If the Space is new, only you can see it.")
-@clean_errors
 def studio(
     folder: Path,
     models: tuple[str, ...],

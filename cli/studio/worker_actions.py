@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..options import silence_transformers
 from .pieces import TRASH_FOLDER
 
 if TYPE_CHECKING:
@@ -52,11 +53,9 @@ class Actions:
     @staticmethod
     def load_library() -> None:
         """Import what the first request needs, and let libraries show no bars of their own."""
-        import transformers.utils.logging as transformers_logging
-
         from jukebox_hf.generation import Session, estimate_costs  # noqa: F401
 
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        silence_transformers()
 
     def open_system(self, model: str | None) -> System:
         """A model by what the studio's command line named it; None is the built-in one."""

@@ -5,39 +5,24 @@ makes of the song's artist, genre and lyrics there. Getting the codes is `prior_
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from jukebox_hf.data.candidates import SkippedSong
 from jukebox_hf.data.items import ItemWindows, check_lengths
 from jukebox_hf.data.regions import encodable_samples
+from jukebox_hf.data.reporting import LabelledSong
 from jukebox_hf.data.song_windows import SongWindow
 from jukebox_hf.labels import (
     UNKNOWN,
     JukeboxLabels,
     JukeboxProcessor,
     ResolvedLabels,
-    TimedLyrics,
     genre_keys,
     normalise_name,
 )
 
 # Songs whose lyrics are kept in memory as symbols.
 REMEMBERED_SONGS = 512
-
-
-class CodePiece(Protocol):
-    """What is known of a song; `Song` and `CodeSong` are pieces."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def artist(self) -> str: ...
-    @property
-    def genre(self) -> str: ...
-    @property
-    def lyrics(self) -> str | None: ...
-    @property
-    def lyric_times(self) -> TimedLyrics | None: ...
 
 
 class PriorWindows:
@@ -55,7 +40,7 @@ class PriorWindows:
 
     def __init__(
         self,
-        pieces: Sequence[CodePiece],
+        pieces: Sequence[LabelledSong],
         totals: Sequence[int],
         *,
         hop_lengths: Sequence[int],
@@ -166,7 +151,7 @@ def _check_settings(
 
 
 def _refused(
-    processor: JukeboxProcessor, pieces: Sequence[CodePiece], totals: Sequence[int]
+    processor: JukeboxProcessor, pieces: Sequence[LabelledSong], totals: Sequence[int]
 ) -> dict[int, SkippedSong]:
     """The songs that the prior cannot be told about, by their numbers, with the reasons."""
     genres: dict[str | None, str | None] = {}
@@ -189,7 +174,7 @@ def _problem(check: Callable[[], object]) -> str | None:
     return None
 
 
-def _genre(piece: CodePiece) -> str | None:
+def _genre(piece: LabelledSong) -> str | None:
     return None if piece.genre == UNKNOWN else piece.genre
 
 
@@ -197,7 +182,7 @@ def _knows_artist(processor: JukeboxProcessor, artist: str) -> bool:
     return normalise_name(artist, processor.dialect) in processor.artists
 
 
-def _unknown_names(processor: JukeboxProcessor, pieces: Sequence[CodePiece]) -> tuple[str, ...]:
+def _unknown_names(processor: JukeboxProcessor, pieces: Sequence[LabelledSong]) -> tuple[str, ...]:
     """Notes on artists and genres that the prior takes for unknown ones."""
     if not processor.has_labels:
         return ()

@@ -4,7 +4,6 @@ What `Generation.on_codes` says goes in, codes of a level; seconds of audio come
 """
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from jukebox_hf.generation.plan import Plan
@@ -61,10 +60,5 @@ class LevelBars:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

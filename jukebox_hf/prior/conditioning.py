@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jukebox_hf.convnet import DecoderBlock
+from jukebox_hf.convnet import DecoderBlock, ResidualShape
 from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.precision import Float32Module
 from jukebox_hf.prior.attention import Linear
@@ -122,13 +122,15 @@ class UpperConditioner(Float32Module):
             config.width,
             config.conditioner_width,
             config.width,
-            depth=config.conditioner_depth,
             num_stages=config.upper_downsamplings,
             stride=config.upper_stride,
-            dilation_growth=config.conditioner_dilation_growth,
-            dilation_cycle=config.conditioner_dilation_cycle,
-            scale_residual=config.conditioner_scale_residual,
-            conv_multiplier=config.conditioner_conv_multiplier,
+            residual=ResidualShape(
+                depth=config.conditioner_depth,
+                dilation_growth=config.conditioner_dilation_growth,
+                dilation_cycle=config.conditioner_dilation_cycle,
+                scale_residual=config.conditioner_scale_residual,
+                conv_multiplier=config.conditioner_conv_multiplier,
+            ),
         )
         self.norm = LayerNorm(config.width)
 

@@ -5,15 +5,36 @@ never each other's output (Dhariwal et al. 2020, arXiv:2005.00341, section 3.1).
 convolutions, `codebook` the quantization.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from jukebox_hf.convnet import KERNEL_SIZE, Conv1d, DecoderBlock, Edges, EncoderBlock, edges_after
+from jukebox_hf.convnet import (
+    KERNEL_SIZE,
+    Conv1d,
+    DecoderBlock,
+    Edges,
+    EncoderBlock,
+    ResidualShape,
+    edges_through,
+)
 from jukebox_hf.vqvae.codebook import Codebook, CodebookMetrics
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.losses import commitment_loss
+
+
+def residual_shape(config: JukeboxVQVAEConfig, level: int) -> ResidualShape:
+    """The residual stacks of a level, as its encoder has them."""
+    return ResidualShape(
+        depth=config.depths[level],
+        dilation_growth=config.dilation_growth,
+        dilation_cycle=config.dilation_cycle,
+        scale_residual=config.scale_residual,
+        conv_multiplier=config.conv_multiplier,
+        zero_init=config.zero_init,
+    )
 
 
 class Encoder(nn.Module):
@@ -21,19 +42,15 @@ class Encoder(nn.Module):
 
     def __init__(self, config: JukeboxVQVAEConfig, level: int) -> None:
         super().__init__()
+        residual = residual_shape(config, level)
         self.blocks = nn.ModuleList(
             EncoderBlock(
                 1 if block == 0 else config.codebook_dim,
                 config.widths[level],
                 config.codebook_dim,
-                depth=config.depths[level],
                 num_stages=config.downsamplings[block],
                 stride=config.strides[block],
-                dilation_growth=config.dilation_growth,
-                dilation_cycle=config.dilation_cycle,
-                scale_residual=config.scale_residual,
-                conv_multiplier=config.conv_multiplier,
-                zero_init=config.zero_init,
+                residual=residual,
             )
             for block in range(level + 1)
         )
@@ -47,11 +64,7 @@ class Encoder(nn.Module):
 
     def edges(self) -> Edges:
         """How many latents at an end of the audio would change if it went on there."""
-        edges = Edges()
-        for block in self.blocks:
-            assert isinstance(block, EncoderBlock)
-            edges = block.edges(edges)
-        return edges
+        return edges_through(Edges(), self)
 
 
 class Decoder(nn.Module):
@@ -59,20 +72,16 @@ class Decoder(nn.Module):
 
     def __init__(self, config: JukeboxVQVAEConfig, level: int) -> None:
         super().__init__()
+        residual = residual_shape(config, level)
+        residual = replace(residual, reverse_dilation=config.reverse_decoder_dilation)
         self.blocks = nn.ModuleList(
             DecoderBlock(
                 config.codebook_dim,
                 config.widths[level],
                 config.codebook_dim,
-                depth=config.depths[level],
                 num_stages=config.downsamplings[block],
                 stride=config.strides[block],
-                dilation_growth=config.dilation_growth,
-                dilation_cycle=config.dilation_cycle,
-                reverse_dilation=config.reverse_decoder_dilation,
-                scale_residual=config.scale_residual,
-                conv_multiplier=config.conv_multiplier,
-                zero_init=config.zero_init,
+                residual=residual,
             )
             for block in range(level + 1)
         )
@@ -89,9 +98,8 @@ class Decoder(nn.Module):
         """How many samples at an end of the codes would change if they went on there."""
         edges = Edges()
         for block in reversed(self.blocks):
-            assert isinstance(block, DecoderBlock)
-            edges = block.edges(edges)
-        return edges_after(edges, self.output)
+            edges = edges_through(edges, block)
+        return edges_through(edges, self.output)
 
 
 class Reconstruction(NamedTuple):

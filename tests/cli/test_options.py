@@ -88,7 +88,7 @@ def test_what_is_no_level_is_refused(text: str) -> None:
     "--temperature", value_type=click.FLOAT, help="Temperature.", default_text="the model's"
 )
 @per_level_option("--top-k", value_type=click.IntRange(min=1), help="Codes to choose from.")
-@clean_errors
+@clean_errors()
 def sample(temperature: dict[int | None, float], top_k: dict[int | None, int]) -> None:
     """Show what was parsed."""
     click.echo(f"{temperature} {top_k}")
@@ -158,7 +158,7 @@ def safetensors_error() -> Exception:
 )
 def test_expected_error_is_one_line_on_stderr(error: Exception, line: str) -> None:
     @click.command()
-    @clean_errors
+    @clean_errors()
     def fail() -> None:
         raise error
 
@@ -170,7 +170,7 @@ def test_expected_error_is_one_line_on_stderr(error: Exception, line: str) -> No
 
 def test_unexpected_error_keeps_its_traceback() -> None:
     @click.command()
-    @clean_errors
+    @clean_errors()
     def fail() -> None:
         raise KeyError("codes")
 
@@ -179,7 +179,7 @@ def test_unexpected_error_keeps_its_traceback() -> None:
 
 def test_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command()
-    @clean_errors
+    @clean_errors()
     def fail() -> None:
         raise ValueError("no")
 
@@ -190,7 +190,7 @@ def test_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_interrupt_exits_with_130_and_usage_errors_stay_2() -> None:
     @click.command()
     @click.option("--wrong", is_flag=True)
-    @clean_errors
+    @clean_errors()
     def fail(wrong: bool) -> None:
         raise click.UsageError("no") if wrong else KeyboardInterrupt
 
@@ -200,7 +200,7 @@ def test_interrupt_exits_with_130_and_usage_errors_stay_2() -> None:
 
 def test_closed_pipe_is_left_to_click() -> None:
     @click.command()
-    @clean_errors
+    @clean_errors()
     def fail() -> None:
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
@@ -218,7 +218,7 @@ def test_closed_pipe_is_left_to_click() -> None:
 @overwrite_option
 @json_option
 @quiet_option
-@clean_errors
+@clean_errors()
 def everything(as_json: bool, quiet: bool, **given: object) -> None:
     """Show what was parsed."""
     note("working", quiet=quiet)
