@@ -23,6 +23,7 @@ from pathlib import Path
 import soundfile
 
 from jukebox_hf.hub.folders import new_model_folder
+from model_cards.recipe.scripts import script
 
 METADATA = "metadata.csv"
 
@@ -109,7 +110,8 @@ def faster_lrc(text: str, speed: float) -> str:
     return re.sub(r"([\[<])(\d+):(\d+(?:\.\d+)?)([\]>])", divided, text)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@script
+def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--output", type=Path, required=True)
@@ -118,18 +120,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if not 0.5 <= given.speed <= 2:
         parser.error(f"--speed: expected 0.5 to 2, got {given.speed}")
-    try:
-        songs = combine(
-            given.folders,
-            given.output,
-            minutes_per_genre=given.minutes_per_genre,
-            speed=given.speed,
-        )
-    except (ValueError, OSError, soundfile.LibsndfileError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    songs = combine(
+        given.folders,
+        given.output,
+        minutes_per_genre=given.minutes_per_genre,
+        speed=given.speed,
+    )
     print(f"{given.output}: {songs} songs")
-    return 0
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ and, over all clips together, the perplexity of the codes and the share of the c
 clip of 20 s takes about 10 s of one CPU core with the demo's codec.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -34,6 +33,7 @@ from jukebox_hf.vqvae.losses import STFT, magnitudes, spectral_convergence
 from model_cards.recipe.code_statistics import perplexity
 from model_cards.recipe.figures import Report, add_output_options
 from model_cards.recipe.packages import note
+from model_cards.recipe.scripts import script, script_parser
 from model_cards.recipe.song_choice import add_split_options, split_of
 
 MEL_BANDS = 80
@@ -161,38 +161,29 @@ def fill_report(report: Report, records: Sequence[dict[str, Any]], codebook_size
     report.table(("genre", "songs", *levels), by_genre)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_cards.recipe.evaluate_codec",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+@script
+def main(arguments: list[str]) -> None:
+    parser = script_parser("evaluate_codec", __doc__)
     parser.add_argument("--model", required=True, type=Path, help="folder of a codec")
     parser.add_argument("--dataset", required=True, help="folder of music that training read")
     add_split_options(parser)
     parser.add_argument("--seconds", type=float, default=20.0, help="of every song (%(default)s)")
     add_output_options(parser)
     given = parser.parse_args(arguments)
-    try:
-        if not (given.model / "config.json").is_file():
-            raise ValueError(f"{given.model} is not the folder of a codec: it has no config.json")
-        split = split_of(given)
-        songs = open_songs(given.dataset).songs
-        if split.fraction:
-            songs = split_songs(songs, split.fraction, split.seed)[1]
-        codec = JukeboxVQVAE.from_pretrained(given.model, dtype=torch.float32)
-        records = evaluate(codec, songs, given.seconds)
-    except (ValueError, OSError) as error:
-        note(f"error: {error}")
-        return 1
+    if not (given.model / "config.json").is_file():
+        raise ValueError(f"{given.model} is not the folder of a codec: it has no config.json")
+    split = split_of(given)
+    songs = open_songs(given.dataset).songs
+    if split.fraction:
+        songs = split_songs(songs, split.fraction, split.seed)[1]
+    codec = JukeboxVQVAE.from_pretrained(given.model, dtype=torch.float32)
+    records = evaluate(codec, songs, given.seconds)
     kind = "held-out songs" if split.fraction else "songs"
-    words = sys.argv[1:] if arguments is None else arguments
     dataset = f"{len(songs)} {kind}, {given.seconds:g} s from the middle of each"
-    report = Report("model_cards.recipe.evaluate_codec", words, dataset)
+    report = Report("model_cards.recipe.evaluate_codec", arguments, dataset)
     report.records["levels"] = records
     fill_report(report, records, codec.config.codebook_size)
     report.finish(given.figures, as_json=given.json)
-    return 0
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from jukebox_hf.data import CodeSongs, open_codes
 from jukebox_hf.listening.copies import cut_windows, nearest_window
 from model_cards.recipe.code_statistics import Codes, markov_baselines, perplexity
 from model_cards.recipe.packages import note
+from model_cards.recipe.scripts import script, script_parser
 from model_cards.recipe.song_choice import add_split_options, split_of
 
 
@@ -119,11 +120,7 @@ def print_similarity(record: dict[str, Any]) -> None:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_cards.recipe.evaluate_codes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = script_parser("evaluate_codes", __doc__)
     parser.add_argument("what", choices=("entropy", "similarity"))
     parser.add_argument("--codes", required=True, help="dataset of codes, training and held out")
     add_split_options(parser)
@@ -160,13 +157,10 @@ def evaluate(given: argparse.Namespace) -> list[dict[str, Any]]:
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@script
+def main(arguments: list[str]) -> None:
     given = parse_arguments(arguments)
-    try:
-        records = evaluate(given)
-    except (ValueError, OSError) as error:
-        note(f"error: {error}")
-        return 1
+    records = evaluate(given)
     if given.json:
         for record in records:
             print(json.dumps(record))
@@ -174,7 +168,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_entropy(records)
     else:
         print_similarity(records[0])
-    return 0
 
 
 if __name__ == "__main__":

@@ -35,12 +35,12 @@ from jukebox_hf.audio import resample
 from jukebox_hf.data import Song, open_songs
 from jukebox_hf.hub import System
 from jukebox_hf.listening.excerpts import Place, read_clip
-from jukebox_hf.listening.listener_weights import MissingEvaluatorError
 from model_cards.recipe.evaluators.whisper import SAMPLING_RATE, Whisper, split_words
 from model_cards.recipe.figures import Report, add_output_options
 from model_cards.recipe.packages import note
+from model_cards.recipe.scripts import script, script_parser
 from model_cards.recipe.singing import SungSong, write_song
-from model_cards.recipe.take_making import GenerationError, make_takes, read_takes
+from model_cards.recipe.take_making import make_takes, read_takes
 from model_cards.recipe.word_recall import measure_recall
 
 ARTIST, GENRE = "joe", "vocal"
@@ -225,11 +225,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> Report:
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_cards.recipe.evaluate_lyrics",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = script_parser("evaluate_lyrics", __doc__)
     parser.add_argument("--model", help="folder of a whole model")
     parser.add_argument("--session", type=Path, help="takes that are there already")
     parser.add_argument("--singing", type=Path, help="recorded songs with timed lyrics")
@@ -250,19 +246,10 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     return given
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    given = parse_arguments(words)
-    try:
-        report = run(given, words)
-    except (ValueError, OSError, MissingEvaluatorError, GenerationError) as error:
-        note(f"error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        note("interrupted; the same command goes on")
-        return 130
-    report.finish(given.figures, as_json=given.json)
-    return 0
+@script
+def main(arguments: list[str]) -> None:
+    given = parse_arguments(arguments)
+    run(given, arguments).finish(given.figures, as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ label, so the difference is given for the first 64 codes of windows too, before 
 heard at this level. Songs of unknown genre are left out of this table.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -33,6 +32,7 @@ from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from model_cards.recipe.code_statistics import Codes, markov_bits
 from model_cards.recipe.figures import Report, add_output_options
 from model_cards.recipe.packages import note
+from model_cards.recipe.scripts import script, script_parser
 from model_cards.recipe.song_choice import add_split_options, split_of
 
 VARIANTS = ("own", "right", "wrong", "none")
@@ -297,12 +297,9 @@ def fill_report(report: Report, records: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_cards.recipe.evaluate_priors",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+@script
+def main(arguments: list[str]) -> None:
+    parser = script_parser("evaluate_priors", __doc__)
     parser.add_argument("--model", required=True, help="folder of a whole model, or of priors")
     parser.add_argument("--codes", required=True, help="dataset of codes that training read")
     add_split_options(parser)
@@ -310,29 +307,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--windows", type=int, default=96, help="per level (%(default)s)")
     add_output_options(parser)
     given = parser.parse_args(arguments)
-    try:
-        if given.windows < 1:
-            raise ValueError(f"--windows must be at least 1, got {given.windows}")
-        split = split_of(given)
-        songs = open_codes(given.codes)
-        train, held_out = songs.split(split.fraction, split.seed)
-        if not len(held_out):
-            raise ValueError("no song is held out; raise --validation-fraction")
-        system = System.open(given.model)
-        levels = given.levels or sorted(system.prior_levels, reverse=True)
-        missing = sorted(set(levels) - set(system.prior_levels))
-        if missing:
-            raise ValueError(f"{given.model} has no prior of level {missing[0]}")
-        records = [measure_level(system, level, train, held_out, given.windows) for level in levels]
-    except (ValueError, OSError) as error:
-        note(f"error: {error}")
-        return 1
-    words = sys.argv[1:] if arguments is None else arguments
-    report = Report("model_cards.recipe.evaluate_priors", words, f"{len(held_out)} held-out songs")
+    if given.windows < 1:
+        raise ValueError(f"--windows must be at least 1, got {given.windows}")
+    split = split_of(given)
+    songs = open_codes(given.codes)
+    train, held_out = songs.split(split.fraction, split.seed)
+    if not len(held_out):
+        raise ValueError("no song is held out; raise --validation-fraction")
+    system = System.open(given.model)
+    levels = given.levels or sorted(system.prior_levels, reverse=True)
+    missing = sorted(set(levels) - set(system.prior_levels))
+    if missing:
+        raise ValueError(f"{given.model} has no prior of level {missing[0]}")
+    records = [measure_level(system, level, train, held_out, given.windows) for level in levels]
+    report = Report(
+        "model_cards.recipe.evaluate_priors", arguments, f"{len(held_out)} held-out songs"
+    )
     report.records["levels"] = records
     fill_report(report, records)
     report.finish(given.figures, as_json=given.json)
-    return 0
 
 
 if __name__ == "__main__":

@@ -44,7 +44,6 @@ from jukebox_hf.data import Song, open_codes, open_songs, split_songs
 from jukebox_hf.hub import System
 from jukebox_hf.labels import UNKNOWN
 from jukebox_hf.listening.excerpts import Place, read_clip, spread_clips
-from jukebox_hf.listening.listener_weights import MissingEvaluatorError
 from jukebox_hf.listening.sound import mel_decibels
 from model_cards.recipe.code_statistics import Codes
 from model_cards.recipe.evaluate_codes import measure_similarity
@@ -58,9 +57,10 @@ from model_cards.recipe.genre_measures import (
 )
 from model_cards.recipe.listening import EMBEDDINGS, RANGES, Heard, Listener, remember
 from model_cards.recipe.packages import note
+from model_cards.recipe.scripts import script, script_parser
 from model_cards.recipe.song_choice import add_split_options, split_of
 from model_cards.recipe.sound_statistics import MATCH_STFT, nearest_mel_windows
-from model_cards.recipe.take_making import GenerationError, make_takes, read_takes
+from model_cards.recipe.take_making import make_takes, read_takes
 
 NOT_MUSIC = ("vocal", UNKNOWN)  # the synthetic singing, and songs without a genre
 MATCH_SECONDS = 3.0
@@ -463,11 +463,7 @@ def measure_codes(given: argparse.Namespace, samples: Sequence[Sample]) -> dict[
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_cards.recipe.evaluate_samples",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = script_parser("evaluate_samples", __doc__)
     parser.add_argument("--model", help="folder of a whole model; its codec rebuilds clips, too")
     parser.add_argument("--samples", type=Path, help="a session, or labelled music, to measure")
     parser.add_argument("--dataset", required=True, help="folder of music that training read")
@@ -496,22 +492,14 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     return given
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    given = parse_arguments(words)
-    try:
-        report = run(given, words)
-    except (ValueError, OSError, MissingEvaluatorError, GenerationError) as error:
-        note(f"error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        note("interrupted; the same command goes on")
-        return 130
+@script
+def main(arguments: list[str]) -> None:
+    given = parse_arguments(arguments)
+    report = run(given, arguments)
     if report is None:
         note(f"what was heard is in {given.work / 'heard'}")
     else:
         report.finish(given.figures, as_json=given.json)
-    return 0
 
 
 if __name__ == "__main__":

@@ -23,9 +23,7 @@ folder of `PACKAGE_*.deb` files as `--cache` works without a network.
 """
 
 import argparse
-import csv
 import hashlib
-import io
 import json
 import shutil
 import sys
@@ -39,7 +37,7 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.audio import AudioTags, audio_info, load_audio, save_audio
-from jukebox_hf.files import PARTIAL_SUFFIX, write_atomically
+from jukebox_hf.files import PARTIAL_SUFFIX, write_text
 from model_cards.recipe import loudness
 from model_cards.recipe.manifest import (
     MANIFEST,
@@ -50,6 +48,8 @@ from model_cards.recipe.manifest import (
     select,
 )
 from model_cards.recipe.packages import Extracted, Fetcher, PackageError, extracted, note
+from model_cards.recipe.scripts import script, script_parser
+from model_cards.recipe.song_folder import metadata_table
 
 FORMATS = ("flac", "ogg", "opus", "wav")
 # Unpacked files, in the output folder: the largest archive, 1.3 GB, may be too much for /tmp.
@@ -108,15 +108,6 @@ class Progress:
         self.done[done.key] = done
         lines = [json.dumps(entry._asdict(), ensure_ascii=False) for entry in self.done.values()]
         write_text(self.path, "".join(f"{line}\n" for line in lines))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is whole or not there."""
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(text.encode())
-
-    write_atomically(path, write)
 
 
 def piece_key(piece: Piece, settings: Settings) -> str:
@@ -216,17 +207,6 @@ def linked_copyright(content: Extracted, fetcher: Fetcher) -> str:
         return ""
     with extracted(fetcher.fetch(content.documents_in), content.documents_in, ()) as other:
         return other.copyright
-
-
-def metadata_table(
-    rows: Iterable[dict[str, str]], columns: Sequence[str] = METADATA_COLUMNS
-) -> str:
-    """`metadata.csv`, as `audiofolder` of the `datasets` library has it."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue()
 
 
 def attribution(rows: Iterable[dict[str, str]], settings: Settings) -> str:
@@ -342,7 +322,7 @@ def write_tables(
     """Write `metadata.csv` and `ATTRIBUTION.md` of all that is done under these settings."""
     finished = [progress.done.get(piece_key(piece, settings)) for piece in pieces]
     rows = [done.row for done in finished if done is not None and _is_done(done, output)]
-    write_text(output / "metadata.csv", metadata_table(rows))
+    write_text(output / "metadata.csv", metadata_table(rows, METADATA_COLUMNS))
     write_text(output / "ATTRIBUTION.md", attribution(rows, settings))
     return rows
 
@@ -352,11 +332,7 @@ def _is_done(done: Done | None, output: Path) -> bool:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_cards.recipe.fetch_music",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = script_parser("fetch_music", __doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder for the music")
     parser.add_argument("--packages", nargs="+", metavar="NAME", help="only these packages")
     parser.add_argument(
@@ -382,16 +358,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return given
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@script
+def main(arguments: list[str]) -> int:
     given: Any = parse_arguments(arguments)
     torch.set_num_threads(1)
     settings = Settings(given.format, given.sampling_rate, given.stereo, given.loudness)
     cache = given.cache or given.output.with_name(given.output.name + "-packages")
-    try:
-        rows = fetch_music(given.output, packages=given.packages, cache=cache, settings=settings)
-    except (ValueError, OSError) as error:
-        note(f"error: {error}")
-        return 1
+    rows = fetch_music(given.output, packages=given.packages, cache=cache, settings=settings)
     print(totals(rows))
     return 0 if rows else 1
 

@@ -39,6 +39,7 @@ from jukebox_hf.listening.statistics import Interval, mean_interval
 from jukebox_hf.vqvae import JukeboxVQVAE
 from model_cards.recipe.figures import Report, add_output_options
 from model_cards.recipe.packages import note
+from model_cards.recipe.scripts import script, script_parser
 from model_cards.recipe.take_making import read_takes
 
 CHUNK_SECONDS = 5.0
@@ -258,11 +259,7 @@ def _cell(found: Interval) -> str:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_cards.recipe.ladder",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = script_parser("ladder", __doc__)
     parser.add_argument("--model", required=True, help="folder of a whole model")
     parser.add_argument("--songs", required=True, help="songs that nothing learnt from")
     parser.add_argument("--work", type=Path, default=Path("ladder"), help="for what is sampled")
@@ -283,18 +280,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@script
+def main(arguments: list[str]) -> None:
     """Climb, listen, print; 1 with the reason for what cannot be done."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    given = parse_arguments(words)
-    try:
-        rungs = climb(given)
-        rate = System.open(given.model).vqvae_config().sampling_rate
-        write_report(rungs, rate, words, given.seconds).finish(given.figures, as_json=given.json)
-    except (ValueError, OSError) as error:
-        note(f"ladder: {error}")
-        return 1
-    return 0
+    given = parse_arguments(arguments)
+    rungs = climb(given)
+    rate = System.open(given.model).vqvae_config().sampling_rate
+    write_report(rungs, rate, arguments, given.seconds).finish(given.figures, as_json=given.json)
 
 
 if __name__ == "__main__":

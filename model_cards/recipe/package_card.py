@@ -7,7 +7,6 @@ figures that were measured with the packaged model. What the template `model_car
 followed by the examples and where the rights are.
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +31,7 @@ from jukebox_hf.hub.training_facts import Figure
 from jukebox_hf.records import read_json
 from model_cards.recipe.figures import load_figures
 from model_cards.recipe.packages import note
+from model_cards.recipe.scripts import script, script_parser
 
 OUTPUT = Path(__file__).resolve().parents[2] / "jukebox_hf" / "demo"
 TOP = "prior_2"
@@ -200,28 +200,20 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_cards.recipe.package_card",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+@script
+def main(arguments: list[str]) -> None:
+    parser = script_parser("package_card", __doc__)
     parser.add_argument("--model", type=Path, default=OUTPUT, metavar="DIR")
     parser.add_argument("--figures", type=Path, nargs="+", default=[], metavar="FILE")
     given = parser.parse_args(arguments)
     notes: list[str] = []
-    try:
-        figures = [figure for path in given.figures for figure in load_figures(path)]
-        if figures:
-            add_figures(given.model, figures, notes)
-        path = write_card(given.model)
-    except (ValueError, OSError) as error:
-        note(f"error: {error}")
-        return 1
+    figures = [figure for path in given.figures for figure in load_figures(path)]
+    if figures:
+        add_figures(given.model, figures, notes)
+    path = write_card(given.model)
     for text in notes:
         note(text)
     print(path)
-    return 0
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from jukebox_hf.hub.folders import new_model_folder, write_json
 from jukebox_hf.records import to_json
 from model_cards.recipe.package_card import EXAMPLES, EXAMPLES_FILE, OUTPUT, digests, write_card
 from model_cards.recipe.packages import note
+from model_cards.recipe.scripts import script, script_parser
 
 USUAL = (("rock", 1), ("electronic", 2), ("orchestral", 3))
 SECONDS = 10.0
@@ -163,14 +164,11 @@ def _example(text: str) -> tuple[str, int]:
     return genre, int(seed)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@script
+def main(arguments: list[str]) -> None:
     import transformers.utils.logging as transformers_logging
 
-    parser = argparse.ArgumentParser(
-        prog="python -m model_cards.recipe.package_examples",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = script_parser("package_examples", __doc__)
     parser.add_argument("--model", type=Path, default=OUTPUT, metavar="DIR")
     parser.add_argument("--example", action="append", type=_example, metavar="GENRE=SEED")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="%(default)s")
@@ -180,13 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words += [f"--seconds={given.seconds:g}"] if given.seconds != SECONDS else []
     command = shlex.join(["python", "-m", "model_cards.recipe.package_examples", *words])
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        make_examples(given.model, examples, seconds=given.seconds, command=command)
-    except (ValueError, OSError) as error:
-        note(f"error: {error}")
-        return 1
+    make_examples(given.model, examples, seconds=given.seconds, command=command)
     print(given.model / EXAMPLES)
-    return 0
 
 
 if __name__ == "__main__":

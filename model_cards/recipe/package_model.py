@@ -66,6 +66,7 @@ from model_cards.recipe.package_card import (
     write_card,
 )
 from model_cards.recipe.packages import note
+from model_cards.recipe.scripts import script, script_parser
 
 ALIASES = Path(__file__).with_name("genre_aliases.json")
 LICENCE, LICENCE_TEXT = "CC-BY-SA-4.0", Path(__file__).with_name("CC-BY-SA-4.0.txt")
@@ -331,11 +332,7 @@ def size(folder: Path) -> int:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_cards.recipe.package_model",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = script_parser("package_model", __doc__)
     parser.add_argument("--runs", type=Path, help="folder of the four runs")
     parser.add_argument(
         "--component",
@@ -416,21 +413,17 @@ def recipe_of(given: argparse.Namespace) -> Recipe:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@script
+def main(arguments: list[str]) -> None:
     import transformers.utils.logging as transformers_logging
 
     given = parse_arguments(arguments)
     torch.set_num_threads(1)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        for text in package_model(recipe_of(given), given.output, overwrite=given.overwrite):
-            note(text)
-    except (ValueError, OSError) as error:
-        note(f"error: {error}")
-        return 1
+    for text in package_model(recipe_of(given), given.output, overwrite=given.overwrite):
+        note(text)
     note(f"next: {shlex.join(['python', '-m', 'model_cards.recipe.package_examples'])}")
     print(given.output)
-    return 0
 
 
 if __name__ == "__main__":

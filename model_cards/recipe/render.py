@@ -21,12 +21,11 @@ FluidSynth plays at 44.1 kHz, whatever is asked for: at a lower rate recorded ov
 A minute of music takes about 1.5 s of one core.
 """
 
-import argparse
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jukebox_hf.audio import AudioTags, audio_info, load_audio, save_audio
+from jukebox_hf.audio import AudioTags, load_audio, save_audio
 from jukebox_hf.files import write_atomically
-from jukebox_hf.labels import UNKNOWN
-from model_cards.recipe import loudness
+from model_cards.recipe import loudness, song_folder
 from model_cards.recipe.composing import GENRES, METRES, Score, compose
-from model_cards.recipe.fetch_music import metadata_table, write_text
-from model_cards.recipe.packages import note
+from model_cards.recipe.scripts import RecipeError, script, script_parser
+from model_cards.recipe.song_folder import fill_folder, song_row
 
 REQUIREMENTS = Path(__file__).with_name("requirements-rendering.txt")
 SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
@@ -49,24 +47,7 @@ GAIN = 0.3  # of FluidSynth: no piece comes near full scale; all are made equall
 TICKS = 480  # a quarter note
 LICENCE = "CC0-1.0"
 CREDIT = "made up by a program, played by FluidSynth with the soundfont FluidR3 GM (MIT, Frank Wen)"
-COLUMNS = (
-    "file_name",
-    "artist",
-    "genre",
-    "title",
-    "licence",
-    "credit",
-    "source",
-    "seconds",
-    "tempo",
-    "key",
-    "metre",
-    "form",
-)
-
-
-class RenderError(RuntimeError):
-    """A piece cannot be played; the message says why and what to do."""
+COLUMNS = (*song_folder.COLUMNS, "tempo", "key", "metre", "form")
 
 
 def to_midi(score: Score) -> Any:
@@ -107,11 +88,11 @@ def to_midi(score: Score) -> Any:
 
 
 def play(midi: Path, soundfont: Path, sampling_rate: int) -> Tensor:
-    """The sound of a MIDI file: (1, samples). Raises `RenderError` with the reason why not."""
+    """The sound of a MIDI file: (1, samples). Raises `RecipeError` with the reason why not."""
     if shutil.which("fluidsynth") is None:
-        raise RenderError("fluidsynth is not installed; on Debian: apt-get install fluidsynth")
+        raise RecipeError("fluidsynth is not installed; on Debian: apt-get install fluidsynth")
     if not soundfont.is_file():
-        raise RenderError(
+        raise RecipeError(
             f"there is no soundfont {soundfont}; install Debian's fluid-soundfont-gm, or name one "
             "with --soundfont"
         )
@@ -123,7 +104,7 @@ def play(midi: Path, soundfont: Path, sampling_rate: int) -> Tensor:
         if done.returncode or not wave.is_file():
             lines = (done.stderr or done.stdout).strip().splitlines()
             reason = lines[-1] if lines else f"exit code {done.returncode}"
-            raise RenderError(f"fluidsynth did not play {midi.name}: {reason}")
+            raise RecipeError(f"fluidsynth did not play {midi.name}: {reason}")
         return load_audio(wave, sampling_rate, mono=True)
 
 
@@ -135,25 +116,18 @@ def make_piece(
     score = compose(seed * 1_000_003 + number, genre)
     title = f"piece-{number:05}"
     path = output / f"{title}.flac"
+    tags = AudioTags(title=title, genre=genre, licence=LICENCE, comment=CREDIT)
     # The notes first: a piece that is there has its notes.
     if not path.exists():
         midi = path.with_suffix(".mid")
         write_atomically(midi, lambda file: to_midi(score).save(str(file)))
         audio = loudness.trim_silence(play(midi, soundfont, sampling_rate))
         if not audio.shape[1]:
-            raise RenderError(f"{soundfont} plays nothing but silence for {midi.name}")
+            raise RecipeError(f"{soundfont} plays nothing but silence for {midi.name}")
         audio = loudness.normalise(audio, sampling_rate).audio
-        tags = AudioTags(title=title, genre=genre, licence=LICENCE, comment=CREDIT)
         save_audio(path, audio, sampling_rate, tags=tags)
     return {
-        "file_name": path.name,
-        "artist": UNKNOWN,
-        "genre": genre,
-        "title": title,
-        "licence": LICENCE,
-        "credit": CREDIT,
-        "source": f"model_cards.recipe.render, seed {seed}",
-        "seconds": f"{audio_info(path).duration_seconds:.2f}",
+        **song_row(path, tags, f"model_cards.recipe.render, seed {seed}"),
         "tempo": f"{score.tempo:g}",
         "key": score.key.name,
         "metre": score.metre,
@@ -171,30 +145,23 @@ def render(
 ) -> int:
     """Write pieces until there are so many seconds; returns how many pieces there are then.
 
-    Raises `ImportError` without mido, `RenderError` without FluidSynth or its soundfont.
+    Raises `RecipeError` without mido, FluidSynth or its soundfont.
     """
-    import_module("mido")
-    rows: list[dict[str, str]] = []
-    total = 0.0
-    output.mkdir(parents=True, exist_ok=True)
-    while total < seconds:
-        row = make_piece(
-            len(rows), output, seed=seed, soundfont=soundfont, sampling_rate=sampling_rate
-        )
-        rows.append(row)
-        total += float(row["seconds"])
-        if len(rows) % 10 == 0 or total >= seconds:
-            write_text(output / "metadata.csv", metadata_table(rows, COLUMNS))
-            note(f"{len(rows)} pieces, {total / 60:.1f} of {seconds / 60:.1f} minutes")
-    return len(rows)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_cards.recipe.render",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    try:
+        import_module("mido")
+    except ImportError as error:
+        raise RecipeError(
+            f"mido is not installed ({error}); run: pip install -r {REQUIREMENTS}"
+        ) from error
+    make = partial(
+        make_piece, output=output, seed=seed, soundfont=soundfont, sampling_rate=sampling_rate
     )
+    return fill_folder(output, make, seconds=seconds, columns=COLUMNS, noun="pieces")
+
+
+@script
+def main(arguments: list[str]) -> None:
+    parser = script_parser("render", __doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder for the pieces")
     parser.add_argument("--seconds", type=float, required=True, help="at least so much music")
     parser.add_argument("--seed", type=int, default=0)
@@ -208,22 +175,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not 8000 <= given.sampling_rate <= 192_000:
         parser.error(f"--sampling-rate is from 8000 to 192000 Hz, got {given.sampling_rate}")
     torch.set_num_threads(1)
-    try:
-        count = render(
-            given.output,
-            seconds=given.seconds,
-            seed=given.seed,
-            soundfont=given.soundfont,
-            sampling_rate=given.sampling_rate,
-        )
-    except ImportError as error:
-        note(f"error: mido is not installed ({error}); run: pip install -r {REQUIREMENTS}")
-        return 1
-    except (RenderError, ValueError, OSError) as error:
-        note(f"error: {error}")
-        return 1
+    count = render(
+        given.output,
+        seconds=given.seconds,
+        seed=given.seed,
+        soundfont=given.soundfont,
+        sampling_rate=given.sampling_rate,
+    )
     print(f"{count} pieces in {given.output}")
-    return 0
 
 
 if __name__ == "__main__":

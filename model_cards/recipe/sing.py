@@ -23,11 +23,11 @@ One second of singing takes about 0.1 s of one core once each word has been said
 pyworld 0.3.5 needs setuptools older than 81.
 """
 
-import argparse
 import random
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,10 +36,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jukebox_hf.audio import AudioTags, audio_info, save_audio
+from jukebox_hf.audio import AudioTags, save_audio
+from jukebox_hf.files import write_text
 from model_cards.recipe import loudness
-from model_cards.recipe.fetch_music import metadata_table, write_text
-from model_cards.recipe.packages import note
+from model_cards.recipe.scripts import RecipeError, script, script_parser
 from model_cards.recipe.singing import (
     SungSong,
     pitch_curve,
@@ -48,6 +48,7 @@ from model_cards.recipe.singing import (
     to_lrc,
     write_song,
 )
+from model_cards.recipe.song_folder import fill_folder, song_row
 
 REQUIREMENTS = Path(__file__).with_name("requirements-singing.txt")
 FRAME_SECONDS = 0.005  # of WORLD
@@ -55,7 +56,6 @@ BACKING_SHARE = 0.2
 BACKING_DB = -14.0  # root mean square of the backing, relative to the voice
 ONSET_SHARE = 0.01  # a word begins and ends where its envelope passes this share of its peak
 FADE_SECONDS = 0.01
-COLUMNS = ("file_name", "artist", "genre", "title", "licence", "credit", "source", "seconds")
 CREDIT = "synthetic: Piper voice en_US-joe-medium (CC0) sung through WORLD"
 
 
@@ -165,27 +165,17 @@ def make_song(
     song_seed = seed * 1_000_003 + number
     backing = has_backing(song_seed, backing_share)
     song = write_song(song_seed)
+    tags = AudioTags(title=title, artist="joe", genre="vocal", licence="CC0-1.0", comment=CREDIT)
     # The words first: a song that is there has its words.
     if not path.exists():
         write_text(path.with_suffix(".lrc"), to_lrc(song, title=title))
         rate = singer.sampling_rate
         samples = render_song(song, singer.sing_word, rate, backing=backing)
         audio = loudness.normalise(torch.from_numpy(samples).float()[None], rate).audio
-        tags = AudioTags(
-            title=title, artist="joe", genre="vocal", licence="CC0-1.0", comment=CREDIT
-        )
         save_audio(path, audio, rate, tags=tags)
     accompanied = "with chords" if backing else "a cappella"
-    return {
-        "file_name": path.name,
-        "artist": "joe",
-        "genre": "vocal",
-        "title": title,
-        "licence": "CC0-1.0",
-        "credit": CREDIT,
-        "source": f"model_cards.recipe.sing, seed {seed}, {accompanied}",
-        "seconds": f"{audio_info(path).duration_seconds:.2f}",
-    }
+    accompanied = "with chords" if backing else "a cappella"
+    return song_row(path, tags, f"model_cards.recipe.sing, seed {seed}, {accompanied}")
 
 
 def sing(
@@ -193,28 +183,21 @@ def sing(
 ) -> int:
     """Write songs until there are so many seconds; returns how many songs there are then.
 
-    Raises `ImportError` when the voice's packages are missing.
+    Raises `RecipeError` when the voice's packages are missing.
     """
-    singer = Singer()
-    output.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, str]] = []
-    total = 0.0
-    while total < seconds:
-        row = make_song(len(rows), output, singer, seed=seed, backing_share=backing_share)
-        rows.append(row)
-        total += float(row["seconds"])
-        if len(rows) % 10 == 0 or total >= seconds:
-            write_text(output / "metadata.csv", metadata_table(rows, COLUMNS))
-            note(f"{len(rows)} songs, {total / 60:.1f} of {seconds / 60:.1f} minutes")
-    return len(rows)
+    try:
+        singer = Singer()
+    except ImportError as error:
+        raise RecipeError(
+            f"the voice is not installed ({error}); run: pip install -r {REQUIREMENTS}"
+        ) from error
+    make = partial(make_song, output=output, singer=singer, seed=seed, backing_share=backing_share)
+    return fill_folder(output, make, seconds=seconds, noun="songs")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_cards.recipe.sing",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+@script
+def main(arguments: list[str]) -> None:
+    parser = script_parser("sing", __doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder for the songs")
     parser.add_argument("--seconds", type=float, required=True, help="at least so much singing")
     parser.add_argument("--seed", type=int, default=0)
@@ -225,21 +208,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given.seconds > 0:
         parser.error(f"--seconds must be more than 0, got {given.seconds:g}")
     torch.set_num_threads(1)
-    try:
-        count = sing(
-            given.output,
-            seconds=given.seconds,
-            seed=given.seed,
-            backing_share=given.backing_share,
-        )
-    except ImportError as error:
-        note(f"error: the voice is not installed ({error}); run: pip install -r {REQUIREMENTS}")
-        return 1
-    except (ValueError, OSError) as error:
-        note(f"error: {error}")
-        return 1
+    count = sing(
+        given.output, seconds=given.seconds, seed=given.seed, backing_share=given.backing_share
+    )
     print(f"{count} songs in {given.output}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -14,15 +14,16 @@ from torch import Tensor
 
 from jukebox_hf import Session
 from jukebox_hf.audio import load_audio
+from jukebox_hf.files import write_text
 from jukebox_hf.generation.settings import PromptRecord
-from model_cards.recipe.fetch_music import write_text
 from model_cards.recipe.packages import note
+from model_cards.recipe.scripts import RecipeError
 
 PROMPTS_FILE = "prompts.jsonl"
 SESSION_FOLDER = "session"
 
 
-class GenerationError(Exception):
+class GenerationError(RecipeError):
     """`jukebox generate` failed, or was interrupted; the message says how to go on."""
 
 

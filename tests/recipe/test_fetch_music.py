@@ -12,15 +12,16 @@ from jukebox_hf.audio import save_audio
 from jukebox_hf.data import open_songs
 from model_cards.recipe import fetch_music
 from model_cards.recipe.fetch_music import (
+    METADATA_COLUMNS,
     Done,
     Progress,
     Settings,
     attribution,
-    metadata_table,
     totals,
 )
 from model_cards.recipe.manifest import Row
 from model_cards.recipe.packages import Fetcher, PackageError, extracted
+from model_cards.recipe.song_folder import metadata_table
 from tests.recipe.test_music_manifest import make_row
 
 needs_dpkg = pytest.mark.skipif(
@@ -195,7 +196,7 @@ def test_wrong_settings_are_usage_errors(
 def test_tables_survive_awkward_titles() -> None:
     row = dict.fromkeys(fetch_music.METADATA_COLUMNS, "x")
     row |= {"title": 'a | "b", <c>', "licence": "CC0-1.0", "seconds": "90"}
-    assert list(csv.DictReader(io.StringIO(metadata_table([row])))) == [row]
+    assert list(csv.DictReader(io.StringIO(metadata_table([row], METADATA_COLUMNS)))) == [row]
     table = attribution([row], Settings()).splitlines()
     assert r"a \| " in table[-1]
     assert "<c" not in table[-1].replace("\\<", "")

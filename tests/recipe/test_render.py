@@ -32,6 +32,7 @@ from model_cards.recipe.harmony import (
     phrase_degrees,
     voice_chord,
 )
+from model_cards.recipe.scripts import RecipeError
 
 RATE = 8000
 PIECES = [(seed, GENRES[seed % len(GENRES)]) for seed in range(24)]
@@ -261,7 +262,7 @@ def test_a_player_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(render.shutil, "which", lambda name: name)
     monkeypatch.setattr(render.subprocess, "run", lambda *_, **__: failed)
     (tmp_path / "a.sf2").touch()
-    with pytest.raises(render.RenderError, match=r"did not play a\.mid: .*no memory"):
+    with pytest.raises(RecipeError, match=r"did not play a\.mid: .*no memory"):
         render.play(tmp_path / "a.mid", tmp_path / "a.sf2", RATE)
 
 
