@@ -24,6 +24,8 @@ Record = TypeVar("Record")
 VERSION_KEY = "format_version"
 # Metadata of a field that is left out of the file while it has its default.
 OMIT = types.MappingProxyType({"omit": True})
+# Metadata of a field that has a default in Python, but must be in the file.
+REQUIRED = types.MappingProxyType({"required": True})
 MAX_BYTES = 200_000_000  # an index of a million tensors is smaller
 MAX_DEPTH = 64  # of nested lists and objects
 LARGEST_INTEGER = 2**64 - 1  # the largest seed; above 2**1024 there would be no float
@@ -87,7 +89,7 @@ def from_json(kind: type[Record], content: Any, source: str, *, version: int = 0
     Understood are text, numbers, true and false, `None`, `Literal`, lists, tuples, dicts with text
     or whole numbers as keys, dataclasses, unions of these, and `Any`. A field whose metadata has
     `"key"` has that name in the file; one with the metadata `OMIT` is not written while it has its
-    default.
+    default; one with `REQUIRED` may not be missing although it has a default.
 
     Args:
         kind: a dataclass.
@@ -150,6 +152,12 @@ def _stays(field: "dataclasses.Field[Any]", value: Any) -> bool:
     return bool(value != empty)
 
 
+def _is_required(field: "dataclasses.Field[Any]") -> bool:
+    if field.metadata.get("required"):
+        return True
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
 def _fields(kind: Any) -> "tuple[dataclasses.Field[Any], ...]":
     return tuple(field for field in dataclasses.fields(kind) if field.init)
 
@@ -169,7 +177,7 @@ def _record(kind: Any, content: Any, source: str) -> Any:
         key = _key(field)
         if key in content:
             values[field.name] = _value(_types(kind)[field.name], content[key], f"{source}, {key}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+        elif _is_required(field):
             raise ValueError(f"{source}: {key} is missing")
     try:
         return kind(**values)

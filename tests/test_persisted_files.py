@@ -62,12 +62,15 @@ class Format:
         name: of the file, below the folder that is made.
         make: puts a good one into a folder.
         load: reads it from that folder.
+        needed: keys without which it is refused, below each other by dots; of a list in its first
+            entry. All others may be missing; of configs that depends on the other keys.
         version: key of its version; None if the version stands elsewhere.
     """
 
     name: str
     make: Callable[[Path], object]
     load: Callable[[Path], object]
+    needed: str = ""
     version: str | None = "format_version"
 
 
@@ -129,37 +132,66 @@ FORMATS = [
         "embed.json",
         write("embed.json", to_json(FEATURES, version=1)),
         lambda folder: FeatureFolder(folder, FEATURES),
+        "settings model model.name model.level model.fingerprint precision code_rate width",
     ),
-    Format("studio.json", write("studio.json", QUEUE), JobQueue),
+    Format(
+        "studio.json",
+        write("studio.json", QUEUE),
+        JobQueue,
+        "jobs jobs.0.id jobs.0.room jobs.0.piece jobs.0.request jobs.0.request.verb "
+        "keeps keeps.0.room keeps.0.piece keeps.0.takes",
+    ),
     Format(
         "shard-00000-of-00001.json",
         make_shard,
         lambda folder: CodeFolder(folder, CodesInfo(**CODES_INFO), 0, 1).missing_songs(["a"]),
+        "skipped",
         version=None,
     ),
     Format(
         "song.words.json",
         write("song.words.json", [WORD]),
         lambda folder: load_words(folder / "song.words.json"),
+        "0.text 0.first_character 0.start_seconds 0.end_seconds 0.confidence",
         version=None,
     ),
-    Format("jukebox.json", copy_model, load_manifest),
-    Format("training.json", write("training.json", TRAINING), load_training_facts),
+    Format(
+        "jukebox.json",
+        copy_model,
+        load_manifest,
+        "components components.vqvae.subfolder components.prior_0.subfolder "
+        "components.prior_1.subfolder components.prior_2.subfolder",
+    ),
+    Format(
+        "training.json",
+        write("training.json", TRAINING),
+        load_training_facts,
+        "data.0.name figures.0.name figures.0.value figures.0.command",
+    ),
     Format(
         "jukebox_codes.json",
         write("jukebox_codes.json", CODES),
         lambda folder: CodesInfo.load(folder / "jukebox_codes.json"),
+        "sampling_rate hop_lengths levels codebook_size",
     ),
-    Format("state.json", write("state.json", STATE), load_state),
+    Format(
+        "state.json",
+        write("state.json", STATE),
+        load_state,
+        "step loss_scale average_updates failed_steps best_loss best_step",
+    ),
     Format(
         "prior_2/processor_config.json",
         copy_model,
         lambda folder: JukeboxProcessor.from_pretrained(folder / "prior_2"),
+        "dialect genre_slots lyric_characters lyric_length sampling_rate window_samples "
+        "min_total_seconds max_total_seconds",
     ),
     Format(
         "prior_2/vocabulary.json",
         copy_model,
         lambda folder: JukeboxProcessor.from_pretrained(folder / "prior_2"),
+        "artists genres",
         version=None,
     ),
     Format(
@@ -243,6 +275,24 @@ def test_whatever_is_wrong_with_a_file_is_one_sentence(kind: Format, tmp_path: P
             path.write_text(json.dumps(changed(content, place, wrong)), encoding="utf-8")
             refused += check(lambda: kind.load(tmp_path), path)
     assert refused > len(found), "most of what is wrong is noticed"
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in FORMATS if kind.needed], ids=lambda kind: kind.name
+)
+def test_a_file_is_refused_without_exactly_the_keys_that_it_needs(
+    kind: Format, tmp_path: Path
+) -> None:
+    kind.make(tmp_path)
+    path = tmp_path / kind.name
+    content = json.loads(path.read_text(encoding="utf-8"))
+    keys = [place for place in places(content) if not isinstance(place[-1], int)]
+    refused = set()
+    for place in keys:
+        path.write_text(json.dumps(changed(content, place, ...)), encoding="utf-8")
+        if check(lambda: kind.load(tmp_path), path):
+            refused.add(".".join(map(str, place)))
+    assert refused == {*kind.needed.split(), *([kind.version] if kind.version else [])}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from jukebox_hf.files import new_folder, sweep_leftovers
 from jukebox_hf.hub.adapters import ADAPTER_WEIGHTS, NEW_ROWS, live_names
-from jukebox_hf.records import from_json, read_json, to_json
+from jukebox_hf.records import REQUIRED, from_json, read_json, to_json
 from jukebox_hf.training.optimization import AveragedWeights, trainable
 from jukebox_hf.words import shorten
 
@@ -49,12 +49,12 @@ class RunState:
         data_fingerprint: of the songs that it learns from.
     """
 
-    step: int = 0
-    loss_scale: float = 1.0
-    average_updates: int = 0
-    failed_steps: int = 0
-    best_loss: float | None = None
-    best_step: int | None = None
+    step: int = field(metadata=REQUIRED, default=0)
+    loss_scale: float = field(metadata=REQUIRED, default=1.0)
+    average_updates: int = field(metadata=REQUIRED, default=0)
+    failed_steps: int = field(metadata=REQUIRED, default=0)
+    best_loss: float | None = field(metadata=REQUIRED, default=None)
+    best_step: int | None = field(metadata=REQUIRED, default=None)
     data_fingerprint: str | None = None
 
     def __post_init__(self) -> None:

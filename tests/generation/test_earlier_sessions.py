@@ -87,6 +87,15 @@ def changed(content: Any, path: tuple[Any, ...], change: Any) -> Any:
     return copy
 
 
+# Keys of a session's record, or of what is in it, that may not be missing.
+NEEDED = """
+created complete model source revision name licence components digest codebook_fingerprint settings
+seed to_level levels precision device versions sampling_rate hop_lengths notes parent takes number
+prompt artist genre lyrics seconds total_seconds offset_seconds primer primer_start_seconds
+primer_end_seconds num_samples total_samples offset_samples existing labels artist_id genre_ids
+artist_name genre_name lyric_text lyric_seconds codes count crc32 audio alignment kept batch_sizes
+chains take level runs windows given new rows chain start lyric_span
+"""
 WRONG = (..., None, [], {}, "x", -1, 1.5, True, [None], {"x": 1}, 10**30, [[[[]]]], "../../x")
 
 
@@ -114,6 +123,20 @@ def test_whatever_is_wrong_with_a_record_is_one_sentence_with_its_file(
             else:
                 from_json(SessionRecord, record.to_json(), "again", version=1)
     assert refused > 500
+
+
+def test_a_record_is_refused_without_exactly_the_keys_that_it_needs(tmp_path: Path) -> None:
+    path = tmp_path / "session.json"
+    content = json.loads((SESSIONS / "shared" / "session.json").read_text(encoding="utf-8"))
+    missed = set()
+    for place in places(content):
+        path.write_text(json.dumps(changed(content, place, ...)), encoding="utf-8")
+        try:
+            SessionRecord.load(tmp_path)
+        except ValueError as error:
+            if str(error).endswith(f": {place[-1]} is missing"):
+                missed.add(place[-1])
+    assert missed == set(NEEDED.split())
 
 
 def test_whatever_is_wrong_with_a_part_is_one_sentence_with_its_file(tmp_path: Path) -> None:
