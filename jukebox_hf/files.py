@@ -108,9 +108,10 @@ def new_folder(target: str | os.PathLike[str], *, usual_permissions: bool = True
             os.rename(folder, replaced)
         os.rename(temporary, folder)
         flush(folder.parent)
-    except BaseException:  # also Ctrl-C
+    except BaseException as error:  # also Ctrl-C
         if replaced.exists() and not os.path.lexists(folder):
             os.rename(replaced, folder)
+        _raise_as_os_error(error, folder)
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -174,6 +175,13 @@ def _name_the_file(error: BaseException, target: Path) -> None:
     """Say which file could not be written, where the system did not (as for a full disk)."""
     if isinstance(error, OSError) and error.errno is not None and error.filename is None:
         error.filename = str(target)
+    _raise_as_os_error(error, target)
+
+
+def _raise_as_os_error(error: BaseException, target: Path) -> None:
+    """Raise what safetensors has an error of its own for: what the system says to its writing."""
+    if type(error).__name__ == "SafetensorError" and "os error" in str(error):
+        raise OSError(f"{target} cannot be written: {error}") from error
 
 
 def give_usual_permissions(path: Path) -> None:

@@ -323,3 +323,19 @@ def test_a_full_disk_is_named_with_the_file(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match=r"No space left on device: '.*target'"):
         write_atomically(tmp_path / "target", write)
+
+
+def test_a_disk_that_is_full_for_safetensors_is_full_for_us(tmp_path: Path) -> None:
+    """Its errors are no `OSError`, and name no file."""
+
+    def write(_: Path) -> None:
+        save_file({"a": torch.zeros(1)}, tmp_path / "none" / "a")
+
+    with pytest.raises(OSError, match=r"target cannot be written: .*os error"):
+        write_atomically(tmp_path / "target", write)
+    with (
+        pytest.raises(OSError, match=r"folder cannot be written: "),
+        files.new_folder(tmp_path / "folder") as folder,
+    ):
+        write(folder)
+    assert not any(tmp_path.iterdir())

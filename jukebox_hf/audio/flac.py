@@ -7,6 +7,7 @@ encoding it again (the numbers go on from where they were), stops at the first d
 see what was joined on. Source: RFC 9639.
 """
 
+import io
 import re
 import struct
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from itertools import pairwise
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+import soundfile
 
 from jukebox_hf.audio.mp3 import after_tag
 from jukebox_hf.audio.splicing import (
@@ -23,6 +25,7 @@ from jukebox_hf.audio.splicing import (
     FrameLayout,
     Piece,
     ends_early,
+    not_whole,
     silenced,
 )
 
@@ -33,6 +36,7 @@ SAMPLE_BITS = (0, 8, 12, 0, 16, 20, 24, 32)
 LONGEST_HEADER = 16
 ENTRY_FRAMES = 16  # a decoder starts at most so many frames early
 CHECKED_TOGETHER = 256  # frames, for their checksums
+LONGEST_SEARCH = 1 << 18  # bytes in which the end of a frame is looked for
 
 
 class StreamInfo(NamedTuple):
@@ -208,7 +212,7 @@ def _read_stream(
     """Parts of one stream, what to say of it, and its length in seconds."""
     info = stream.info
     frames = _in_order(list(_frames(content, stream.start, stream.stop, info)))
-    good = _without_damage(content, frames, stream.stop)
+    good = _without_damage(content, info, frames, stream.stop)
     parts: list[AudioPart] = []
     notes: list[str] = []
     row: list[tuple[Frame, int]] = []
@@ -235,6 +239,9 @@ def _read_stream(
     # A cut without encoding keeps the numbers, and often the length of what it was cut from.
     if first == 0 and promised > length + 0.005:
         notes.append(ends_early(begins + length, begins + promised))
+    elif frames and not (good and good[-1][0] == frames[-1]):
+        lost = frames[-1].first_sample + frames[-1].num_samples - expected
+        notes.append(not_whole(stream.stop - frames[-1].start, lost / rate))
     return parts, notes, length
 
 
@@ -256,7 +263,7 @@ def _in_order(frames: Sequence[Frame]) -> list[Frame]:
 
 
 def _without_damage(
-    content: Content, frames: Sequence[Frame], stop: int
+    content: Content, info: StreamInfo, frames: Sequence[Frame], stop: int
 ) -> list[tuple[Frame, int]]:
     """The frames whose checksums are right, each with where it ends."""
     ends = [following.start for _, following in pairwise(frames)] + [stop]
@@ -267,14 +274,43 @@ def _without_damage(
         for entry, checksum in zip(group, _checksums_16(data), strict=True):
             if checksum == 0:  # it is part of the frame
                 result.append(entry)
+    if frames and not (result and result[-1][0] == frames[-1]):
+        end = _end_before_a_tag(content, info, frames[-1], stop)
+        result += [] if end is None else [(frames[-1], end)]
     return result
+
+
+def _end_before_a_tag(content: Content, info: StreamInfo, frame: Frame, stop: int) -> int | None:
+    """Where a frame ends behind which something else stands, such as a tag; None if it is damaged.
+
+    The checksum is right there, and at one place in 65,536 by chance: the decoder is asked.
+    """
+    data = content.at(frame.start, min(stop - frame.start, LONGEST_SEARCH))
+    crc = 0
+    for size, byte in enumerate(data, start=1):
+        crc = crc << 8 & 0xFFFF ^ _CHECKSUMS_16[crc >> 8 ^ byte]
+        if crc == 0 and _can_be_decoded(info, frame, data[:size]):
+            return frame.start + size
+    return None
+
+
+def _can_be_decoded(info: StreamInfo, frame: Frame, data: bytes) -> bool:
+    file = io.BytesIO(_opening_of(info, frame.num_samples) + data)
+    try:
+        with soundfile.SoundFile(file) as opened:
+            return len(opened.read(frame.num_samples)) == frame.num_samples
+    except soundfile.LibsndfileError:
+        return False
+
+
+def _opening_of(info: StreamInfo, num_samples: int) -> bytes:
+    packed = int.from_bytes(info.content[10:18], "big") >> 36 << 36 | num_samples
+    return MARK + b"\x80\0\0\x22" + info.content[:10] + packed.to_bytes(8, "big") + bytes(16)
 
 
 def _part(info: StreamInfo, row: Sequence[tuple[Frame, int]]) -> AudioPart:
     total = sum(frame.num_samples for frame, _ in row)
-    packed = int.from_bytes(info.content[10:18], "big") >> 36 << 36 | total
-    opening = MARK + b"\x80\0\0\x22" + info.content[:10] + packed.to_bytes(8, "big") + bytes(16)
-    pieces: list[Piece] = [opening]
+    pieces: list[Piece] = [_opening_of(info, total)]
     entries = []
     position = 0
     for at in range(0, len(row), ENTRY_FRAMES):
@@ -316,4 +352,5 @@ def _table(polynomial: int, bits: int) -> list[int]:
 
 
 _TABLE_8 = _table(0x07, 8)
-_TABLE_16 = np.array(_table(0x8005, 16), dtype=np.uint16)
+_CHECKSUMS_16 = _table(0x8005, 16)
+_TABLE_16 = np.array(_CHECKSUMS_16, dtype=np.uint16)

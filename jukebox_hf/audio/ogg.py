@@ -25,6 +25,7 @@ from jukebox_hf.audio.splicing import (
     Kept,
     Piece,
     Spliced,
+    not_whole,
     silenced,
 )
 
@@ -34,7 +35,7 @@ FAR = 1 << 40  # a position that no trimming at the end can touch
 CODECS = {b"\x01vorbis": "vorbis", b"OpusHead": "opus", b"\x7fFLAC": "flac"}
 HEADER_PACKETS = {"vorbis": 3, "opus": 2}
 OPUS_RATE = 48000
-NOTED_BYTES = 4096  # less than a page at the end of a file is no loss
+NOTED_BYTES = 4096  # at the end of a file, of what does not begin like a page
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -101,16 +102,18 @@ def survey(file: BinaryIO) -> FrameLayout | None:
         moved = moved or len(parts) - before > 1
     lost_bytes = sum(stop - start for start, stop in unread)
     at_end = [(start, stop) for start, stop in unread if stop == content.size]
-    if at_end and at_end[0][1] - at_end[0][0] >= NOTED_BYTES and seconds:
+    if at_end and _is_sound(content, *at_end[0]) and seconds:
         per_second = max(1.0, (content.size - lost_bytes) / seconds)
         size = at_end[0][1] - at_end[0][0]
-        notes.append(
-            f"its last {size:,} bytes are not whole and were left out, "
-            f"about {size / per_second:.2f} seconds"
-        )
+        notes.append(not_whole(size, size / per_second))
     if is_one and not moved:
         return FrameLayout((), tuple(notes)) if notes else None
     return FrameLayout(tuple(parts), tuple(notes))
+
+
+def _is_sound(content: Content, start: int, stop: int) -> bool:
+    """Whether what is no whole page at the end is sound rather than a tag or padding."""
+    return stop - start >= NOTED_BYTES or content.at(start, 5) == MARK + b"\0"
 
 
 def _find_pages(content: Content) -> tuple[list[Page], list[tuple[int, int]]]:

@@ -158,6 +158,13 @@ def ends_early(found: float, promised: float) -> str:
     )
 
 
+def not_whole(num_bytes: int, seconds: float) -> str:
+    """The note on a last piece of sound that was cut off."""
+    return (
+        f"its last {num_bytes:,} bytes are not whole and were left out, about {seconds:.2f} seconds"
+    )
+
+
 def silenced(seconds: float, place: float) -> str:
     """The note on damage where the length of what is lost is known."""
     return (

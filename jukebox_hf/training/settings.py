@@ -285,11 +285,18 @@ class TrainingSettings(SongSelection):
         idle = {} if self.lora_rank else dict.fromkeys(("lora_alpha", "lora_dropout"), "lora_rank")
         if self.schedule in ("constant", "steps"):
             idle["decay_start"] = "schedule 'linear' or 'cosine'"
+        if self.schedule in ("constant", "linear"):
+            idle["decay_factor"] = "schedule 'steps' or 'cosine'"
         if self.schedule == "constant":
             idle["decay_steps"] = "another schedule than 'constant'"
+        if not self.average_weights:
+            idle["ema_decay"] = "average_weights"
         for name, needed in idle.items():
             if getattr(self, name) != defaults[name]:
-                raise ValueError(f"{name} has no effect without {needed}; leave it out")
+                raise ValueError(
+                    f"{name} has no effect without {needed}; leave it out, or where a preset has "
+                    f"it say {name}={'null' if defaults[name] is None else defaults[name]}"
+                )
         if self.lora_rank and self.start_from is None:
             raise ValueError("lora_rank needs start_from: LoRA adapts a prior that exists")
 

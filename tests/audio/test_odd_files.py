@@ -242,6 +242,40 @@ def test_a_flac_that_does_not_say_how_long_it_is(folder: Path, tmp_path: Path) -
     assert notes(path) == ""
 
 
+@pytest.mark.parametrize("says_length", [True, False])
+@pytest.mark.parametrize(
+    "behind", [b"TAG" + bytes(125), b"ID3\x03\0\0\0\0\x02\0" + bytes(256), bytes(range(256)) * 40]
+)
+def test_what_stands_behind_a_flac_costs_no_sound(
+    folder: Path, tmp_path: Path, behind: bytes, says_length: bool
+) -> None:
+    content = bytearray((folder / "song.flac").read_bytes())
+    if not says_length:
+        content[21] &= 0xF0
+        content[22:26] = bytes(4)
+    original = load_audio(folder / "song.flac", RATE)
+    path = tmp_path / "x.flac"
+    for times in (1, 2):
+        path.write_bytes((content + behind) * times)
+        assert torch.equal(check_parts(path, RATE), torch.cat([original] * times, dim=1))
+        assert notes(path) == ""
+
+
+def test_a_flac_without_a_length_says_that_its_last_frame_is_not_whole(
+    folder: Path, tmp_path: Path
+) -> None:
+    content = bytearray((folder / "song.flac").read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path = tmp_path / "x.flac"
+    path.write_bytes(content[:-100])
+    lost = SECONDS - check_parts(path, RATE).shape[1] / RATE
+    assert 0 < lost < 0.2
+    assert re.search(
+        rf"its last [\d,]+ bytes are not whole and were left out, about {lost:.2f} s", notes(path)
+    )
+
+
 def test_checksums_of_frames_are_those_of_the_encoder(folder: Path) -> None:
     with (folder / "song.flac").open("rb") as file:
         content = Content(file)
@@ -301,8 +335,9 @@ class TestOgg:
         path = tmp_path / name
         path.write_bytes(content[: pages[-1] - 10])  # in the middle of a page
         assert 1 < check_parts(path).shape[1] / 22050 < SECONDS
-        if pages[-1] - pages[-2] > 4200:
-            assert "are not whole and were left out, about " in notes(path)
+        assert "are not whole and were left out, about " in notes(path)
+        path.write_bytes(content + b"TAG" + bytes(125))
+        assert notes(path) == ""
 
 
 # --- wav and others ----------------------------------------------------------------------------
