@@ -32,7 +32,7 @@ from jukebox_hf.labels import TimedLyrics
 from jukebox_hf.sampling_settings import SETTINGS, PerLevel, WantedOfLevels
 from jukebox_hf.texts import read_text
 from jukebox_hf.vqvae import JukeboxVQVAE
-from jukebox_hf.words import refuse_unknown
+from jukebox_hf.words import enumerate_words, refuse_unknown
 
 LARGEST_PROMPTS_BYTES = 64 * 2**20
 _RUN = ("seed", "to_level", "precision", "backend", "audio_format")
@@ -120,6 +120,11 @@ class Request:
         else:
             primers = given.get("primers") or (given.get("primer"),)
             prompts = [Prompt(**shared, primer=primer) for primer in primers]
+        cuts = [name for name in _PRIMER if given.get(name)]
+        if cuts and all(prompt.primer is None for prompt in prompts):
+            raise ValueError(
+                f"there is no primer to take a part of with {enumerate_words(cuts)}; give one"
+            )
         takes = given.get("takes", len(prompts))
         _check_takes(takes)
         numbered = {number + 1: prompts[number % len(prompts)] for number in range(takes)}

@@ -128,6 +128,7 @@ def test_saving_writes_audio_and_codes(pipeline: JukeboxPipeline, tmp_path: Path
         ({"temperature": {7: 1.0}}, "temperature is given for level 7"),
         ({"prompts": [Prompt()], "genre": "rock"}, "prompts take the place of genre"),
         ({"primer": "x.wav", "primer_sampling_rate": 8000}, "goes with a primer that is an array"),
+        ({"primer_start_seconds": 1}, "there is no primer to take a part of with primer_start_s"),
         (
             {"primer": np.zeros((100, 2, 2))},
             r"primer must be \(channels, samples\) or \(samples,\)",
