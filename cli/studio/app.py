@@ -18,7 +18,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -35,7 +35,7 @@ from .asking import (
 )
 from .guard import Access, Application, Guard
 from .page_state import describe_state
-from .pieces import Sound, cut_sound, find_sound
+from .pieces import Sound, SoundCut, find_sound
 from .studio import BusyError, NotThereError, Room, Studio
 
 PAGE = Path(__file__).parent / "page"
@@ -64,6 +64,7 @@ class StudioApp:
             Route("/api/upload", self._clean(self.upload), methods=["POST"]),
             Route(f"{piece}/takes/{{number:int}}/sound", self._clean(self.sound)),
             Route(f"{piece}/takes/{{number:int}}/part", self._clean(self.sound_part)),
+            Route(f"{piece}/model", self._clean(self.model_of)),
             Route(f"{piece}/stop", self._clean(self.stop), methods=["POST"]),
             Route(f"{piece}/go-on", self._clean(self.go_on), methods=["POST"]),
             Route(f"{piece}/keep", self._clean(self.keep), methods=["POST"]),
@@ -122,6 +123,11 @@ class StudioApp:
         """Genres, artists and habits of a model."""
         return _json(await self.studio.describe(request.path_params["index"]))
 
+    async def model_of(self, request: Request) -> Response:
+        """The same of the model that a piece was made with."""
+        room, name = self._room(request), request.path_params["name"]
+        return _json(await self.studio.describe_model_of(room, name))
+
     async def plan(self, request: Request) -> Response:
         """What a request would take."""
         wanted = check_request(await _body(request), self.studio.limits, self._models())
@@ -139,8 +145,9 @@ class StudioApp:
         asked = request.query_params
         begin = check_seconds(asked.get("from"), "from", MOST_SECONDS)
         seconds = check_seconds(asked.get("seconds"), "seconds", LONGEST_PART_SECONDS)
-        cut = await asyncio.to_thread(cut_sound, self._sound(request), begin, seconds)
-        return Response(cut, media_type="audio/wav")
+        cut = await asyncio.to_thread(SoundCut, self._sound(request), begin, seconds)
+        length = {"Content-Length": str(cut.num_bytes)}
+        return StreamingResponse(cut.blocks(), headers=length, media_type="audio/wav")
 
     async def sound(self, request: Request) -> Response:
         """A take's audio: whole, since a snapshot may change while it is read."""

@@ -24,12 +24,15 @@ FORMS = ("flac", "wav", "mp3", "ogg", "codes")
 KNOWN = frozenset(
     {"verb", "model", "name", "genre", "artist", "lyrics", "total_seconds", "offset_seconds"}
     | {"seconds", "takes", "seed", "sketch", "primer", "levels", "source", "numbers"}
-    | {"from_seconds", "to_seconds", "insert_seconds", "candidates", "cut", "renders", "names"}
+    | {"from_seconds", "to_seconds", "insert_seconds", "candidates", "renders", "names"}
+    | {"parts", "snap_seconds", "fade_seconds", "timing"}
 )
 LONGEST_TEXT = 200
 LONGEST_LYRICS = 50_000
 LARGEST_BODY = 2**20
 MOST_CANDIDATES = 64
+MOST_PARTS = 100
+PART = frozenset({"piece", "take", "from", "to"})
 MAX_SEED = 2**64 - 1
 LARGEST = {float: 100, int: 512}  # values of settings, by their kind
 
@@ -43,12 +46,14 @@ class Limits:
         takes: side by side.
         upload_bytes: of a file to begin with.
         waiting: pieces of one room that wait to be made.
+        edited_seconds: of a piece that is put together from parts of others.
     """
 
     seconds: float
     takes: int
     upload_bytes: int
     waiting: int
+    edited_seconds: float
 
 
 class Stereo(NamedTuple):
@@ -76,8 +81,8 @@ def _refuse_constant(text: str) -> float:
 def check_request(given: Mapping[str, Any], limits: Limits, models: list[str]) -> dict[str, Any]:
     """A request, by its verb.
 
-    For a new piece (`make`), more of one (`continue`), its finer levels (`upsample`), a stretch of
-    it alone or cut out (`edit`), or a stretch made again (`infill`).
+    For a new piece (`make`), more of one (`continue`), its finer levels (`upsample`), parts of
+    pieces one after another (`edit`), or a stretch made again (`infill`).
 
     `models` are the names that the page may choose from; the request names one by its place.
     """
@@ -117,14 +122,16 @@ def check_request(given: Mapping[str, Any], limits: Limits, models: list[str]) -
         request["seconds"] = seconds
     if verb == "make":
         request["primer"] = _primer(given.get("primer"))
+    elif verb == "edit":
+        request |= _edit(given)
     else:
         request["source"] = check_text(given.get("source"), "source")
         request["numbers"] = check_asked_numbers(given.get("numbers"))
     if verb == "upsample":
         request["renders"] = _renders(given.get("renders", 1), request["numbers"], limits)
-    if verb in ("continue", "edit", "infill"):
+    if verb in ("continue", "infill"):
         request["from_seconds"] = _duration(given, "from_seconds")
-    if verb in ("edit", "infill"):
+    if verb == "infill":
         request |= _stretch(given, limits)
     if request["seed"] is None and verb not in ("upsample", "edit"):
         request["seed"] = secrets.randbits(32)
@@ -144,15 +151,55 @@ def _renders(value: Any, numbers: list[int], limits: Limits) -> int:
     return renders
 
 
+def sources_of(request: Mapping[str, Any]) -> list[str]:
+    """The pieces that a request takes something of, each once."""
+    if "parts" in request:
+        return list(dict.fromkeys(part["piece"] for part in request["parts"]))
+    return [request["source"]] if "source" in request else []
+
+
+def _edit(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parts in order, and how they are joined."""
+    parts = given.get("parts")
+    if not isinstance(parts, list):
+        raise ValueError(f"expected a list of parts, got {parts!r:.40}")
+    if not parts:
+        raise ValueError("nothing is left; a piece has at least one part")
+    if len(parts) > MOST_PARTS:
+        raise ValueError(f"a piece has up to {MOST_PARTS} parts, got {len(parts):,}")
+    timing = given.get("timing") or None
+    if timing not in (None, "keep", "new"):
+        raise ValueError(f"timing must be keep or new, got {timing!r:.40}")
+    checked = [_part(part, number) for number, part in enumerate(parts, start=1)]
+    return {
+        "source": checked[0]["piece"],
+        "parts": checked,
+        "snap_seconds": _duration(given, "snap_seconds"),
+        "fade_seconds": _duration(given, "fade_seconds"),
+        "timing": timing,
+    }
+
+
+def _part(value: Any, number: int) -> dict[str, Any]:
+    """A stretch of a take; no bounds are those of the take."""
+    if not isinstance(value, dict) or set(value) - PART:
+        raise ValueError(f"part {number}: expected piece, take, from and to, got {value!r:.40}")
+    try:
+        return {
+            "piece": check_text(value.get("piece"), "piece"),
+            "take": check_count(value.get("take"), "take", 10_000),
+            "from": _duration(value, "from"),
+            "to": _duration(value, "to", above=True),
+        }
+    except ValueError as error:
+        raise ValueError(f"part {number}: {error}") from None
+
+
 def _stretch(given: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
-    """What is asked for of a part of one take."""
+    """What is made again of one take, or put in there."""
     numbers = check_asked_numbers(given.get("numbers"))
     if len(numbers) != 1:
         raise ValueError("say of which take")
-    if given["verb"] == "edit":
-        if not isinstance(given.get("cut"), bool):
-            raise ValueError("say whether the stretch is to be cut out, or kept alone")
-        return {"to_seconds": _duration(given, "to_seconds", above=True), "cut": given["cut"]}
     found = {
         "to_seconds": _duration(given, "to_seconds", above=True),
         "insert_seconds": _duration(given, "insert_seconds", above=True),

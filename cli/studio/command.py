@@ -22,6 +22,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 UPLOAD_BYTES, SPACE_UPLOAD_BYTES = 64 * 10**6, 10 * 10**6
 WAITING, SPACE_WAITING = 100, 3
 SPACE_SECONDS, SPACE_TAKES = 10.0, 2
+EDITED_SECONDS, SPACE_EDITED_SECONDS = 3600.0, 60.0
 NEEDED = ("starlette", "uvicorn")
 TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -104,6 +105,7 @@ def studio(
         takes=min(max_takes, SPACE_TAKES) if is_space else max_takes,
         upload_bytes=SPACE_UPLOAD_BYTES if is_space else UPLOAD_BYTES,
         waiting=SPACE_WAITING if is_space else WAITING,
+        edited_seconds=SPACE_EDITED_SECONDS if is_space else EDITED_SECONDS,
     )
     listener = open_port(host, port)
     port = listener.getsockname()[1]

@@ -44,7 +44,7 @@ def describe_state(
         "pieces": listed,
         "queue": list(_queue(studio, room, pieces)),
         "removed": room.pieces.removed(),
-        "piece": _opened(studio, room, pieces.get(name), listed, name) if name else None,
+        "piece": _opened(studio, room, pieces, listed, name) if name else None,
     }
     text = json.dumps(content, sort_keys=True, ensure_ascii=False)
     version = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -65,6 +65,7 @@ def _listed(studio: Studio, room: Room, piece: Piece, parent: str | None) -> dic
         "share": _share(piece),
         "takes": len(takes),
         "seconds": max(take["seconds"] for take in takes),
+        "lengths": [[take["number"], take["seconds"]] for take in takes],
         "genre": takes[0]["genre"],
         "artist": takes[0]["artist"],
         "kept": studio.marked(room, piece),
@@ -120,11 +121,12 @@ def _left_seconds(job: Job, progress: PieceProgress) -> int | None:
 def _opened(
     studio: Studio,
     room: Room,
-    piece: Piece | None,
+    pieces: Mapping[str, Piece],
     listed: list[dict[str, Any]],
     name: str,
 ) -> dict[str, Any] | None:
     """The piece that is open, with all there is to know."""
+    piece = pieces.get(name)
     entry = next((one for one in listed if one["name"] == name), None)
     if entry is None or piece is None or piece.error is not None:
         return entry
@@ -147,8 +149,22 @@ def _opened(
             }
         )
     facts = {key: value for key, value in piece.facts.items() if key != "takes"}
-    facts["goes_on_from"] = piece.facts["parent"]
+    parent = piece.facts["parent"]
+    facts["goes_on_from"] = parent and {**parent, "parts": _parts_by_name(parent["parts"], pieces)}
     return {**facts, **entry, "takes": takes}
+
+
+def _parts_by_name(
+    parts: list[dict[str, Any]], pieces: Mapping[str, Piece]
+) -> list[dict[str, Any]]:
+    """What a piece was put together from; `here` where that piece is in the room."""
+    found = []
+    for part in parts:
+        known = [one.name for one in pieces.values() if one.facts.get("id") == part["id"]]
+        same = known if part["id"] else []
+        above = part["name"] if part["name"] in same else next(iter(same), None)
+        found.append({**part, "name": above or part["name"], "here": above is not None})
+    return found
 
 
 def _not_begun(job: Job) -> dict[str, Any]:
@@ -162,6 +178,7 @@ def _not_begun(job: Job) -> dict[str, Any]:
         "takes": request.get("takes")
         or len(request.get("numbers") or [1]) * request.get("renders", 1),
         "seconds": request.get("seconds"),
+        "lengths": [],
         "genre": request.get("genre"),
         "artist": request.get("artist"),
         "kept": [],

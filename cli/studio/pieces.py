@@ -7,11 +7,11 @@ from the page are looked up among those that were found, never joined to a path.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
 import stat
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,8 @@ TRASH_FOLDER = ".trash"
 LARGEST_RECORD = 64 * 2**20
 LARGEST_WORDS = 4 * 2**20
 KNOWN_VERSION = 1
+PCM = 1
+WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 AUDIO_TYPES = {".flac": "audio/flac", ".wav": "audio/wav"}
 DAMAGED = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
 
@@ -256,7 +258,10 @@ def _parent(parent: Any) -> dict[str, Any] | None:
     source = parent.get("source")
     takes = parent.get("takes")
     seconds = parent.get("from_seconds")
+    details = parent.get("details")
+    parts = details.get("parts") if isinstance(details, Mapping) else None
     return {
+        "parts": [_part(part) for part in parts] if isinstance(parts, list) else [],
         "id": _text(parent.get("id")),
         # Sessions of earlier versions name a path; its last part is what may still be here.
         "name": source.replace("\\", "/").rstrip("/").rpartition("/")[2]
@@ -267,6 +272,17 @@ def _parent(parent: Any) -> dict[str, Any] | None:
         "from_seconds": seconds
         if isinstance(seconds, (int, float)) and _is_finite(seconds)
         else None,
+    }
+
+
+def _part(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A stretch of a take that an edited piece was put together from."""
+    return {
+        "id": _text(part["id"]),
+        "name": _text(part["source"]),
+        "take": int(_number(part["take"], low=1)),
+        "start_seconds": _number(part["start_seconds"], low=0),
+        "end_seconds": _number(part["end_seconds"], low=0),
     }
 
 
@@ -367,24 +383,50 @@ def find_sound(piece: Piece, number: int) -> Sound | None:
     return Sound(path, media_type, finished is not None, version)
 
 
-def cut_sound(sound: Sound, begin: float, seconds: float) -> bytes:
+class SoundCut:
     """A part of a sound as WAV of 16 bits; less where it ends before, and nothing beyond its end.
 
-    A snapshot is read while it is written: what is in the file by then is what comes out. Raises
-    `ValueError` for a file that is no sound (any more).
+    It is read second by second while it is sent, so that a minute of it is never in memory. A
+    snapshot is read while it is written: what is in the file by then is what comes out, and silence
+    where it has become shorter. Raises `ValueError` for a file that is no sound (any more).
     """
-    import soundfile
 
-    cut = io.BytesIO()
-    try:
-        with soundfile.SoundFile(str(sound.path)) as file:
-            rate = file.samplerate
-            file.seek(min(round(begin * rate), file.frames))
-            samples = file.read(round(seconds * rate), dtype="int16")
-        soundfile.write(cut, samples, rate, subtype="PCM_16", format="WAV")
-    except soundfile.SoundFileError:
-        raise ValueError(f"{sound.path.name} cannot be read as sound") from None
-    return cut.getvalue()
+    def __init__(self, sound: Sound, begin: float, seconds: float) -> None:
+        import soundfile
+
+        try:
+            self._file = soundfile.SoundFile(str(sound.path))
+            first = min(round(begin * self._file.samplerate), self._file.frames)
+            self._file.seek(first)
+        except soundfile.SoundFileError:
+            raise ValueError(f"{sound.path.name} cannot be read as sound") from None
+        self._frames = min(round(seconds * self._file.samplerate), self._file.frames - first)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all blocks together."""
+        return WAV_HEADER.size + self._frames * self._frame_bytes
+
+    @property
+    def _frame_bytes(self) -> int:
+        return 2 * int(self._file.channels)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The header, and the samples of one second after the other; to be asked for once."""
+        import soundfile
+
+        rate, size = int(self._file.samplerate), self._frame_bytes
+        data = self._frames * size
+        fixed = (16, PCM, self._file.channels, rate, rate * size, size, 16)
+        yield WAV_HEADER.pack(b"RIFF", 36 + data, b"WAVE", b"fmt ", *fixed, b"data", data)
+        with self._file as file:
+            for begin in range(0, self._frames, rate):
+                frames = min(rate, self._frames - begin)
+                try:
+                    block = file.read(frames, dtype="int16").tobytes()
+                except soundfile.SoundFileError:
+                    block = b""
+                yield block.ljust(frames * size, b"\0")
 
 
 def find_words(piece: Piece, take: Mapping[str, Any]) -> list[dict[str, Any]]:

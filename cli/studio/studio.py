@@ -18,7 +18,7 @@ from typing import Any
 
 from jukebox_hf.locks import holder
 
-from .asking import Limits, Stereo
+from .asking import Limits, Stereo, sources_of
 from .exports import Exports
 from .job_queue import Job, JobQueue
 from .pieces import Piece, Pieces
@@ -271,6 +271,13 @@ class Studio:
             self._described[index] = await self._ask("describe", {"model": self.models[index]})
         return self._described[index]
 
+    async def describe_model_of(self, room: Room, name: str) -> dict[str, Any]:
+        """The same of the model that a piece was made with."""
+        self.piece(room, name)
+        given = {"folder": str(room.folder), "name": name, "models": self.models}
+        described: dict[str, Any] = await self._ask("describe_model_of", given)
+        return described
+
     async def _ask(self, verb: str, arguments: dict[str, Any]) -> Any:
         """Ask the worker; its end is an error like any other."""
         try:
@@ -280,7 +287,7 @@ class Studio:
 
     async def plan(self, room: Room, request: Mapping[str, Any]) -> dict[str, Any]:
         """What a request would take. Timed only while nothing is being made."""
-        self._check_source(room, request)
+        self._check_sources(room, request)
         self._check_upload(request)
         plan: dict[str, Any] = await self._ask(
             "plan",
@@ -307,7 +314,7 @@ class Studio:
             with contextlib.suppress(TimeoutError):  # it says so when its turn comes
                 async with asyncio.timeout(CHECK_SECONDS):
                     await self.plan_roughly(room, request)
-        self._check_source(room, request)
+        self._check_sources(room, request)
         self._check_upload(request)
         if name is None or not self._is_free(room, name):
             name = self._new_name(room)
@@ -319,7 +326,7 @@ class Studio:
 
     async def plan_roughly(self, room: Room, request: Mapping[str, Any]) -> None:
         """Let the library look at a request; raises `ValueError` if it would refuse it."""
-        self._check_source(room, request)
+        self._check_sources(room, request)
         self._check_upload(request)
         arguments = {"folder": str(room.folder), "request": self._for_worker(request)}
         await self._ask("plan", {**arguments, "measured": False})
@@ -333,9 +340,17 @@ class Studio:
             raise
         self._wake.set()
 
-    def _check_source(self, room: Room, request: Mapping[str, Any]) -> None:
-        if request["verb"] != "make":
-            self.piece(room, request["source"])
+    def _check_sources(self, room: Room, request: Mapping[str, Any]) -> None:
+        """Raise `NotThereError` or `ValueError` unless all that it takes something of is there."""
+        found = {name: self.piece(room, name) for name in sources_of(request)}
+        seconds = sum(
+            _part_seconds(part, found[part["piece"]]) for part in request.get("parts") or []
+        )
+        if seconds > self.limits.edited_seconds:
+            raise ValueError(
+                f"this studio puts together up to {self.limits.edited_seconds:g} seconds, got "
+                f"{seconds:.1f}"
+            )
 
     def _check_upload(self, request: Mapping[str, Any]) -> None:
         primer = request.get("primer")
@@ -436,7 +451,7 @@ class Studio:
             piece = self.piece(room, name)
         if self.queue.find(room.id, name) is not None:
             raise BusyError(f"{name} is in the queue; stop it first")
-        waits = [job for job in self.queue.of_room(room.id) if job.request.get("source") == name]
+        waits = [job for job in self.queue.of_room(room.id) if name in sources_of(job.request)]
         if waits:
             raise BusyError(f"{waits[0].piece} waits to be made from {name}; let it be made first")
         if holder(piece.folder) is not None:
@@ -511,6 +526,13 @@ class Studio:
         held_by = holder(piece.folder)
         is_ours = held_by is not None and held_by.partition(" ")[0] == str(self.worker.pid)
         return "stopped" if held_by is None or is_ours else "elsewhere"
+
+
+def _part_seconds(part: Mapping[str, Any], piece: Piece) -> float:
+    """How long a part is; what is wrong with it is the library's to say."""
+    whole = next((take["seconds"] for take in piece.takes if take["number"] == part["take"]), 0.0)
+    end = whole if part["to"] is None else min(part["to"], whole)
+    return max(float(end - (part["from"] or 0.0)), 0.0)
 
 
 def _key(request: Mapping[str, Any]) -> str:

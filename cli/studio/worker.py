@@ -84,6 +84,9 @@ class Worker:
         actions = self.actions
         replies: dict[str, Callable[[], Any]] = {
             "describe": lambda: actions.describe(given["model"]),
+            "describe_model_of": lambda: actions.describe_model_of(
+                Path(given["folder"]), given["name"], given["models"]
+            ),
             "plan": lambda: actions.plan(
                 Path(given["folder"]), given["request"], measured=given["measured"]
             ),

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from jukebox_hf.hub import System
 
 PREVIEW_SECONDS = 2.0  # between updates of what can be heard
-SNAP_SECONDS = 0.05  # a join is moved by up to so much, where both sides are alike
 MOST_PRIMER_SECONDS = 600.0
 PRIMER_FORMATS = {"WAV": ".wav", "FLAC": ".flac", "OGG": ".ogg", "MP3": ".mp3", "MPEG": ".mp3"}
 
@@ -69,7 +68,28 @@ class Actions:
 
     def describe(self, model: str | None) -> dict[str, Any]:
         """What the form needs to know of a model."""
-        system = self.open_system(model)
+        return self._describe(self.open_system(model))
+
+    def describe_model_of(
+        self, folder: Path, name: str, models: list[str | None]
+    ) -> dict[str, Any]:
+        """The same of the model of a piece, and which of the studio's `models` that is, if any."""
+        from jukebox_hf.generation import Session
+
+        system = _system_of(Session.open(folder / name), models)
+        places = [self._source(model) for model in models]
+        index = places.index(system.source) if system.source in places else None
+        return {**self._describe(system), "index": index}
+
+    def _source(self, model: str | None) -> str | None:
+        """Where a model is; None if it cannot be opened now."""
+        try:
+            return self.open_system(model).source
+        except (OSError, ValueError):
+            return None
+
+    @staticmethod
+    def _describe(system: System) -> dict[str, Any]:
         if not system.prior_levels:
             raise ValueError(f"{system.source} has no prior, so it makes no music")
         top = max(system.prior_levels)
@@ -106,6 +126,9 @@ class Actions:
             "music_seconds": max(take.num_samples for take in takes) / plan.sampling_rate,
             "levels": {str(level.level): level.seconds for level in costs.levels},
             "notes": list(run_notes(plan)),
+            "joins": wanted.request.parent.details.get("joins", [])
+            if wanted.request.parent
+            else [],
         }
 
     # --- requests ---
@@ -126,7 +149,7 @@ class Actions:
             source = Source(folder / request["source"])
             assert source.session is not None, "a piece is a folder"
             system = _system_of(source.session, request["models"])
-            given["numbers"] = request["numbers"]
+            given["numbers"] = request.get("numbers")
         if request.get("sketch"):
             given["to_level"] = max(system.prior_levels)
         if verb == "make":
@@ -143,7 +166,8 @@ class Actions:
             asked = Request.infill(source, given)
         elif verb == "edit":
             codec = system.load_vqvae(device=resolve_device(self.device))
-            asked = Request.edit(_parts(folder, request), {"snap_seconds": SNAP_SECONDS}, codec)
+            how = {name: request[name] for name in ("snap_seconds", "fade_seconds", "timing")}
+            asked = Request.edit(_parts(folder, request), how, codec)
         else:
             asked = Request.finer(source, given | {"renders": request.get("renders", 1)})
         return WantedPiece(JukeboxPipeline(system, device=self.device), asked)
@@ -281,17 +305,13 @@ def _by_level(request: Mapping[str, Any], name: str) -> Any:
 
 
 def _parts(folder: Path, request: Mapping[str, Any]) -> list[Part]:
-    """What is left of a take: a stretch of it, or what is around that."""
+    """What a piece is put together from."""
     from jukebox_hf.generation import Part
 
-    begin, end = request.get("from_seconds") or None, request.get("to_seconds")
-    bounds = [(begin, end)]
-    if request["cut"]:
-        bounds = [(None, begin)] * (begin is not None) + [(end, None)] * (end is not None)
-        if not bounds:
-            raise ValueError("nothing is left: the stretch is the whole take")
-    source = folder / request["source"]
-    return [Part(source, request["numbers"][0], *bound) for bound in bounds]
+    return [
+        Part(folder / part["piece"], part["take"], part["from"], part["to"])
+        for part in request["parts"]
+    ]
 
 
 def _place_of(session: Session, models: list[str | None]) -> str | None:

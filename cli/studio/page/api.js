@@ -43,7 +43,7 @@ export async function post(path, body = {}) {
 export const piecePath = (name, rest) => `api/pieces/${encodeURIComponent(name)}/${rest}`;
 export const soundPath = (name, take, version) =>
   `${piecePath(name, `takes/${take}/sound`)}?v=${encodeURIComponent(version)}`;
-const partPath = (name, take, version, from, seconds) =>
+export const partPath = (name, take, version, from, seconds) =>
   `${piecePath(name, `takes/${take}/part`)}?from=${from}&seconds=${seconds}&v=${encodeURIComponent(version)}`;
 
 /** The bytes of a part of a take's sound; null if it is gone. */

@@ -31,6 +31,12 @@ export function clock(seconds, digits = 1) {
   return `${minutes}:${rest}`;
 }
 
+/** "1:15.2" or "75.2" -> 75.2; null for anything else. */
+export function secondsOf(text) {
+  const found = /^(?:(\d+):)?(\d*\.?\d+|\d+\.)$/.exec(text.trim());
+  return found ? 60 * Number(found[1] || 0) + Number(found[2]) : null;
+}
+
 /** A length: as `clock`, to the nearest. */
 export function span(seconds, digits = 1) {
   return clock(Math.round(seconds * 10 ** digits) / 10 ** digits, digits);

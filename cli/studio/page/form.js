@@ -1,9 +1,9 @@
-// The form for a new piece, for going on from one, and for finishing takes: with its plan.
+// The form for a new piece, for going on from one, for making a stretch again and for finishing takes.
 
-import { get, post, Away } from "./api.js";
-import { byId, clock, el, fill, lasting, size, span } from "./dom.js";
+import { get, piecePath, post } from "./api.js";
+import { byId, clock, el, fill, size, span } from "./dom.js";
+import { PlannedForm } from "./planned.js";
 
-const PLAN_DELAY = 500; // milliseconds after the last change
 const LEVEL_NAMES = { sketch: "Sketch", middle: "Middle layer", fine: "Finest layer" };
 
 /** What a level is called on the page. */
@@ -12,13 +12,18 @@ export function levelName(level, top) {
   return level === 0 ? LEVEL_NAMES.fine : LEVEL_NAMES.middle;
 }
 
-export class RequestForm {
-  /** `open` shows a piece that was made; `player` may begin to sound after the click. */
-  constructor(main, player, { onMade, onCancel }) {
-    Object.assign(this, { main, player, onMade, onCancel });
+export class RequestForm extends PlannedForm {
+  constructor(...given) {
+    super(...given);
     this.models = new Map();
-    this.kept = null; // what was typed, while other things are shown
-    this.asked = 0;
+  }
+
+  get listens() {
+    return this.wanted.verb !== "upsample";
+  }
+
+  forget() {
+    this.upload = null;
   }
 
   /** A new piece; `given` fills in fields, for "more takes". */
@@ -159,33 +164,12 @@ export class RequestForm {
       );
     }
     parts.push(el("datalist", { id: "genres" }), el("datalist", { id: "artists" }), this.moreSettings(verb));
-    parts.push(
-      el("div", { class: "plan" }, el("p", { id: "plan", role: "status" }, "…"), el("ul", { id: "plan-notes" })),
-      el("p", { id: "form-wrong", class: "wrong box", role: "alert", hidden: true }),
-      el("div", { class: "row" },
-        el("button", { id: "make", type: "submit", class: "primary", "aria-keyshortcuts": "Control+Enter", "data-server": "" }, { upsample: "Finish", infill: wanted.inserts ? "Put it in" : "Make it again" }[verb] || "Make"),
-        el("button", { type: "button", onclick: () => this.onCancel() }, "Back"),
-      ),
-    );
-    const form = el("form", { id: "request", novalidate: true, onsubmit: (event) => { event.preventDefault(); this.make(); } }, ...parts);
-    form.addEventListener("input", () => this.planSoon());
-    form.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.make(); }
-    });
-    fill(this.main, form);
+    this.fill({ upsample: "Finish", infill: wanted.inserts ? "Put it in" : "Make it again" }[verb] || "Make", ...parts);
     byId("f-model")?.addEventListener("change", () => this.describe());
     for (const [name, value] of Object.entries(given)) {
       const input = byId(`f-${name}`);
       if (input && input.type !== "checkbox" && input.type !== "file" && value !== null) input.value = value;
     }
-  }
-
-  field(name, label, input, hint = null) {
-    input.id = `f-${name}`;
-    if (hint) input.setAttribute("aria-describedby", `h-${name}`);
-    return el("div", { class: "field" },
-      el("label", { for: `f-${name}` }, label), input,
-      hint ? el("small", { id: `h-${name}` }, hint) : null);
   }
 
   moreSettings(verb) {
@@ -204,17 +188,25 @@ export class RequestForm {
     );
   }
 
-  /** Bring in what the chosen model knows. */
+  /** What is known of the model: that of the piece, or of a new one the chosen one. */
+  async model() {
+    const { source } = this.wanted;
+    const address = source ? piecePath(source, "model") : `api/models/${Number(byId("f-model")?.value || 0)}`;
+    if (!this.models.has(address)) this.models.set(address, await get(address));
+    return this.models.get(address);
+  }
+
+  /** Bring in what the model knows. */
   async describe() {
-    const index = Number(byId("f-model")?.value || 0);
+    const { wanted } = this;
+    let model;
     try {
-      if (!this.models.has(index)) this.models.set(index, await get(`api/models/${index}`));
+      model = await this.model();
     } catch (error) {
       this.wrong(error);
       return;
     }
-    if (!byId("request")) return;
-    const model = this.models.get(index);
+    if (!byId("request") || wanted !== this.wanted) return;
     const genres = [...model.genres, ...Object.keys(model.aliases)];
     fill(byId("genres"), ...genres.map((name) => el("option", { value: name })));
     fill(byId("artists"), ...model.artists.map((name) => el("option", { value: name })));
@@ -235,7 +227,6 @@ export class RequestForm {
     for (const [id, made] of [["levels", rows], ["names", names]]) byId(id).replaceChildren(...[...byId(id).children].slice(0, 2), ...made);
   }
 
-  /** What the form asks for, as the server takes it. */
   request() {
     const { wanted } = this;
     const text = (name) => byId(`f-${name}`)?.value.trim() || null;
@@ -277,59 +268,6 @@ export class RequestForm {
       if (wanted.verb === "continue") request.from_seconds = wanted.fromSeconds;
     }
     return request;
-  }
-
-  planSoon() {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.plan(), PLAN_DELAY);
-  }
-
-  async plan() {
-    if (!byId("plan")) return;
-    this.asked += 1;
-    const number = this.asked;
-    byId("plan").textContent = "Looking at what it takes …";
-    try {
-      const plan = await post("api/plan", this.request());
-      if (number !== this.asked || !byId("plan")) return;
-      byId("form-wrong").hidden = true;
-      const takes = plan.takes > 1 ? `${plan.takes} takes of ` : "";
-      const time = plan.seconds === null
-        ? "How long it takes is known when nothing else is being made."
-        : `It takes about ${lasting(plan.seconds)} here.`;
-      const memory = plan.memory_bytes > plan.available_bytes ? ", which may be more than there is" : "";
-      byId("plan").textContent =
-        `${takes}${span(plan.music_seconds)} of music. ${time} Memory ${size(plan.memory_bytes)}${memory}, disk ${size(plan.disk_bytes)}.`;
-      fill(byId("plan-notes"), ...plan.notes.map((note) => el("li", {}, note)));
-    } catch (error) {
-      if (number !== this.asked || !byId("plan")) return;
-      byId("plan").textContent = "";
-      fill(byId("plan-notes"));
-      this.wrong(error);
-    }
-  }
-
-  wrong(error) {
-    const box = byId("form-wrong");
-    if (!box || error instanceof Away) return;
-    box.textContent = error.message;
-    box.hidden = false;
-  }
-
-  async make() {
-    const button = byId("make");
-    if (button.disabled) return;
-    this.player.unlock(); // sound may begin by itself when the first of it is there
-    button.disabled = true;
-    try {
-      const { piece } = await post("api/make", this.request());
-      this.upload = null;
-      this.onMade(piece, { listen: this.wanted.verb !== "upsample" });
-    } catch (error) {
-      this.wrong(error);
-    } finally {
-      button.disabled = false;
-    }
   }
 
   async readLyrics(input) {

@@ -1,7 +1,8 @@
 // The page: asks the server for its state, shows it, and turns clicks and keys into requests.
 
 import { Away, get, piecePath, post } from "./api.js";
-import { byId, clock, el, fill, lasting } from "./dom.js";
+import { byId, el, fill, lasting } from "./dom.js";
+import { EditForm } from "./edit.js";
 import { RequestForm } from "./form.js";
 import { PieceView } from "./piece.js";
 import { Player } from "./player.js";
@@ -22,10 +23,9 @@ let spoken = "";
 
 // --- screens ---
 
-const form = new RequestForm(byId("main"), player, {
-  onMade: (name, { listen }) => open(name, { listen }),
-  onCancel: () => leaveForm(),
-});
+const after = { onMade: (name, { listen }) => open(name, { listen }), onCancel: () => leaveForm() };
+const form = new RequestForm(byId("main"), player, after);
+const edit = new EditForm(byId("main"), player, after);
 
 const view = new PieceView(byId("main"), player, {
   isKeeping: false,
@@ -37,7 +37,11 @@ const view = new PieceView(byId("main"), player, {
   finish: (piece, numbers) => showForm(() => form.showFinish(state, piece, numbers)),
   infill: (piece, number, stretch) => showForm(() => form.showInfill(state, piece, number, stretch)),
   insert: (piece, number, seconds) => showForm(() => form.showInsert(state, piece, number, seconds)),
-  edit: (piece, number, stretch, cut) => askEdit(piece, number, stretch, cut),
+  edit: (piece, take, how) => showForm(() => edit.begin(state, piece, take, how)),
+  draft: () => edit.draft,
+  addToEdit: (piece, number, stretch) => showForm(() => edit.add(state, piece, number, stretch)),
+  backToEdit: () => showForm(() => edit.show(state)),
+  dropEdit: () => { edit.forget(); view.showActs(); },
   more: (piece) => moreTakes(piece),
   export: (piece, numbers, which) => askExport(piece, numbers, which),
   download: (name) => act(async () => fetchFile(await post(piecePath(name, "download")))),
@@ -54,6 +58,7 @@ const side = new Side({
 
 /** Open a piece: its name goes into the address, so that a reload comes back to it. */
 function open(name, { listen = false } = {}) {
+  closeForms();
   screen = "piece";
   view.open(name, { listen });
   if (addressed() !== name) location.hash = encodeURIComponent(name);
@@ -71,7 +76,12 @@ function addressed() {
   }
 }
 
+function closeForms() {
+  for (const one of [form, edit]) one.close();
+}
+
 function showForm(show) {
+  closeForms();
   screen = "form";
   view.close();
   closeSide();
@@ -89,6 +99,7 @@ function leaveForm() {
 }
 
 function showWelcome() {
+  closeForms();
   screen = "welcome";
   fill(byId("main"),
     el("div", { class: "welcome" },
@@ -98,19 +109,22 @@ function showWelcome() {
         el("li", {}, "Make a new piece, with a few takes. You hear it while it grows, first rough, then finer."),
         el("li", {}, "Keep the takes you like."),
         el("li", {}, "Continue one from the moment before it went wrong, as often as you like; every try is a piece of its own."),
-        el("li", {}, "Mend what is nearly right: drag across the picture, and make that stretch again, cut it out, or put new music in."),
+        el("li", {}, "Mend what is nearly right: drag across the picture, and make that stretch again, or put new music in."),
+        el("li", {}, "Edit: cut a stretch out, move or repeat it, and join pieces."),
         el("li", {}, "Finish what began as a sketch, and export it.")),
       el("p", {}, el("button", { type: "button", class: "primary", id: "first-piece", onclick: () => showNew() }, "New piece"))));
 }
 
-function moreTakes(piece) {
+async function moreTakes(piece) {
   const take = view.take();
   const from = piece.goes_on_from;
   if (from && from.action === "continue" && piece.parent) {
     showForm(() => form.showContinue(state, { name: piece.parent, to_level: piece.to_level }, [...new Set(from.takes)], from.from_seconds));
     return;
   }
+  const model = await get(piecePath(piece.name, "model")).then((one) => one.index, () => null);
   showNew({
+    model: model === null ? null : String(model),
     genre: piece.genre, artist: piece.artist, lyrics: take?.lyrics || null,
     seconds: String(piece.seconds), sketch: piece.to_level > 0, takes: "2",
   });
@@ -323,22 +337,6 @@ function stereoFields(takes, kept) {
   };
 }
 
-function askEdit(piece, number, [begin, end], cut) {
-  const field = (id, label, value) => el("div", { class: "field" },
-    el("label", { for: id }, label), el("input", { id, value: clock(value, 3), autocomplete: "off", inputmode: "decimal" }));
-  askInFront(cut ? `Cut a stretch out of ${piece.name}` : `Keep only a stretch of ${piece.name}`, [
-    el("p", { class: "facts" }, `Take ${number}. ${cut ? "What is before and after it is joined." : "What is before and after it is left out."} It becomes a new piece.`),
-    field("stretch-from", "From", begin), field("stretch-to", "To", end),
-  ], cut ? "Cut it out" : "Keep only this", async () => {
-    player.unlock();
-    const { piece: made } = await post("api/make", {
-      verb: "edit", source: piece.name, numbers: [number], cut,
-      from_seconds: byId("stretch-from").value, to_seconds: byId("stretch-to").value,
-    });
-    open(made, { listen: true });
-  });
-}
-
 function askName(name) {
   const input = el("input", { id: "new-name", value: name, autocomplete: "off", maxlength: "81" });
   askInFront(`Rename ${name}`, [
@@ -363,9 +361,13 @@ const KEYS = [
   ["h", "hear the stretch", () => click("hear")],
   ["c", "continue", () => click("continue")],
   ["r", "make the stretch again", () => click("infill")],
+  ["i", "put new music in where you listen", () => click("insert")],
   ["x", "cut the stretch out", () => click("cut")],
   ["t", "keep only the stretch", () => click("trim")],
-  ["i", "put new music in where you listen", () => click("insert")],
+  ["d", "repeat the stretch", () => click("repeat-stretch")],
+  ["v", "move the stretch", () => click("move-stretch")],
+  ["g", "join with another piece", () => click("join")],
+  ["a", "arrange parts, or add to the edit that you began", () => click("arrange")],
   ["u", "finish what is kept", () => click("upsample")],
   ["m", "more takes", () => click("more")],
   ["e", "export", () => click("export")],

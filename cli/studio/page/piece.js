@@ -117,7 +117,7 @@ export class PieceView {
     const from = piece.goes_on_from;
     const told = el("span", {}, facts.join(" · "));
     if (from) {
-      const verb = { upsample: "finishes", edit: "is cut from", infill: "mends" }[from.action] || "goes on from";
+      const verb = { upsample: "finishes", edit: "is put together from", infill: "mends" }[from.action] || "goes on from";
       const where = from.from_seconds === null || from.action === "upsample" ? "" : ` at ${clock(from.from_seconds)}`;
       const which = [...new Set(from.takes)];
       told.append(
@@ -126,6 +126,8 @@ export class PieceView {
           ? el("button", { type: "button", class: "plain", id: "to-parent", onclick: () => this.acts.open(piece.parent) }, piece.parent)
           : (from.name || "a piece that is not here"),
         which.length ? `, take ${which.join(", ")}` : "", where);
+      const others = [...new Set(from.parts.map((part) => part.name))].filter((name) => name !== (piece.parent || from.name));
+      if (others.length) told.append(" and ", others.join(", "));
     }
     fill(byId("piece-facts"), told);
     this.showButtons();
@@ -565,7 +567,8 @@ export class PieceView {
     const box = byId("acts");
     const kept = this.list.filter((take) => take.kept).map((take) => take.number);
     const which = kept.length ? `the ${kept.length > 1 ? `${kept.length} kept takes` : "kept take"} (${kept.join(", ")})` : this.list.length === 1 ? "the take" : "all takes";
-    const key = JSON.stringify([piece.state, which, this.chosen, this.point, this.until, piece.to_level]);
+    const draft = this.acts.draft();
+    const key = JSON.stringify([piece.state, which, this.chosen, this.point, this.until, piece.to_level, draft]);
     if (box.dataset.key === key) return;
     box.dataset.key = key;
     const wait = !this.canGoOn();
@@ -575,6 +578,7 @@ export class PieceView {
       el("section", { "aria-labelledby": id }, el("h2", { id }, title), el("p", {}, told), el("div", { class: "row" }, ...buttons));
     const where = this.point === null ? "the end" : clock(this.point);
     const isStretch = this.until !== null;
+    const edit = (doing) => this.acts.edit(piece, this.take(), { stretch: this.stretch(), doing });
     fill(box,
       wait ? el("p", {}, "You can go on from it, mend and export it as soon as it is made, or stopped.") : null,
       group("act-go-on", "Go on", isStretch ? "New music from where the stretch begins; what comes before it stays." : "New music after this one, from the end or from where you drag “go on here” in the picture.",
@@ -587,14 +591,30 @@ export class PieceView {
           : "Drag across the picture to choose a stretch, or listen and press [ where it begins and ] where it ends. What you make of it is a new piece; this one stays.",
         isStretch ? button("hear", "Hear the stretch", "h", () => this.player.playStretch(this.point, this.until), false) : null,
         button("infill", "Make the stretch again", "r", () => this.acts.infill(piece, this.chosen, this.stretch())),
-        button("cut", "Cut the stretch out", "x", () => this.acts.edit(piece, this.chosen, this.stretch(), true)),
-        button("trim", "Keep only the stretch", "t", () => this.acts.edit(piece, this.chosen, this.stretch(), false)),
         button("insert", "Put new music in", "i", () => this.acts.insert(piece, this.chosen, this.point ?? this.player.now())),
         isStretch ? button("no-stretch", "Choose none", "Escape", () => this.forgetStretch(), false) : null),
+      draft ? this.draftGroup(draft, group, button) : group("act-edit", "Edit",
+        "Take the piece apart and put it together in another way, also with parts of other pieces. Nothing is made anew, so it takes a moment.",
+        button("cut", "Cut the stretch out", "x", () => edit("cut")),
+        button("trim", "Keep only the stretch", "t", () => edit("keep")),
+        button("repeat-stretch", "Repeat the stretch", "d", () => edit("repeat")),
+        button("move-stretch", "Move the stretch", "v", () => edit("move")),
+        button("join", "Join with another piece", "g", () => this.acts.edit(piece, this.take(), { stretch: isStretch ? this.stretch() : null, join: true })),
+        button("arrange", "Arrange parts", "a", () => (isStretch ? edit("apart") : this.acts.edit(piece, this.take(), {})))),
       group("act-take", "Take it with you", `As a file to play or to edit: ${which}, or the whole piece, to go on with elsewhere.`,
         button("export", "Export", "e", () => this.acts.export(piece, this.keptNumbers(), which)),
         button("download", "Download piece", null, () => this.acts.download(piece.name))));
     this.showAbout();
+  }
+
+  /** While an edit was begun: what can be added to it. */
+  draftGroup(draft, group, button) {
+    const what = this.until === null ? `take ${this.chosen}` : "the stretch";
+    const parts = draft.parts.length === 1 ? "one part" : `${draft.parts.length} parts`;
+    return group("act-edit", "Edit", `You began to edit ${draft.piece}; so far it has ${parts}. Add what you hear here, or go back to it.`,
+      button("arrange", `Add ${what} to the edit`, "a", () => this.acts.addToEdit(this.piece, this.chosen, this.until === null ? null : this.stretch())),
+      button("back-to-edit", "Back to the edit", null, () => this.acts.backToEdit(), false),
+      button("drop-edit", "Drop the edit", null, () => this.acts.dropEdit(), false));
   }
 
   showAbout() {
@@ -605,6 +625,7 @@ export class PieceView {
       ...Object.entries(piece.settings).sort().reverse().map(([level, own]) =>
         [levelName(Number(level), piece.top_level), Object.entries(own).map(([name, value]) => `${name.replace("_", "-")} ${value}`).join(", ")]),
       ["Lyrics", this.take()?.lyrics],
+      ["Parts", piece.goes_on_from?.parts.map((part) => `${part.name}, take ${part.take}, ${clock(part.start_seconds)} to ${clock(part.end_seconds)}`).join("; ")],
       ["Joins", piece.seams.length ? `${piece.seams.length}, where layers that were made in parallel meet (ticks in the picture)` : null],
     ];
     fill(byId("about"), el("details", { class: "more" },

@@ -13,10 +13,12 @@ from jukebox_cli.studio.asking import (
     check_seconds,
     check_stereo,
     parse_body,
+    sources_of,
 )
 
-LIMITS = Limits(seconds=60, takes=8, upload_bytes=10**6, waiting=10)
+LIMITS = Limits(seconds=60, takes=8, upload_bytes=10**6, waiting=10, edited_seconds=60)
 MODELS = ["", "other"]
+PART = {"piece": "a", "take": 1}
 
 
 def check(**changes: Any) -> dict[str, Any]:
@@ -57,8 +59,32 @@ def test_a_request_gets_a_seed_and_what_was_left_out_is_none() -> None:
         ({"levels": {"temperature": {"0": "hot"}}}, "temperature must be a number, got 'hot'"),
         ({"verb": "continue", "source": "a"}, "say how many seconds of new music"),
         ({"verb": "continue", "seconds": 1}, "source must be text, got None"),
-        ({"verb": "edit", "source": "a", "numbers": [1, 2]}, "say of which take"),
-        ({"verb": "edit", "source": "a", "numbers": [1]}, "to be cut out, or kept alone"),
+        ({"verb": "infill", "source": "a", "numbers": [1, 2]}, "say of which take"),
+        ({"verb": "edit", "source": "a"}, "expected a list of parts, got None"),
+        ({"verb": "edit", "parts": []}, "nothing is left; a piece has at least one part"),
+        ({"verb": "edit", "parts": [PART] * 101}, "a piece has up to 100 parts, got 101"),
+        ({"verb": "edit", "parts": [PART, "b"]}, "part 2: expected piece, take, from and to"),
+        (
+            {"verb": "edit", "parts": [{**PART, "path": "/etc"}]},
+            "part 1: expected piece, take, from",
+        ),
+        ({"verb": "edit", "parts": [{**PART, "piece": 5}]}, "part 1: piece must be text, got 5"),
+        (
+            {"verb": "edit", "parts": [{**PART, "take": None}]},
+            "part 1: take must be a whole number",
+        ),
+        (
+            {"verb": "edit", "parts": [{**PART, "to": "soon"}]},
+            "part 1: to: 'soon' is not a duration",
+        ),
+        (
+            {"verb": "edit", "parts": [PART], "snap_seconds": "x"},
+            "snap seconds: 'x' is not a duration",
+        ),
+        (
+            {"verb": "edit", "parts": [PART], "timing": "old"},
+            "timing must be keep or new, got 'old'",
+        ),
         (
             {"verb": "infill", "source": "a", "numbers": [1], "candidates": 65},
             "tries must be a whole number from 1 to 64, got 65",
@@ -88,6 +114,20 @@ def test_wrong_requests_are_one_sentence(changes: dict[str, Any], sentence: str)
         check(**changes)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_edit_names_its_pieces_once_and_its_bounds_in_seconds() -> None:
+    parts = [{**PART, "from": "0:01", "to": 2.5}, {"piece": "b", "take": 3}, PART]
+    found = check(verb="edit", parts=parts, snap_seconds="0.1", fade_seconds="", timing="")
+    assert found["parts"][:2] == [
+        {"piece": "a", "take": 1, "from": 1.0, "to": 2.5},
+        {"piece": "b", "take": 3, "from": None, "to": None},
+    ]
+    assert (found["snap_seconds"], found["fade_seconds"], found["timing"]) == (0.1, None, None)
+    assert found["seed"] is None
+    assert sources_of(found) == ["a", "b"]
+    assert sources_of(check(verb="upsample", source="c")) == ["c"]
+    assert sources_of(check()) == []
 
 
 def test_names_are_by_level_and_empty_ones_are_left_out() -> None:

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from jukebox_cli.main import main
 from jukebox_cli.studio.pieces import (
     Pieces,
-    cut_sound,
+    Sound,
+    SoundCut,
     find_parents,
     find_sound,
     plain_file,
@@ -65,9 +66,11 @@ def test_a_part_of_a_sound_is_what_is_there_of_it(folder: Path) -> None:
     whole, rate = soundfile.read(sound.path, dtype="int16")
 
     def part(begin: float, seconds: float) -> list[int]:
-        samples, found_rate = soundfile.read(
-            io.BytesIO(cut_sound(sound, begin, seconds)), dtype="int16"
-        )
+        cut = SoundCut(sound, begin, seconds)
+        blocks = list(cut.blocks())
+        assert sum(map(len, blocks)) == cut.num_bytes
+        assert max(map(len, blocks)) <= 2 * rate  # a second
+        samples, found_rate = soundfile.read(io.BytesIO(b"".join(blocks)), dtype="int16")
         assert found_rate == rate
         return list(samples)
 
@@ -77,7 +80,21 @@ def test_a_part_of_a_sound_is_what_is_there_of_it(folder: Path) -> None:
     assert part(99, 1) == []
     sound.path.write_bytes(b"no sound")
     with pytest.raises(ValueError, match=r"flac cannot be read as sound"):
-        cut_sound(sound, 0, 1)
+        SoundCut(sound, 0, 1)
+
+
+def test_a_snapshot_that_becomes_shorter_ends_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "01.wav"
+    soundfile.write(path, [0.5] * 24_000, 8000, subtype="PCM_16")
+    cut = SoundCut(Sound(path, "audio/wav", False, ""), 0, 3)
+    blocks = cut.blocks()
+    found = next(blocks) + next(blocks)
+    with path.open("r+b") as file:
+        file.truncate(44 + 2 * 12_000)
+    samples, _ = soundfile.read(io.BytesIO(found + b"".join(blocks)))
+    assert len(samples) == 24_000
+    assert set(samples[:8000]) == {0.5}
+    assert set(samples[12_000:]) == {0.0}
 
 
 def test_a_folder_that_was_moved_keeps_its_tree(folder: Path, tmp_path: Path) -> None:
