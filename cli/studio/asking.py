@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from jukebox_hf.files import safe_file_name
 from jukebox_hf.sampling_settings import SETTINGS
 
 from ..options import parse_duration
@@ -226,6 +227,10 @@ def check_name(value: Any) -> str:
         raise ValueError(
             "a name has letters, digits, - and _ only, begins with a letter or digit, and is at "
             "most 81 characters long"
+        )
+    if value != safe_file_name(value):
+        raise ValueError(
+            f"{value!r} cannot be the name of a folder everywhere; try {safe_file_name(value)!r}"
         )
     return value
 

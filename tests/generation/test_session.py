@@ -20,6 +20,7 @@ import torch
 from jukebox_hf.audio import read_tags
 from jukebox_hf.generation import session_work
 from jukebox_hf.generation.alignment import load_alignment
+from jukebox_hf.generation.alignment_files import load_words
 from jukebox_hf.generation.continuing import Source, continue_prompt, upsample_prompt
 from jukebox_hf.generation.exporting import export_audio, export_codes
 from jukebox_hf.generation.making import Generation
@@ -28,7 +29,11 @@ from jukebox_hf.generation.plan import Plan
 from jukebox_hf.generation.preview import Previews
 from jukebox_hf.generation.recording import folder_digest
 from jukebox_hf.generation.session import Session
-from jukebox_hf.generation.session_files import PREVIEW_FOLDER, remove_previews
+from jukebox_hf.generation.session_files import (
+    PREVIEW_FOLDER,
+    preview_words_path,
+    remove_previews,
+)
 from jukebox_hf.generation.session_names import session_folders
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.hub import System
@@ -643,6 +648,19 @@ def test_words_are_aligned_and_lie_beside_the_audio(lyrical: System, tmp_path: P
     expected = generation.alignments[1]
     assert found.lyrics == expected.lyrics == "La la la\nla la la"
     torch.testing.assert_close(found.weights, expected.weights, rtol=0, atol=1e-3)
+
+
+def test_words_are_known_before_the_finer_levels_are_made(lyrical: System, tmp_path: Path) -> None:
+    plan = plan_of(lyrical, {1: Prompt(lyrics="La la la", seconds=0.3)}, to_level=1)
+    session = Session.create(tmp_path / "s", plan, device="cpu")
+    known = []
+    for report in session.run(lyrical, device="cpu"):
+        if report.level_done and report.level == 2:
+            known = load_words(preview_words_path(tmp_path / "s", 1))
+    assert known
+    (path,) = (tmp_path / "s").glob("01_*.words.json")
+    assert load_words(path) == known
+    assert not (tmp_path / "s" / PREVIEW_FOLDER).exists()
 
 
 def test_alignment_survives_an_interruption(lyrical: System, tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Studios that stories are played in."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from jukebox_cli.main import main
 from tests.cli.studio.studio_process import StudioProcess
 
 Start = Callable[..., StudioProcess]
@@ -39,3 +42,24 @@ def calm(tmp_path_factory: pytest.TempPathFactory, lyric_model: Path) -> Iterato
     studio.wait(lambda state: state["ready"])
     yield studio
     assert studio.stop() in (0, 130)
+
+
+@pytest.fixture(scope="session")
+def made(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a piece, and one that goes on from it."""
+    folder = tmp_path_factory.mktemp("pieces")
+    common = ["--seconds", "0.3", "-q"]
+    for arguments in (
+        ["generate", "--model", str(tiny_model), "--genre", "rock", "--takes", "2", *common],
+        ["continue", str(folder / "one"), "--take", "2", "--from", "0.2", *common],
+    ):
+        name = "one" if arguments[0] == "generate" else "two"
+        result = CliRunner().invoke(main, [*arguments, "-o", str(folder / name)])
+        assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of `made` to change."""
+    return shutil.copytree(made, tmp_path / "pieces")

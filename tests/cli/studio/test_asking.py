@@ -53,6 +53,7 @@ def test_a_request_gets_a_seed_and_what_was_left_out_is_none() -> None:
         ({"lyrics": "\ud800"}, "lyrics holds half of a character"),
         ({"name": "../up"}, "a name has letters, digits"),
         ({"name": "x" * 82}, "at most 81 characters"),
+        ({"name": "con"}, "'con' cannot be the name of a folder everywhere; try 'con_'"),
         ({"primer": {"file": "../../etc/passwd"}}, "choose it again"),
         ({"levels": {"tempo": {"0": 1}}}, "there is no setting 'tempo'"),
         ({"levels": {"temperature": {"-1": 1}}}, "'-1' is not a level"),

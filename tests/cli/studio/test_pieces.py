@@ -23,26 +23,6 @@ from jukebox_cli.studio.pieces import (
 )
 
 
-@pytest.fixture(scope="module")
-def made(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a piece, and one that goes on from it."""
-    folder = tmp_path_factory.mktemp("pieces")
-    common = ["--seconds", "0.3", "-q"]
-    for arguments in (
-        ["generate", "--model", str(tiny_model), "--genre", "rock", "--takes", "2", *common],
-        ["continue", str(folder / "one"), "--take", "2", "--from", "0.2", *common],
-    ):
-        name = "one" if arguments[0] == "generate" else "two"
-        result = CliRunner().invoke(main, [*arguments, "-o", str(folder / name)])
-        assert result.exit_code == 0, result.output
-    return folder
-
-
-@pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(made, tmp_path / "pieces")
-
-
 def test_pieces_are_read_with_their_tree(folder: Path) -> None:
     pieces = Pieces(folder).scan()
     assert list(pieces) == ["one", "two"]

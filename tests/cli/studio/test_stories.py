@@ -471,6 +471,20 @@ def test_two_pieces_are_joined(library: StudioProcess, visit: Open) -> None:
     assert seen.evaluate("sessionStorage.length") == 0
 
 
+def test_a_form_knows_the_model_of_its_piece(
+    library: StudioProcess, visit: Open, tiny_model: Path
+) -> None:
+    """The studio's own model sings; that of this piece does not."""
+    generate(tiny_model, library.folder / "other", "--seconds", "0.2", "--to-level", "2")
+    seen = visit(library, "#other")
+    seen.button("Continue take 1").click()
+    lyrics = seen.page.get_by_label("Lyrics", exact=True)
+    seen.page.get_by_placeholder("This model knows no words; lyrics change nothing.").wait_for()
+    seen.button("New piece").click()
+    seen.page.get_by_placeholder("Words to sing, if the model can sing").wait_for()
+    assert lyrics.is_visible()
+
+
 def test_an_intro_is_put_in(library: StudioProcess, visit: Open) -> None:
     seen = visit(library, "#sketch")
     seen.heading("sketch").wait_for()
