@@ -246,7 +246,7 @@ class Studio:
         piece = room.pieces.scan().get(name)
         if piece is None:
             self.queue.keeps.pop(key, None)
-        elif not self._is_making(room, name) and holder(piece.folder) is None:
+        elif not self._is_making(room, name) and not self._is_elsewhere(piece):
             numbers = self.queue.keeps[key]
             try:
                 await self.worker.ask(
@@ -387,7 +387,7 @@ class Studio:
         if job is not None:
             raise BusyError(f"{name} is in the queue already")
         piece = self.piece(room, name)
-        if holder(piece.folder) is not None:
+        if self._is_elsewhere(piece):
             raise BusyError(f"{name} is being worked on by another program; wait for it to end")
         if piece.complete:
             raise ValueError(f"{name} is complete already")
@@ -415,7 +415,8 @@ class Studio:
             raise ValueError(f"{name} has no take {wrong[0]}")
         self.queue.keeps[room.id, name] = numbers
         self.queue.save()
-        if not self._is_making(room, name) and holder(piece.folder) is None and self.worker.ready:
+        at_rest = not self._is_making(room, name) and not self._is_elsewhere(piece)
+        if at_rest and self.worker.ready:
             try:
                 await self._mark((room.id, name))
             except WorkerEndedError as error:
@@ -454,7 +455,7 @@ class Studio:
         waits = [job for job in self.queue.of_room(room.id) if name in sources_of(job.request)]
         if waits:
             raise BusyError(f"{waits[0].piece} waits to be made from {name}; let it be made first")
-        if holder(piece.folder) is not None:
+        if self._is_elsewhere(piece):
             raise BusyError(f"{name} is being worked on by another program; wait for it to end")
 
     def _check_new_name(self, room: Room, name: str) -> None:
@@ -523,9 +524,12 @@ class Studio:
             return {"running": "making"}.get(job.state, job.state)
         if piece.complete:
             return "sketch" if piece.facts["to_level"] else "done"
+        return "elsewhere" if self._is_elsewhere(piece) else "stopped"
+
+    def _is_elsewhere(self, piece: Piece) -> bool:
+        """Whether another program works on a piece. Our worker does one thing after the other."""
         held_by = holder(piece.folder)
-        is_ours = held_by is not None and held_by.partition(" ")[0] == str(self.worker.pid)
-        return "stopped" if held_by is None or is_ours else "elsewhere"
+        return held_by is not None and held_by.partition(" ")[0] != str(self.worker.pid)
 
 
 def _part_seconds(part: Mapping[str, Any], piece: Piece) -> float:

@@ -53,6 +53,22 @@ def test_no_piece_goes_while_an_edit_waits_for_it(studio: Studio) -> None:
     assert (waiting["parent"], waiting["takes"], waiting["lengths"]) == ("one", 1, [])
 
 
+def test_a_piece_that_our_own_worker_marks_can_be_gone_on_with(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = studio.folder / "one" / "session.json"
+    text = record.read_text(encoding="utf-8").replace('"complete": true', '"complete": false')
+    record.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(WorkerProcess, "pid", 7)
+    with monkeypatch.context() as locked:
+        locked.setattr("jukebox_cli.studio.studio.holder", lambda folder: "8 on this machine")
+        with pytest.raises(BusyError, match="one is being worked on by another program"):
+            studio.go_on(studio.room(""), "one")
+    monkeypatch.setattr("jukebox_cli.studio.studio.holder", lambda folder: "7 on this machine")
+    studio.go_on(studio.room(""), "one")
+    assert studio.queue.find("", "one") is not None
+
+
 def test_an_edited_piece_names_its_parts_also_when_they_were_renamed(
     studio: Studio, tiny_model: Path
 ) -> None:
