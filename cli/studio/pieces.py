@@ -400,7 +400,8 @@ class SoundCut:
             self._file.seek(first)
         except soundfile.SoundFileError:
             raise ValueError(f"{sound.path.name} cannot be read as sound") from None
-        self._frames = min(round(seconds * self._file.samplerate), self._file.frames - first)
+        left = int(self._file.frames) - first
+        self._frames: int = min(round(seconds * self._file.samplerate), left)
 
     @property
     def num_bytes(self) -> int:

@@ -626,7 +626,7 @@ export class PieceView {
         [levelName(Number(level), piece.top_level), Object.entries(own).map(([name, value]) => `${name.replace("_", "-")} ${value}`).join(", ")]),
       ["Lyrics", this.take()?.lyrics],
       ["Parts", piece.goes_on_from?.parts.map((part) => `${part.name}, take ${part.take}, ${clock(part.start_seconds)} to ${clock(part.end_seconds)}`).join("; ")],
-      ["Joins", piece.seams.length ? `${piece.seams.length}, where layers that were made in parallel meet (ticks in the picture)` : null],
+      ["Joins", piece.seams.length ? `${piece.seams.length}, where parts, or layers that were made in parallel, meet (ticks in the picture)` : null],
     ];
     fill(byId("about"), el("details", { class: "more" },
       el("summary", { id: "about-it" }, "About this piece"),
