@@ -401,12 +401,12 @@ class SoundCut:
         except soundfile.SoundFileError:
             raise ValueError(f"{sound.path.name} cannot be read as sound") from None
         left = int(self._file.frames) - first
-        self._frames: int = min(round(seconds * self._file.samplerate), left)
+        self._frames = min(round(seconds * int(self._file.samplerate)), left)
 
     @property
     def num_bytes(self) -> int:
         """Of all blocks together."""
-        return WAV_HEADER.size + self._frames * self._frame_bytes
+        return WAV_HEADER.size + int(self._frames * self._frame_bytes)
 
     @property
     def _frame_bytes(self) -> int:
