@@ -29,6 +29,7 @@ from jukebox_hf.files import safe_file_name, write_atomically, write_text
 from jukebox_hf.records import from_json, read_json, to_json
 from jukebox_hf.representations.embedding_settings import EmbeddingSettings
 from jukebox_hf.representations.results import Allocate, Array, Embedding
+from jukebox_hf.words import cut
 
 Format = Literal["npy", "safetensors", "dataset"]
 FORMATS: tuple[Format, ...] = ("npy", "safetensors", "dataset")
@@ -76,10 +77,11 @@ class FeatureRecord:
             if ours != theirs:
                 found.append(f"{part.name} {_shown(ours)}, not {_shown(theirs)}")
         if self.model.fingerprint != other.model.fingerprint:
-            found.append(f"another model ({self.model.name}, not {other.model.name})")
+            found.append(f"another model ({cut(self.model.name)}, not {cut(other.model.name)})")
         for name in ("precision", "format", "output_dtype"):
-            if getattr(self, name) != getattr(other, name):
-                found.append(f"{name} {getattr(self, name)}, not {getattr(other, name)}")
+            ours, theirs = getattr(self, name), getattr(other, name)
+            if ours != theirs:
+                found.append(f"{name} {_shown(ours)}, not {_shown(theirs)}")
         return found
 
 
@@ -107,8 +109,8 @@ class InputRecord:
 
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return "nothing" if value is None else str(value)
+        return cut(",".join(map(str, value)))
+    return "nothing" if value is None else cut(str(value))
 
 
 class FeatureFolder:
