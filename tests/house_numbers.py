@@ -3,6 +3,7 @@
     python -m tests.house_numbers [CHECKOUT [PYTHON]]
 
 counts another checkout, such as an older commit's, with an interpreter that has its dependencies.
+A comprehension is no function, although some versions of Python enter it like one.
 """
 
 import ast
@@ -21,6 +22,13 @@ RECORD_FILES = re.compile(
     r"generation/(session\w*|recording|continuing|exporting|preview|pipeline)|"
     r"cli/(sessions|making|generation_options|branching|continue_|upsample|resume|generate)"
 )
+# What only one module should do, by what whoever does it writes.
+TWINS = {
+    "translators of the Hub's errors": re.compile(r"\bRepositoryNotFoundError\b"),
+    "writers of whole folders": re.compile(r"\bos\.rename\(temporary\b|\btemporary\.rename\("),
+    "launchers of processes": re.compile(r"\belastic_launch\(|\bsubprocess\.Popen\(.*\benv="),
+    "byte formatters": re.compile(r"""["']kB["']|["']KiB["']|:\.\d[fg]\} ?[kKMG]i?B"""),
+}
 PROBE = """
 import inspect, json, sys
 root = sys.argv[1]
@@ -36,6 +44,8 @@ def watch(frame, event, argument):
     name = code.co_name
     calls[name, code.co_filename] = calls.get((name, code.co_filename), 0) + 1
     if not code.co_flags & inspect.CO_OPTIMIZED or first:  # the body of a module or a class
+        return
+    if name in ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"):
         return
     if name == "choose_tokens":
         depth, outer = 0, frame
@@ -107,6 +117,53 @@ def library_imports(path: Path) -> set[str]:
     return {name for name in found if name.split(".")[0] == "jukebox_hf"}
 
 
+def imports_of(name: str, path: Path, names: set[str], *, in_functions: bool) -> set[str]:
+    """The modules of ours that one imports when it runs, by their names after the root."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    found: set[str] = set()
+
+    def look(nodes: Iterator[ast.AST]) -> None:
+        for node in nodes:
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                continue
+            if isinstance(node, ast.ImportFrom):
+                outer = package[: len(package) - node.level + 1] if node.level else []
+                base = ".".join([*outer, *([node.module] if node.module else [])])
+                inner = {f"{base}.{alias.name}" for alias in node.names}
+                found.update(inner & names or {base} & names)
+            elif isinstance(node, ast.Import):
+                found.update({alias.name for alias in node.names} & names)
+            elif in_functions or not isinstance(node, ast.FunctionDef):
+                look(ast.iter_child_nodes(node))
+
+    look(iter(parse(path).body))
+    return found - {name}
+
+
+def circles(root: Path, *, in_functions: bool) -> list[list[str]]:
+    """Groups of modules that import each other, when they are imported or also in functions."""
+    modules = {}
+    for path in sources(root):
+        inner = path.relative_to(root).with_suffix("")
+        first = "jukebox_cli" if inner.parts[0] == "cli" else inner.parts[0]
+        name = ".".join([first, *inner.parts[1:]]).removesuffix(".__init__")
+        modules[name] = path
+    reached = {
+        name: imports_of(name, path, set(modules), in_functions=in_functions)
+        for name, path in modules.items()
+    }
+    for middle in modules:  # Warshall: what can be reached at all
+        for name, further in reached.items():
+            if middle in further:
+                reached[name] = further | reached[middle]
+    groups = {
+        tuple(sorted(other for other in reached[name] if name in reached[other]))
+        for name in modules
+        if name in reached[name]
+    }
+    return [list(group) for group in sorted(groups)]
+
+
 def counted(root: Path) -> dict[str, str]:
     """What can be read from the sources."""
     files = sources(root)
@@ -138,6 +195,15 @@ def counted(root: Path) -> dict[str, str]:
         ),
         "modules inside parts that cli/ imports / all": f"{len(inside)} / {len(imported)}",
         f"files that name a setting of levels ({LEVEL_SETTING})": str(len(named)),
+        "import circles / counting imports in functions": " / ".join(
+            str(len(circles(root, in_functions=inside))) for inside in (False, True)
+        ),
+        **{
+            f"{name} (modules)": str(
+                sum(bool(sign.search(path.read_text(encoding="utf-8"))) for path in files)
+            )
+            for name, sign in TWINS.items()
+        },
     }
 
 

@@ -184,6 +184,7 @@ class LevelsBeside:
 
     def __iter__(self) -> Iterator[WindowReport]:
         generation = self.generation
+        generation.prepare()
         for plan in generation.plan.levels:
             self._begin_level(plan)
         yield from self._finished_before()

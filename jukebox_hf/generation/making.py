@@ -134,7 +134,6 @@ class Generation:
         share: tuple[int, int] = (0, 1),
         on_codes: Callable[[int, int, int], None] | None = None,
         shelf: PriorShelf | None = None,
-        processes: int = 1,
         packed_float32: bool | None = None,
         float32_between: bool = True,
     ) -> None:
@@ -150,7 +149,6 @@ class Generation:
                 nothing; several processes divide a level so (`make_level`, `finish_level`).
             on_codes: see the attribute.
             shelf: where priors are kept for later; None: each is let go after its level.
-            processes: that sample levels beside each other, see `beside.processes_beside`.
             packed_float32: whether float32 weights are laid out for a CPU, see `pack`.
             float32_between: see `WindowSampler`.
         """
@@ -161,7 +159,6 @@ class Generation:
         self.on_codes = on_codes
         self.share = share
         self.shelf = shelf
-        self.processes = processes
         self.packed_float32 = packed_float32
         self.float32_between = float32_between
         self.fresh: dict[tuple[int, int], Tensor] = {}
@@ -184,11 +181,6 @@ class Generation:
 
     def __iter__(self) -> Iterator[WindowReport]:
         self.prepare()
-        if self.processes > 1:
-            from jukebox_hf.generation.beside import LevelsBeside
-
-            yield from LevelsBeside(self, [self.device] * self.processes)
-            return
         for level in self.plan.levels:
             yield from self.make_level(level)
 

@@ -5,7 +5,7 @@ codes file before the record that knows of it. Several processes may share the w
 codes of its own rows, and the main one keeps the record.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from jukebox_hf.generation.alignment_files import (
     save_word_files,
     save_words,
 )
-from jukebox_hf.generation.beside import processes_beside
+from jukebox_hf.generation.beside import LevelsBeside, processes_beside
 from jukebox_hf.generation.joined import JoinedCodes
 from jukebox_hf.generation.level_sampler import Row
 from jukebox_hf.generation.making import Generation, WindowReport
@@ -120,13 +120,15 @@ class SessionWork:
             return
         self._begin()
         generation = self._generation()
-        if self.beside:
-            generation.processes = processes_beside(self.plan, self.device)
+        processes = processes_beside(self.plan, self.device) if self.beside else 1
+        reports: Iterable[WindowReport] = generation
+        if processes > 1:
+            reports = LevelsBeside(generation, [self.device] * processes)
         listened = None
         if self.preview_seconds is not None:
             listened = Previews(self.folder, generation, interval=self.preview_seconds)
         self._listened = listened
-        for report in generation:
+        for report in reports:
             self._save(generation, report)
             if listened is not None:
                 listened.update(now=report.level_done)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 import torch
 
 from jukebox_hf.generation import beside, making, memory
-from jukebox_hf.generation.beside import plan_batches, processes_beside, share_rows
+from jukebox_hf.generation.beside import LevelsBeside, plan_batches, processes_beside, share_rows
 from jukebox_hf.generation.level_sampler import Row
-from jukebox_hf.generation.making import Generation
+from jukebox_hf.generation.making import Generation, WindowReport
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.windows import Run, chain_runs, run_windows, settled_spans
 from jukebox_hf.hub import System
@@ -23,6 +24,11 @@ linux = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity"), reason="processes begin with what is loaded on Linux only"
 )
 CHAINS = {1: 2, 0: 4}
+
+
+def by_two(generation: Generation) -> Iterator[WindowReport]:
+    """Its reports, made by two processes."""
+    return iter(LevelsBeside(generation, [generation.device] * 2))
 
 
 def shared(plan: Any, processes: int = 2) -> dict[int, int]:
@@ -43,8 +49,8 @@ def test_levels_beside_each_other_equal_one_after_another(
     plan = plan_of(tiny, takes, seconds=0.9, chains=chains)
     alone = Generation(plan, batch_sizes=shared(plan))
     expected = list(alone)
-    both = Generation(plan, processes=2)
-    found = list(both)
+    both = Generation(plan)
+    found = list(by_two(both))
     assert_same_codes(both.codes, alone.codes)
     assert both.seams == alone.seams
     assert both.batch_sizes == alone.batch_sizes
@@ -65,8 +71,8 @@ def test_stopped_after_every_batch_it_goes_on_to_the_same_codes(tiny: System) ->
     for _ in alone:
         pass
     for stop in (1, 3, 5):
-        part = Generation(plan, processes=2)
-        for number, _ in enumerate(part, start=1):
+        part = Generation(plan)
+        for number, _ in enumerate(by_two(part), start=1):
             if number == stop:
                 break
         state: dict[str, Any] = {
@@ -77,9 +83,9 @@ def test_stopped_after_every_batch_it_goes_on_to_the_same_codes(tiny: System) ->
             "seams": part.seams,
             "batch_sizes": part.batch_sizes,
         }
-        for processes in (1, 2):
-            rest = Generation(plan, processes=processes, **state)
-            for _ in rest:
+        for how in (iter, by_two):
+            rest = Generation(plan, **state)
+            for _ in how(rest):
                 pass
             assert_same_codes(rest.codes, alone.codes)
             assert rest.seams == alone.seams
@@ -149,9 +155,9 @@ def test_a_process_that_ends_is_one_sentence(tiny: System, monkeypatch: pytest.M
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(beside._Worker, "sample", end)
-    generation = Generation(plan_of(tiny, 1, seconds=0.6), processes=2)
+    generation = Generation(plan_of(tiny, 1, seconds=0.6))
     with pytest.raises(OSError, match=r"beside this one has ended \(out of memory\?\); what is"):
-        list(generation)
+        list(by_two(generation))
 
 
 @linux
@@ -163,8 +169,8 @@ def test_without_room_levels_follow_each_other(
 
     monkeypatch.setattr(beside._Worker, "sample", fail)
     plan = plan_of(tiny, 1, seconds=0.6)
-    generation, alone = Generation(plan, processes=2), Generation(plan)
-    assert len(list(generation)) == len(list(alone))
+    generation, alone = Generation(plan), Generation(plan)
+    assert len(list(by_two(generation))) == len(list(alone))
     assert_same_codes(generation.codes, alone.codes)
     assert "they follow: no room" in caplog.text
 
@@ -178,7 +184,7 @@ def test_errors_are_those_of_one_after_another(
 
     monkeypatch.setattr(beside._Worker, "sample", fail)
     with pytest.raises(ValueError, match=r"^logits are not numbers$"):
-        list(Generation(plan_of(tiny, 1, seconds=0.6), processes=2))
+        list(by_two(Generation(plan_of(tiny, 1, seconds=0.6))))
 
 
 @linux
