@@ -5,7 +5,9 @@ The songs become codes in the folder of the run, once; then the prior learns fro
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -67,6 +69,8 @@ def finetune(
     Artists and genres that it does not know are added to its tables. The result refers to the
     base's codec and upsamplers, so it is a whole model: `jukebox generate --model OUTPUT/final`.
     """
+    from jukebox_hf.launching import is_main
+
     output = options.output
     if options.resume and output is not None:
         from jukebox_hf.training import own_datasets
@@ -91,6 +95,9 @@ def finetune(
     if not (on_the_fly or options.resume or options.dry_run):
         settings = encode_first(settings, quiet=options.quiet)
     run_training(settings, options)
+    if not options.dry_run and is_main():
+        final = shlex.quote(str(Path(settings.output or "") / "final"))
+        note(f"Make music with it: jukebox generate --model {final}", quiet=options.quiet)
 
 
 def encode_first(settings: TrainingSettings, *, quiet: bool) -> TrainingSettings:

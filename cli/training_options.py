@@ -221,7 +221,7 @@ def run_training(settings: TrainingSettings, options: RunOptions) -> None:
         visible=not quiet,
         say=lambda text: note(text, quiet=quiet),
     )
-    plan = trainer.plan()
+    plan = trainer.plan(timed=options.dry_run)
     if options.dry_run:
         if is_main():
             for text in trainer.examples.notes:

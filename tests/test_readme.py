@@ -43,7 +43,8 @@ SHORTER = {
     "info jukebox-1b": "info demo-22k",
     "search beatles --model jukebox-1b": "search rock --model demo-22k",
     "seconds=20, takes=2, seed=7": "seconds=1, takes=1, seed=7",
-    "-o runs/mine": "-o runs/mine --steps 2",
+    "-o runs/mine ": "-o runs/mine --steps 2 ",
+    "--model runs/mine/final --seconds 20": "--model runs/mine/final --seconds 1 --to-level 2",
     "--model jukebox-1b --dataset SONGS --lora -o runs/my-lora": (
         "--model demo-22k --dataset SONGS --lora -o runs/my-lora --steps 2"
     ),

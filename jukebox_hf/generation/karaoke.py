@@ -26,6 +26,8 @@ MIME_TYPES = {
 }
 # Browsers become slow when more than this stands inside a page.
 LARGEST_EMBEDDED_BYTES = 64 * 1024 * 1024
+CLICK = "Click a word to hear the music from there."
+UNPLACED = "For words in grey the model gave no time."
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -34,16 +36,18 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>@TITLE@</title>
 <style>
-  :root { color-scheme: light dark; }
+  :root { color-scheme: light dark; background: Canvas; color: CanvasText; }
   body { font: 1.25rem/1.9 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem; }
   header { position: sticky; top: 0; background: Canvas; padding: .5rem 0; }
   h1 { font-size: 1.2rem; margin: 0 0 .5rem; }
   audio { width: 100%; }
-  #lyrics { white-space: pre-wrap; overflow-wrap: anywhere; color: GrayText; }
+  #lyrics { white-space: pre-wrap; overflow-wrap: anywhere; }
+  #lyrics, #hint { color: light-dark(#666, #999); }
   .word { color: CanvasText; cursor: pointer; border-radius: .3em; padding: .05em .1em; }
-  .sung { color: #2171b5; }
+  .sung { color: light-dark(#1f6aab, #7db8e8); }
   .now { background: #ffd84d; color: #111; }
   footer { font-size: .8rem; opacity: .7; margin-top: 2rem; white-space: pre-line; }
+  #hint { font-size: .8rem; }
   #download { font-size: .8rem; }
 </style>
 </head>
@@ -51,6 +55,7 @@ PAGE = """<!DOCTYPE html>
 <header><h1>@TITLE@</h1><audio id="player" controls preload="auto" src="@AUDIO@"></audio>
 <a id="download" download="@NAME@">Download</a></header>
 <main id="lyrics">@LYRICS@</main>
+<p id="hint">@HINT@</p>
 <footer>@FOOTER@</footer>
 <script>
 "use strict";
@@ -139,6 +144,7 @@ def karaoke_page(
         "TITLE": html.escape(title or "Lyrics"),
         "AUDIO": html.escape(audio_url),
         "LYRICS": _marked(words, lyrics),
+        "HINT": f"{CLICK} {UNPLACED}" if _has_more(words, lyrics) else CLICK if words else "",
         "NAME": html.escape(file_name),
         "FOOTER": html.escape(notes),
         "TIMES": json.dumps(times),  # numbers only
@@ -162,6 +168,11 @@ def audio_source(audio: Path, page_folder: Path, *, embed: bool = True) -> str:
         return f"data:{mime_type};base64,{encoded}"
     relative = Path(os.path.relpath(audio.resolve(), page_folder.resolve())).as_posix()
     return "./" + quote(relative)
+
+
+def _has_more(words: Sequence[SungWord], lyrics: str) -> bool:
+    """Whether the lyrics have words beside these."""
+    return sum(len(word.text.split()) for word in words) < len(lyrics.split())
 
 
 def _marked(words: Sequence[SungWord], lyrics: str) -> str:

@@ -29,6 +29,7 @@ COMPONENT = re.compile(r"vqvae|prior_[0-9]")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 TEXT_LIMIT = 200
 MAX_SECONDS = 1_000_000  # eleven days
+FINAL = "final"  # what a training run calls the folder of its model
 NOTED = ("artist", "genre", "lyrics")  # what of a prompt a model can have remarks on
 
 

@@ -15,7 +15,7 @@ from transformers.utils import FEATURE_EXTRACTOR_NAME
 
 from jukebox_hf.hub.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, NEW_ROWS, read_adapter
 from jukebox_hf.hub.loading import INDEX, check_weights, read_config, weight_files
-from jukebox_hf.hub.manifest import MANIFEST_NAME, ComponentReference
+from jukebox_hf.hub.manifest import FINAL, MANIFEST_NAME, ComponentReference
 from jukebox_hf.hub.training_facts import TRAINING_FILE, load_training_facts
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.labels.storage import CONFIG_FILE, VOCABULARY_FILE
@@ -57,8 +57,8 @@ def kind_of(folder: Path) -> Kind:
         return "adapter"
     if (folder / "config.json").is_file():
         return "component"
-    if (folder / "final" / MANIFEST_NAME).is_file():
-        raise ValueError(f"{folder}: is a training run; share its model, {folder / 'final'}")
+    if (folder / FINAL / MANIFEST_NAME).is_file():
+        raise ValueError(f"{folder}: is a training run; share its model, {folder / FINAL}")
     raise ValueError(
         f"{folder}: expected the {MANIFEST_NAME} of a model, the config.json of a component or the "
         f"{CODES_FILE} of a dataset of codes, found neither"

@@ -38,6 +38,7 @@ from jukebox_hf.hub.locations import (
     open_repository,
 )
 from jukebox_hf.hub.manifest import (
+    FINAL,
     MANIFEST_NAME,
     OPENAI_LICENCE,
     VQVAE,
@@ -258,7 +259,10 @@ class System:
         """What to call it in files that leave this machine: never the folders that it is in."""
         if self.manifest.name:
             return self.manifest.name
-        return Path(self.source).name if os.path.exists(self.source) else self.source
+        if not os.path.exists(self.source):
+            return self.source
+        folder = Path(self.source).resolve()
+        return folder.parent.name if folder.name == FINAL else folder.name
 
     @cached_property
     def licence(self) -> str | None:

@@ -88,6 +88,7 @@ def build_prior(
         codec=codec,
         encode=encode,
         process=accelerator.process_index,
+        notes=_standing_notes(settings, level, origin, split),
     )
     return task, RunExamples(
         train,
@@ -107,6 +108,23 @@ def build_prior(
 def _unreadable(examples: Any) -> tuple[SkippedSong, ...]:
     """Songs of which something could not be read; codes are always read."""
     return examples.unreadable() if isinstance(examples, AudioPriorDataset) else ()
+
+
+def _standing_notes(
+    settings: TrainingSettings, level: int, origin: System, split: SongSplit
+) -> dict[str, str]:
+    """What the model says it makes of names and lyrics, where this run cannot change that."""
+    notes = origin.manifest.notes
+    if level < max(origin.prior_levels, default=level):
+        return dict(notes)
+    songs = split.everyone()
+    taught = {
+        "artist": any(song.artist != UNKNOWN for song in songs),
+        "genre": any(song.genre != UNKNOWN for song in songs),
+        "lyrics": any(song.lyrics for song in songs),
+    }
+    is_new = settings.start_from is None
+    return {name: note for name, note in notes.items() if not (is_new or taught[name])}
 
 
 def _level(settings: TrainingSettings, base: System, origin: System) -> int:

@@ -7,6 +7,7 @@ ones stay private.
 
 import shutil
 import stat
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ def export_component(
     *,
     base: System | None = None,
     is_adapter: bool = False,
+    notes: Mapping[str, str] | None = None,
 ) -> None:
     """Fill a folder that exists with one trained component and a manifest that names all.
 
@@ -41,6 +43,7 @@ def export_component(
         config: of the component.
         base: the model whose other components belong to it, if any.
         is_adapter: `own` writes an adapter for the component of `base`, not the component.
+        notes: of the manifest.
     """
     components: dict[str, ComponentReference | Fill] = {}
     adapters: dict[str, AdapterReference | Fill] = {}
@@ -62,6 +65,7 @@ def export_component(
         adapters=adapters,
         generation=_generation(name, config, base),
         licence=None if base is None else base.licence,
+        notes=dict(notes or {}),
     )
 
 

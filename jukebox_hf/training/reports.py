@@ -19,12 +19,14 @@ from torch import Tensor
 
 from jukebox_hf.training.evaluation import CodecEvaluation, PriorEvaluation
 from jukebox_hf.training.settings import TrainingSettings
+from jukebox_hf.training.training_cost import describe_time
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 logger = logging.getLogger(__name__)
 LOG_NAME = "log.jsonl"
+TIMED_STEPS = 5  # after a first one, from which the rest of the time follows
 
 
 class RunLog:
@@ -221,6 +223,7 @@ class Reporter:
         self._means, self._train_loss = RunningMeans(), RunningMeans()
         self._progress: Progress | None = None
         self._step, self._seconds, self._since = 0, 0.0, 0.0
+        self._started_at, self._counted, self._timed_since = 0, 0, 0.0
 
     def start(self, step: int) -> None:
         """Begin after so many steps; the folder is there by now."""
@@ -229,6 +232,7 @@ class Reporter:
         self.trackers.start(self._settings.to_dict())
         self._progress = Progress(self._settings.steps, step, visible=self._visible)
         self._step, self._since = step, time.monotonic()
+        self._started_at, self._counted = step, 0
 
     def count(self, metrics: Mapping[str, Tensor]) -> None:
         """Numbers of one part of a step, to be averaged until they are logged."""
@@ -241,6 +245,17 @@ class Reporter:
         self._seconds += audio_seconds
         if self._progress is not None:
             self._progress.advance(audio_seconds)
+        self._counted += 1
+        if self._counted == 1:
+            self._timed_since = time.monotonic()
+        elif self._counted == 1 + TIMED_STEPS:
+            self._say_how_long()
+
+    def _say_how_long(self) -> None:
+        left = self._settings.steps - self._started_at - self._counted
+        if left > TIMED_STEPS:
+            seconds = (time.monotonic() - self._timed_since) / TIMED_STEPS
+            self.say(describe_time(seconds, left))
 
     def log_step(self, step: int, **more: float) -> None:
         """Log means and speed since the last time, and `more`."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from jukebox_hf.audio import save_audio
 from jukebox_hf.files import safe_file_name
+from jukebox_hf.hub.manifest import FINAL
 from jukebox_hf.launching import PeerError
 from jukebox_hf.locks import RUN_LOCK, FolderInUseError, locked
 from jukebox_hf.training.checkpoints import (
@@ -32,7 +33,7 @@ from jukebox_hf.training.stepping import on_any_process
 from jukebox_hf.training.tasks import AudibleSamples
 
 SETTINGS_NAME = "settings.yaml"
-CHECKPOINTS, SAMPLES, BEST, FINAL = "checkpoints", "samples", "best", "final"
+CHECKPOINTS, SAMPLES, BEST = "checkpoints", "samples", "best"
 
 
 class OtherProcessError(SaveError, PeerError):

@@ -1,10 +1,12 @@
 """The pieces of a training step that any task has: processes, seeds, gradients, Ctrl-C."""
 
 import contextlib
+import importlib
 import importlib.util
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -39,6 +41,7 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
         if importlib.util.find_spec(name) is None:
             raise ImportError(f"report_to {name} needs a package; `pip install {name}`")
     resolve_device(settings.device)  # or say that it is not there
+    keep_deepspeed_off_stdout()
     # Nothing of a run may depend on variables that Accelerate reads where an argument is missing:
     # ACCELERATE_GRADIENT_ACCUMULATION_STEPS is even stronger than the argument, but not than a
     # plugin. Of processes that find no GPU it makes one run each, unless it is told to use CPUs.
@@ -58,6 +61,18 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
             "know of each other; start them with --num-processes, torchrun or `accelerate launch`"
         )
     return accelerator
+
+
+def keep_deepspeed_off_stdout() -> None:
+    """Import DeepSpeed where it is installed, so that what it logs goes to stderr.
+
+    Accelerate imports it in any run (1.15), and its logger (0.19) keeps the stdout of that moment.
+    """
+    if importlib.util.find_spec("deepspeed") is None:
+        return
+    # One that cannot be imported here is Accelerate's to complain of, if a run wants it.
+    with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(Exception):
+        importlib.import_module("deepspeed")
 
 
 def on_any_process(accelerator: Accelerator, *flags: bool) -> list[bool]:

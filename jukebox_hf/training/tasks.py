@@ -292,6 +292,7 @@ class PriorTask:
         codec: JukeboxVQVAE | None = None,
         encode: EncodeBatch | None = None,
         process: int = 0,
+        notes: Mapping[str, str] | None = None,
     ) -> None:
         """What is needed around the prior.
 
@@ -303,6 +304,7 @@ class PriorTask:
             codec: decodes samples, and encodes where examples are audio.
             encode: a batch of examples with audio to one with codes, given the codec.
             process: number of this process.
+            notes: what the model that it becomes says of names and lyrics, as in `Manifest`.
         """
         self.model = model
         self.settings = settings
@@ -311,6 +313,7 @@ class PriorTask:
         self.codec = codec
         self.encode = encode
         self.process = process
+        self.notes = dict(notes or {})
         self._part = 0
         self._step = 0
 
@@ -415,6 +418,7 @@ class PriorTask:
             self.model.config,
             base=self.base,
             is_adapter=bool(self.settings.lora_rank),
+            notes=self.notes,
         )
 
     def compilable(self) -> list[nn.Module]:

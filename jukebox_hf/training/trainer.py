@@ -18,6 +18,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from jukebox_hf.data import SkippedSong
+from jukebox_hf.hub.manifest import FINAL
 from jukebox_hf.hub.training_facts import Figure
 from jukebox_hf.precision import torch_dtype
 from jukebox_hf.training.batches import Share, load_once, load_steps
@@ -42,7 +43,7 @@ from jukebox_hf.training.optimization import (
     set_learning_rate,
 )
 from jukebox_hf.training.reports import Reporter
-from jukebox_hf.training.run_folder import BEST, FINAL, RunFolder
+from jukebox_hf.training.run_folder import BEST, RunFolder
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.training.song_split import RunExamples, each_once, skipped_lines
 from jukebox_hf.training.stepping import (
@@ -58,6 +59,9 @@ from jukebox_hf.training.stepping import (
 )
 from jukebox_hf.training.tasks import Task
 from jukebox_hf.training.training_cost import TrainingPlan, plan_training
+
+LARGEST_TIMED_ON_A_CPU = 200_000_000  # parameters
+LONG_STEP_SECONDS = 5.0  # is measured once
 
 
 class DivergedError(ValueError):
@@ -196,8 +200,8 @@ class JukeboxTrainer:
                 "in another folder"
             )
 
-    def plan(self) -> TrainingPlan:
-        """What the run takes: steps, epochs, memory."""
+    def plan(self, *, timed: bool = False) -> TrainingPlan:
+        """What the run takes: steps, epochs, memory; if `timed`, also how long a step is here."""
         config = self.task.model.config
         is_codec = self.settings.task == "vqvae"
         samples = self.settings.clip_samples if is_codec else config.window_samples
@@ -208,7 +212,32 @@ class JukeboxTrainer:
             example_seconds=samples / config.sampling_rate,
             processes=self.share.processes,
             device=self.accelerator.device,
+            step_seconds=self._time_step() if timed else None,
         )
+
+    def _time_step(self) -> float | None:
+        """Seconds of a step, without reading and encoding songs; its gradients are thrown away.
+
+        None for models of which one step would take minutes.
+        """
+        parameters = sum(each.numel() for each in self.task.model.parameters())
+        if self.accelerator.device.type == "cpu" and parameters > LARGEST_TIMED_ON_A_CPU:
+            return None
+        parts = next(self._batches(0, 1), [])
+        found = math.inf
+        for _ in range(2):  # the first one sets things up, too
+            begin = time.monotonic()
+            for batch in parts:
+                with self._autocast():
+                    loss, _metrics = self.task.loss(self.model, batch)
+                self.accelerator.backward(loss)
+            self._scale_gradients()  # also waits for the device
+            found = min(found, time.monotonic() - begin)
+            self.task.after_step(0, succeeded=False)
+            self.optimizer.zero_grad()
+            if found > LONG_STEP_SECONDS:
+                break
+        return found
 
     # --- the loop ---
 

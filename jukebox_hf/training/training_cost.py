@@ -16,7 +16,7 @@ from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.training.optimization import trainable
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.vqvae import JukeboxVQVAE
-from jukebox_hf.words import format_bytes
+from jukebox_hf.words import format_bytes, format_seconds
 
 FLOAT32_BYTES = 4
 # Under autocast most of what is kept has 16 bits; norms and the stream between layers do not.
@@ -39,6 +39,7 @@ class TrainingPlan(NamedTuple):
     average_bytes: int
     activation_bytes: int  # of one part of a step; an estimate
     free_bytes: int | None  # of the device, if known
+    step_seconds: float | None = None  # on this machine, where it was measured
 
     @property
     def total_bytes(self) -> int:
@@ -73,12 +74,22 @@ class TrainingPlan(NamedTuple):
             f"averages {format_bytes(self.average_bytes)}, "
             f"activations about {format_bytes(self.activation_bytes)}{free}",
         ]
+        if self.step_seconds is not None:
+            found.append(describe_time(self.step_seconds, self.steps))
         if not self.fits:
             found.append(
                 "that may not fit: raise accumulation_steps, use activation_checkpointing or "
                 "precision bfloat16, or for fine-tuning --lora"
             )
         return found
+
+
+def describe_time(step_seconds: float, steps: int) -> str:
+    """How long so many steps take here."""
+    return (
+        f"about {format_seconds(step_seconds)} a step here: {steps:,} steps take about "
+        f"{format_seconds(steps * step_seconds)}, beside evaluations"
+    )
 
 
 def plan_training(
@@ -89,6 +100,7 @@ def plan_training(
     example_seconds: float,
     processes: int = 1,
     device: torch.device | None = None,
+    step_seconds: float | None = None,
 ) -> TrainingPlan:
     """What a run of these settings takes with this model.
 
@@ -99,6 +111,7 @@ def plan_training(
         example_seconds: of audio that one stands for.
         processes: that share a step.
         device: whose free memory counts; `None`: unknown.
+        step_seconds: of a step on this machine, if it was measured.
     """
     tensors = {id(each): each for each in (*model.parameters(), *model.buffers())}
     learning = sum(parameter.numel() for _, parameter in trainable(model))
@@ -118,6 +131,7 @@ def plan_training(
             settings, model, settings.batch_size // (settings.accumulation_steps * processes)
         ),
         free_bytes=None if device is None else available_memory(device),
+        step_seconds=step_seconds,
     )
 
 

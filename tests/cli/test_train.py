@@ -113,6 +113,7 @@ def test_a_dry_run_plans_and_makes_nothing(songs: Path, codec_preset: Path, tmp_
     assert plan["steps"] == 3
     assert plan["weight_bytes"] > 0
     assert plan["activation_bytes"] > 0
+    assert plan["step_seconds"] > 0
     assert not (tmp_path / "run").exists()
 
 
@@ -341,6 +342,8 @@ def test_songs_are_encoded_once_into_the_run_and_kept_over_interruptions(
     result = jukebox(*arguments)
     assert result.exit_code == 0, result.output
     assert "Encoded 0 songs" in result.stderr
+    final = tmp_path / "mine" / "final"
+    assert f"Make music with it: jukebox generate --model {final}" in result.stderr
     assert yaml.safe_load((tmp_path / "mine/settings.yaml").read_text())["dataset"] == str(
         tmp_path / "mine/codes"
     )
@@ -370,6 +373,7 @@ def test_on_the_fly_and_a_dry_run_encode_nothing_first(
 ) -> None:
     planned = jukebox(*finetuning(songs, tmp_path / "mine", "--model", whole, "--dry-run"))
     assert planned.exit_code == 0, planned.output
+    assert " a step here: " in planned.stdout
     assert not (tmp_path / "mine").exists()
     result = jukebox(*finetuning(songs, tmp_path / "mine", "--model", whole, "--on-the-fly"))
     assert result.exit_code == 0, result.output

@@ -1,7 +1,9 @@
 """From settings and songs on disk to a model folder that loads; and what is refused on the way."""
 
 import os
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,15 @@ import pytest
 import torch
 
 from jukebox_hf.hub import System, load_training_facts
+from jukebox_hf.hub.manifest import load_manifest
+from jukebox_hf.hub.saving import save_manifest
 from jukebox_hf.training.batches import load_steps
 from jukebox_hf.training.checkpoints import find_checkpoints
 from jukebox_hf.training.reports import read_log
 from jukebox_hf.training.scoring import evaluate_model
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.training.song_selection import SongSelection
+from jukebox_hf.training.tasks import PriorTask
 from jukebox_hf.training.trainer import JukeboxTrainer, TrainingResult
 from jukebox_hf.vqvae import JukeboxVQVAE
 from tests.data.song_files import write_song
@@ -28,6 +33,8 @@ from tests.training.song_runs import (
     song_settings,
 )
 from tests.training.tiny_runs import assert_same_bits, weights_of
+
+NOTES = {"artist": "knows six", "genre": "follows loosely", "lyrics": "does not follow words"}
 
 
 @pytest.fixture(scope="module")
@@ -286,16 +293,17 @@ def base(codec: Path, codes: Path, tmp_path_factory: pytest.TempPathFactory) -> 
                       model={**PRIOR_MODEL, **UPSAMPLER})
     )  # fmt: skip
     assert middle.final is not None
+    save_manifest(middle.final, replace(load_manifest(middle.final), notes=NOTES))
     return middle.final
 
 
 @pytest.fixture(scope="module")
 def new_songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With an artist that the base does not know, and without lyrics."""
     folder = labelled_songs(tmp_path_factory.mktemp("new"))
     path = folder / "metadata.csv"
-    path.write_text(
-        path.read_text(encoding="utf-8").replace("Dora", '"Ça Va, 2"'), encoding="utf-8"
-    )
+    text = path.read_text(encoding="utf-8").replace("Dora", '"Ça Va, 2"')
+    path.write_text(re.sub(r"la la \d", "", text), encoding="utf-8")
     return folder
 
 
@@ -325,6 +333,19 @@ def test_finetuning_teaches_the_top_prior_new_artists(
     )
     assert_same_bits(new.load_prior(1).state_dict(), old.load_prior(1).state_dict())
     assert_same_bits(new.load_vqvae().state_dict(), old.load_vqvae().state_dict())
+    # It learnt names, but not to follow words; and it is called as its run is.
+    assert new.manifest.notes == {"lyrics": NOTES["lyrics"]}
+    assert new.title == tmp_path.name
+
+
+def test_a_finetuned_upsampler_leaves_what_the_model_says_of_itself(
+    base: Path, new_songs: Path, tmp_path: Path
+) -> None:
+    settings = song_settings("prior", tmp_path, new_songs, start_from=str(base), codec=str(base),
+                             level=1, model={})  # fmt: skip
+    task = JukeboxTrainer(settings).task
+    assert isinstance(task, PriorTask)
+    assert task.notes == NOTES
 
 
 @pytest.mark.parametrize("rank", [0, 2])

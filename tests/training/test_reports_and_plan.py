@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
-from jukebox_hf.training.reports import RunLog, RunningMeans, read_log, usage_image
+from jukebox_hf.training.reports import Reporter, RunLog, RunningMeans, read_log, usage_image
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.training.stepping import make_accelerator
 from jukebox_hf.training.training_cost import activation_bytes, plan_training
@@ -124,9 +125,30 @@ def test_a_plan_counts_weights_gradients_moments_and_averages(tmp_path: Path) ->
     assert plan.audio_hours == pytest.approx(400 * 0.5 / 3600)
     assert plan.fits
     assert "100 steps over 50 examples: 8.0 epochs" in "\n".join(plan.lines())
+    timed = "\n".join(plan._replace(step_seconds=1.5).lines())
+    assert "about 1.5 s a step here: 100 steps take about 2 min 30 s" in timed
     tight = plan._replace(free_bytes=10)
     assert not tight.fits
     assert "may not fit" in tight.lines()[-1]
+
+
+def test_a_run_says_from_its_first_steps_how_long_the_others_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    said: list[str] = []
+    settings = codec_settings(tmp_path, steps=50)
+    reporter = Reporter(
+        settings, tmp_path, make_accelerator(settings), visible=False, say=said.append
+    )
+    reporter.start(10)
+    for step, seconds in enumerate([60.0, *(30.0 for _ in range(8))]):  # the first is slow
+        assert bool(said) == (step > 5)
+        clock += seconds
+        reporter.count_step(1.0)
+    reporter.close()
+    assert said == ["about 30 s a step here: 34 steps take about 17 min 0 s, beside evaluations"]
 
 
 def test_frozen_weights_need_no_gradients(tmp_path: Path) -> None:

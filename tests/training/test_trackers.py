@@ -1,5 +1,6 @@
 """What trackers are told of a run, and where they may print."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from jukebox_hf.training.reports import Trackers, run_tags
 from jukebox_hf.training.settings import TrainingSettings
+from jukebox_hf.training.stepping import make_accelerator
 
 
 class FakeAccelerator:
@@ -43,6 +45,30 @@ def test_runs_are_named_after_their_folder_and_stdout_is_left_alone(
         "wandb": {"name": "mine", "tags": tags},
     }
     assert run_tags({"task": "vqvae", "start_from": "me/codec"}) == ["vqvae", "me/codec"]
+
+
+def test_what_deepspeed_logs_goes_to_stderr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = tmp_path / "deepspeed.py"
+    package.write_text(
+        "import logging, sys\n"
+        "logger = logging.getLogger('a deepspeed')\n"
+        "logger.addHandler(logging.StreamHandler(stream=sys.stdout))\n"  # as 0.19.8 does
+        "print('a banner')\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "deepspeed", raising=False)
+    make_accelerator(TrainingSettings(task="vqvae", device="cpu"))
+    sys.modules["deepspeed"].logger.warning("a warning")  # type: ignore[attr-defined]
+    monkeypatch.delitem(sys.modules, "deepspeed")
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "a banner" in shown.err
+    assert "a warning" in shown.err
+    package.write_text("raise RuntimeError('no compiler')", encoding="utf-8")
+    make_accelerator(TrainingSettings(task="vqvae", device="cpu"))
 
 
 def test_a_preset_tags_its_runs_unless_other_tags_are_given() -> None:

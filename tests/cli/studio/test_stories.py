@@ -20,7 +20,7 @@ from click.testing import CliRunner
 import jukebox_cli.studio
 from jukebox_cli.main import main
 from jukebox_hf.generation.session import Session
-from tests.cli.studio.browser import Visit, launch
+from tests.cli.studio.browser import Visit, launch, violations
 from tests.cli.studio.conftest import Start
 from tests.cli.studio.studio_process import StudioProcess, checksums
 
@@ -774,20 +774,6 @@ def test_nobody_is_kept_out(look: str, library: StudioProcess, visit: Open) -> N
             ".map((one) => one.getBoundingClientRect().height)"
         )
         assert min(heights) >= 40
-
-
-def violations(seen: Visit) -> list[str]:
-    """What axe-core finds against the rules of WCAG 2.2, levels A and AA."""
-    import axe_playwright_python
-
-    script = Path(axe_playwright_python.__file__).parent / "axe.min.js"
-    if not seen.evaluate("typeof axe !== 'undefined'"):
-        seen.evaluate(script.read_text(encoding="utf-8"))
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-    found = seen.evaluate(f"axe.run({{runOnly: {json.dumps(tags)}}})")
-    return [
-        f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]
-    ]
 
 
 def test_a_picture_of_the_sound_is_drawn(library: StudioProcess, visit: Open) -> None:
