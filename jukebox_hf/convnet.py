@@ -132,7 +132,9 @@ class ResidualBlock(GradientCheckpointingLayer):  # type: ignore[no-untyped-call
     def forward(self, hidden: Tensor) -> Tensor:
         """(batch, width, time) -> the same shape."""
         added: Tensor = self.pointwise(self.dilated(hidden.relu()).relu_())
-        return hidden + added if self.scale == 1.0 else hidden + self.scale * added
+        added = added if self.scale == 1.0 else self.scale * added
+        # Under autocast the sum is float32's; a CPU adds two dtypes at half the speed.
+        return hidden + added.to(hidden.dtype)
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,7 @@ class CodecTask:
         self.processes = processes
         self.samples_per_step = settings.batch_size * settings.clip_samples
         self._latents: list[tuple[Tensor, ...]] = []
+        self._codes: list[tuple[Tensor, ...]] = []
         self._started = False
         if model.config.use_codebook:
             set_revival_thresholds(model, self.samples_per_step, settings.revival_threshold)
@@ -205,6 +206,7 @@ class CodecTask:
         output = model(batch, learn=False, quantize=self.quantizing)
         if self.quantizing:
             self._latents.append(output.latents)
+            self._codes.append(output.codes)
         metrics = {}
         for name in ("waveform", "spectral", "multispectral", "commitment"):
             for level, value in enumerate(getattr(output.losses, name).detach()):
@@ -217,13 +219,15 @@ class CodecTask:
     def after_step(self, step: int, *, succeeded: bool) -> dict[str, Tensor]:
         """Let the codebooks learn from the latents of the step."""
         latents, self._latents = self._latents, []
+        codes, self._codes = self._codes, []
         if not latents or not succeeded:
             return {}
         metrics: dict[str, Tensor] = {}
         for level, codebook in enumerate(codebooks(self.model)):
             rows = torch.cat([part[level] for part in latents])
             generator = self._generator("restarts", step, level)
-            found = codebook(rows, learn=True, generator=generator).metrics
+            known = torch.cat([part[level] for part in codes])
+            found = codebook(rows, learn=True, generator=generator, codes=known).metrics
             assert found is not None
             metrics |= {f"level_{level}/codebook_{name}": v for name, v in found._asdict().items()}
             metrics[f"level_{level}/perplexity"] = found.entropy.exp()

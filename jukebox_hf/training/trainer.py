@@ -35,6 +35,7 @@ from jukebox_hf.training.checkpoints import (
 from jukebox_hf.training.evaluation import CodecEvaluation, PriorEvaluation
 from jukebox_hf.training.facts import write_training_facts
 from jukebox_hf.training.figures import training_figures
+from jukebox_hf.training.kept_memory import ask_for_large_pages, kept_memory
 from jukebox_hf.training.optimization import (
     AveragedWeights,
     default_ema_decay,
@@ -114,6 +115,7 @@ class JukeboxTrainer:
             raise ValueError("a run needs `output`, the folder for its checkpoints and results")
         self.settings = settings
         self.accelerator = make_accelerator(settings)
+        ask_for_large_pages()
         self.share = Share(
             settings.batch_size,
             settings.accumulation_steps,
@@ -249,7 +251,10 @@ class JukeboxTrainer:
             SaveError: if the disk is full at the end. Earlier checkpoints are intact.
             FolderInUseError: if another run works in the folder.
         """
-        with self.folder.held(self._latest, resume=self._resume):
+        with (
+            self.folder.held(self._latest, resume=self._resume),
+            kept_memory(self.accelerator.device),
+        ):
             self._begin()
             try:
                 interrupted = self._do_steps()

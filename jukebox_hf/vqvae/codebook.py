@@ -86,11 +86,14 @@ class Codebook(Float32Module):
         *,
         learn: bool = False,
         generator: torch.Generator | None = None,
+        codes: Tensor | None = None,
     ) -> Quantized:
         """Quantize latents (batch, time, codebook_dim), or look up codes (batch, time).
 
         With `learn` the latents also move the codebook: all processes must then take part. Codes
-        and vectors returned are those before the move. `generator` draws the restarts.
+        and vectors returned are those before the move. `generator` draws the restarts. `codes`
+        (batch, time) of these latents are not looked for again, if they are known already and the
+        codebook has not moved since.
 
         Both ways are in `forward`, because offloaded buffers are present only while it runs.
         """
@@ -101,9 +104,9 @@ class Codebook(Float32Module):
             rows = latents.reshape(-1, self.codebook_dim)
             if learn:
                 self._prepare(rows, generator)
-            codes, distances = self.nearest(rows)
+            codes = self.nearest(rows)[0] if codes is None else codes.reshape(-1)
             vectors = F.embedding(codes, self.vectors).view_as(latents)
-            metrics = self._learn(rows, codes, distances, generator) if learn else None
+            metrics = self._learn(rows, codes, generator) if learn else None
         return Quantized(codes.view(latents.shape[:-1]), vectors, metrics)
 
     def nearest(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,10 +117,11 @@ class Codebook(Float32Module):
         """
         transposed = self.vectors.t()
         squared_norms = (transposed**2).sum(dim=0, keepdim=True)
-        found = [
-            ((part**2).sum(dim=-1, keepdim=True) - 2 * part @ transposed + squared_norms).min(-1)
-            for part in self._parts(rows)
-        ]
+        found = []
+        for part in self._parts(rows):
+            distances = 2 * part @ transposed
+            torch.sub((part**2).sum(dim=-1, keepdim=True), distances, out=distances)
+            found.append(distances.add_(squared_norms).min(-1))
         return torch.cat([part.indices for part in found]), torch.cat([p.values for p in found])
 
     @torch.no_grad()
@@ -186,7 +190,7 @@ class Codebook(Float32Module):
 
     @torch.no_grad()
     def _learn(
-        self, rows: Tensor, codes: Tensor, distances: Tensor, generator: torch.Generator | None
+        self, rows: Tensor, codes: Tensor, generator: torch.Generator | None
     ) -> CodebookMetrics:
         """Move the averages towards this batch, the vectors to the averages, dead codes elsewhere.
 
@@ -197,6 +201,7 @@ class Codebook(Float32Module):
         batch_sums, batch_counts = totals[:, :-1], totals[:, -1]
         sums = self.decay * self.sums + (1 - self.decay) * batch_sums
         counts = self.decay * self.counts + (1 - self.decay) * batch_counts
+        fit = (rows - F.embedding(codes, self.vectors)).square().sum(dim=-1).mean()
         alive = (counts >= self.revival_threshold) & (counts > 0)
         vectors = torch.where(alive[:, None], sums / counts[:, None], restarts)
         change = (vectors - self.vectors).norm() / math.sqrt(vectors.numel())
@@ -210,7 +215,7 @@ class Codebook(Float32Module):
             entropy=-(shares * (shares + 1e-8).log()).sum(),
             used_codes=(batch_counts >= self.revival_threshold).sum(),
             alive_codes=alive.sum(),
-            fit=distances.mean(),
+            fit=fit,
             prenorm=(rows - rows.mean()).norm() / math.sqrt(rows.numel()),
             change=change,
         )

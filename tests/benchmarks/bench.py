@@ -32,6 +32,10 @@ SECTIONS: dict[str, Callable[[sections.Scope], Iterator[Row]]] = {
     "embed": sections.embed,
     "load": sections.load,  # with memory: one process per precision, its peak and the formula's
 }
+COLUMNS = (
+    *("section", "what", "size", "batch", "place", "level", "GB/s", "weight_GB/s", "first_call_s"),
+    *("GFLOP/s", "share_of_GEMM", "ms", "cpu_ms", "against", "ratio", "cpu_ratio"),
+)
 SUBSET = ("machine", "decode", "codec", "sample", "load")
 
 
@@ -48,6 +52,10 @@ def main() -> None:
     parser.add_argument(
         "--variants", nargs="+", default=[], metavar="PRECISION:BACKEND", help="of decode"
     )
+    parser.add_argument(
+        "--against", metavar="PYTHON", help="of another build's environment, for train"
+    )
+    parser.add_argument("--table", action="store_true", help="end with all rows in one table")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     names = given.sections or [*SECTIONS] if given.full or given.tiny else given.sections or SUBSET
@@ -68,6 +76,7 @@ def main() -> None:
             chosen_sizes=tuple(given.sizes),
             chosen_batches=tuple(given.batches),
             chosen_places=tuple(given.places),
+            against=given.against,
             chosen_variants=tuple(_variant(one, parser) for one in given.variants),
         )
         for name in names:
@@ -77,6 +86,8 @@ def main() -> None:
                 write(result, given.json)
     result["environment"]["load_after"] = environment(device)["load"]
     print(json.dumps(result["environment"]))
+    if given.table:
+        print(table(result["rows"]))
     write(result, given.json)
 
 
@@ -89,6 +100,17 @@ def _variant(text: str, parser: argparse.ArgumentParser) -> tuple[str, str]:
             f"{', '.join(BACKENDS)}; got {text!r}"
         )
     return precision, backend
+
+
+def table(rows: list[Row]) -> str:
+    """Rows under each other, in the columns that tell them apart and compare them."""
+    columns = [name for name in COLUMNS if any(name in row for row in rows)]
+    cells = [columns, *([str(row.get(name, "")) for name in columns] for row in rows)]
+    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
+    padded = (
+        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in cells
+    )
+    return "\n".join("  ".join(line).rstrip() for line in padded)
 
 
 def write(result: dict[str, Any], path: Path | None) -> None:

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Everything that needs a CUDA GPU, in parts of at most ten minutes and two files each:
+# Everything that needs a CUDA GPU, in parts that stand alone, each with one table in the end:
 #
 #     sh tests/benchmarks/gpu.sh OUT_FOLDER PYTHON PART...
 #
-# Parts: tests (marked `gpu`), upsampler, batches, top, quantized, training. A part leaves PART.txt
-# and PART.json in the folder. PYTHON needs torch (2.11 or later), transformers, huggingface_hub,
+# In this order for the first fifteen minutes on one GPU, which nobody has measured yet: tests
+# (marked `gpu`), upsampler and top (graphs against eager steps and their shares of what the memory
+# copies, at batch 1; compiling each takes minutes), training. With more time: batches, quantized,
+# codec. A part leaves PART.txt and PART.json in the folder. PYTHON needs torch (2.11 or later), transformers, huggingface_hub,
 # click, numpy, safetensors, psutil, soundfile, soxr, and for the tests pytest.
 # `REHEARSE=1` tries the script itself on a CPU, with the smallest sizes and no compiling.
 set -eu
@@ -16,7 +18,8 @@ out=$(cd "$out" && pwd)
 cd "$(dirname "$0")/../.."
 device=cuda
 more=
-if [ -n "${REHEARSE:-}" ]; then device=cpu; more=--tiny; fi
+training=released_upsampler
+if [ -n "${REHEARSE:-}" ]; then device=cpu; more=--tiny; training=4x256; fi
 
 # The output of a command on screen and in a file, and the command's own exit status.
 logged() {
@@ -29,7 +32,7 @@ logged() {
 bench() {
     part=$1
     shift
-    logged "$out/$part.txt" "$python" -W ignore -m tests.benchmarks.bench "$@" \
+    logged "$out/$part.txt" "$python" -W ignore -m tests.benchmarks.bench "$@" --table \
         --device "$device" $more --json "$out/$part.json"
 }
 
@@ -51,13 +54,14 @@ for part in "$@"; do
         # shellcheck disable=SC2086
         logged "$out/tests.txt" "$python" -m pytest -q -p no:cacheprovider -m gpu -W default $files
         ;;
-    upsampler) decode upsampler released_upsampler 1 "float16:eager float16:compiled float16:graph" ;;
+    upsampler) decode upsampler released_upsampler 1 "float16:eager float16:graph" ;;
+    top) decode top released_5b 1 "float16:eager float16:graph" ;;
+    training) bench training machine train --sizes "$training" ;;
     batches) decode batches released_upsampler "16 41" "float16:eager float16:graph" ;;
-    top) decode top released_5b "1 16" "float16:eager float16:graph" ;;
     quantized) decode quantized released_upsampler 1 "float16:graph int8:graph int4:graph" ;;
-    training) bench training machine prefill codec train ;;
+    codec) bench codec machine prefill codec ;;
     *)
-        echo "unknown part $part: tests, upsampler, batches, top, quantized or training" >&2
+        echo "unknown part $part: tests, upsampler, top, training, batches, quantized or codec" >&2
         exit 2
         ;;
     esac

@@ -18,11 +18,13 @@ from torch import Tensor
 from jukebox_hf import convnet
 from jukebox_hf.generation.choices import PRECISIONS
 from jukebox_hf.generation.memory import prior_memory
+from jukebox_hf.training.kept_memory import ask_for_large_pages, kept_memory
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
 from tests.benchmarks import embedding
 from tests.benchmarks.measuring import ROOT, alternate, ratio, seconds_of, summary
 from tests.benchmarks.models import config_of, random_prior, step_bytes, steps_at
+from tests.benchmarks.training_steps import steps_in_turns
 
 Row = dict[str, Any]
 STEPS = 4  # codes per timed run
@@ -41,6 +43,7 @@ class Scope(NamedTuple):
     chosen_batches: tuple[int, ...] = ()
     chosen_variants: tuple[tuple[str, str], ...] = ()  # precision and backend
     chosen_places: tuple[str, ...] = ()
+    against: str | None = None  # the Python of another build's environment
 
     @property
     def on_gpu(self) -> bool:
@@ -298,7 +301,15 @@ def _orders_of_memory(
 
 
 def train(scope: Scope) -> Iterator[Row]:
-    """Forward and backward of a window: share of the matrix product rate of this run."""
+    """Forward and backward of a window: share of the matrix product rate; then whole steps."""
+    ask_for_large_pages()  # of use where nothing has been measured before
+    with kept_memory(scope.device):
+        yield from _share_of_products(scope)
+    if not scope.on_gpu:
+        yield from steps_in_turns(scope.against, rounds=scope.rounds, tiny=scope.tiny)
+
+
+def _share_of_products(scope: Scope) -> Iterator[Row]:
     rates = {
         row["what"]: row["GFLOP/s"] for row in machine(scope) if row["what"].startswith("GEMM")
     }
@@ -324,7 +335,7 @@ def train(scope: Scope) -> Iterator[Row]:
         except torch.OutOfMemoryError:  # all activations of a window: 60 GB at the released size
             recomputed = True
             prior.gradient_checkpointing_enable()
-        one = summary(alternate({"it": step}, scope.device, rounds=3, warm_up=1)["it"])
+        one = summary(alternate({"it": step}, scope.device, rounds=3, warm_up=3)["it"])
         rate = flop / one[scope.clock] / 1e6
         yield {
             "size": size,
