@@ -141,7 +141,7 @@ def encode_dataset_songs(
     try:
         report = encode_dataset(
             songs,
-            system.load_vqvae(device=target, dtype=precision or "float32"),
+            system.load_vqvae_network(device=target, dtype=precision or "float32"),
             output,
             levels=levels,
             shard=number,

@@ -145,7 +145,7 @@ def decode_to(
     for text in system.notes:
         note(text, quiet=quiet)
     codes.check_codec(system.vqvae_config())
-    vqvae = system.load_vqvae(device=target, dtype=precision or "float32")
+    vqvae = system.load_vqvae_network(device=target, dtype=precision or "float32")
     codes.check_codec(vqvae.config, fingerprint=vqvae.fingerprint())
     records = []
     for number, path in enumerate(paths):

@@ -89,7 +89,7 @@ def edit(
     found = [parse_part(text) for text in parts]
     system = _system(found, model, quiet=quiet)
     pipeline = JukeboxPipeline(system, device=place.device)
-    request = Request.edit(found, wanted, system.load_vqvae(device=pipeline.device))
+    request = Request.edit(found, wanted, system.load_vqvae_network(device=pipeline.device))
     session = place.session()
     plan = pipeline.plan(request, going_on=session)
     if dry_run:

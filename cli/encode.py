@@ -221,7 +221,7 @@ class Encoder:
         with AudioReader(file.path, self.config.sampling_rate) as reader:
             first, stop = reader.part(self.start, self.end)
             check_part(self.config, self.levels, first, stop)
-            self.codec = self.codec or self.system.load_vqvae(**self.placement)
+            self.codec = self.codec or self.system.load_vqvae_network(**self.placement)
             with tqdm(
                 desc="Encoding",
                 total=stop - first,

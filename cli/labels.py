@@ -10,7 +10,7 @@ from .generation_options import BUILT_IN_MODEL, open_model
 from .options import json_option, model_option, note, print_result, quiet_option
 
 if TYPE_CHECKING:
-    from jukebox_hf.labels import FoundNames, JukeboxProcessor
+    from jukebox_hf.labels import FoundNames, PriorProcessor
 
 
 @click.command()
@@ -70,7 +70,7 @@ def labels(
         print_result("\n".join(lines), record, as_json=as_json)
 
 
-def labels_summary(processor: JukeboxProcessor, text: str, found: FoundNames, where: str) -> str:
+def labels_summary(processor: PriorProcessor, text: str, found: FoundNames, where: str) -> str:
     """One sentence on what was found."""
     if not processor.has_labels:
         return f"{where} was trained without artists and genres."

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import initialization as init
-from transformers.modeling_layers import GradientCheckpointingLayer
+
+from jukebox_hf.layers import CheckpointedLayer
 
 KERNEL_SIZE = 3  # of every convolution that keeps the length
 MAX_CHANNELS_LAST_WIDTH = 512  # in float32 on a CPU; wider, the plain kernels are faster
@@ -108,7 +108,7 @@ class PointwiseConv(Conv1d):
         super().__init__(in_channels, out_channels, 1)
 
 
-class ResidualBlock(GradientCheckpointingLayer):  # type: ignore[no-untyped-call]
+class ResidualBlock(CheckpointedLayer):
     """`hidden + scale * pointwise(relu(dilated(relu(hidden))))`, time length kept.
 
     `scale` multiplies what the block adds; with `zero_init` a new block adds nothing.
@@ -129,7 +129,7 @@ class ResidualBlock(GradientCheckpointingLayer):  # type: ignore[no-untyped-call
         self.dilated = Conv1d(width, inner_width, KERNEL_SIZE, padding=dilation, dilation=dilation)
         self.pointwise = PointwiseConv(inner_width, width, zero_init=zero_init)
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def compute(self, hidden: Tensor) -> Tensor:
         """(batch, width, time) -> the same shape."""
         added: Tensor = self.pointwise(self.dilated(hidden.relu()).relu_())
         added = added if self.scale == 1.0 else self.scale * added
@@ -300,25 +300,6 @@ def require_even_stride(stride: int) -> None:
     """Raise `ValueError` unless `stride` is positive and even."""
     if stride < 2 or stride % 2:
         raise ValueError(f"strides must be positive and even, got {stride}")
-
-
-def init_convolutions(module: nn.Module) -> None:
-    """What a model's `_init_weights` calls for each module: torch's own convolution initialisation.
-
-    Weights and biases are uniform in +-1/sqrt(fan in), what `nn.Conv1d` itself does; a
-    `PointwiseConv` with `zero_init` is zero. Tensors that `from_pretrained` has loaded are left
-    alone; other kinds of modules are ignored.
-    """
-    if not isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-        return
-    assert module.bias is not None
-    if isinstance(module, PointwiseConv) and module.zero_init:
-        init.zeros_(module.weight)
-        init.zeros_(module.bias)
-        return
-    bound = 1 / math.sqrt(module.weight.shape[1:].numel())
-    init.kaiming_uniform_(module.weight, a=math.sqrt(5))
-    init.uniform_(module.bias, -bound, bound)
 
 
 def _channels_last_is_faster(hidden: Tensor) -> bool:

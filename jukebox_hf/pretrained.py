@@ -4,12 +4,19 @@ Words that transformers' users know (`dtype`, `attn_implementation`, `quantizati
 they mean what they mean elsewhere, or are refused in a sentence that names what there is instead.
 """
 
+import math
 import os
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+from transformers import initialization as init
 
+from jukebox_hf.convnet import PointwiseConv
+from jukebox_hf.layers import CheckpointedLayer
 from jukebox_hf.words import shorten
 
 DEFAULT_DTYPE = torch.float32  # whatever is stored: what is made, or measured, depends on it
@@ -73,6 +80,18 @@ class JukeboxPreTrainedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
             chosen = attn_implementation
         self.config._attn_implementation = self.get_correct_attn_implementation(chosen)
 
+    def _set_gradient_checkpointing(
+        self,
+        enable: bool = True,
+        gradient_checkpointing_func: Callable[..., Any] = checkpoint,
+        every_n_layers: int = 1,
+    ) -> None:
+        """As in transformers, which counts layers of its own class only."""
+        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func)
+        layers = [module for module in self.modules() if isinstance(module, CheckpointedLayer)]
+        for index, layer in enumerate(layers):
+            layer.gradient_checkpointing = enable and index % every_n_layers == 0
+
 
 def refuse_quantization(quantization_config: Any) -> None:
     """Raise `ValueError` for a `quantization_config`: ours is a precision of the pipeline."""
@@ -81,3 +100,22 @@ def refuse_quantization(quantization_config: Any) -> None:
             "a quantization_config is not supported; JukeboxPipeline has precision='int8' and "
             "'int4', which round the weights when they are loaded"
         )
+
+
+def init_convolutions(module: nn.Module) -> None:
+    """What a model's `_init_weights` calls for each module: torch's own convolution initialisation.
+
+    Weights and biases are uniform in +-1/sqrt(fan in), what `nn.Conv1d` itself does; a
+    `PointwiseConv` with `zero_init` is zero. Tensors that `from_pretrained` has loaded are left
+    alone; other kinds of modules are ignored.
+    """
+    if not isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+        return
+    assert module.bias is not None
+    if isinstance(module, PointwiseConv) and module.zero_init:
+        init.zeros_(module.weight)
+        init.zeros_(module.bias)
+        return
+    bound = 1 / math.sqrt(module.weight.shape[1:].numel())
+    init.kaiming_uniform_(module.weight, a=math.sqrt(5))
+    init.uniform_(module.bias, -bound, bound)

@@ -17,8 +17,8 @@ from jukebox_hf.convnet import (
     ResidualShape,
     ResidualStack,
     edges_through,
-    init_convolutions,
 )
+from jukebox_hf.pretrained import init_convolutions
 
 
 def dilations(**shape: int) -> list[int]:

@@ -31,9 +31,9 @@ EVERYONES = {
     "fronts",
     "hops",
     "launching",
+    "layers",
     "locks",
     "precision",
-    "pretrained",
     "records",
     "strictness",
     "refusals",
@@ -46,8 +46,9 @@ LEAVES = {"audio", "labels", "convnet", "codes"}
 MODELS = {"vqvae", "prior"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{part: set() for part in EVERYONES | LEAVES},
-    "vqvae": LEAVES,
-    "prior": LEAVES,
+    "pretrained": {"convnet"},
+    "vqvae": LEAVES | {"pretrained"},
+    "prior": LEAVES | {"pretrained"},
     "hub": LEAVES | MODELS,
     "generation": LEAVES | MODELS | {"hub"},
     "data": {"audio", "labels", "codes", "vqvae"},
@@ -58,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | MODELS
     | {*("hub", "generation", "data", "representations", "training", "auto_registration")},
     "auto": LEAVES | MODELS | {"whole_model"},
-    "whole_model": LEAVES | MODELS | {"hub", "generation"},
+    "whole_model": LEAVES | MODELS | {"hub", "generation", "pretrained"},
     "auto_registration": set(),
     "__main__": set(),
 }

@@ -165,7 +165,7 @@ class Actions:
             given["take"] = given.pop("numbers")[0]
             asked = Request.infill(source, given)
         elif verb == "edit":
-            codec = system.load_vqvae(device=resolve_device(self.device))
+            codec = system.load_vqvae_network(device=resolve_device(self.device))
             how = {name: request[name] for name in ("snap_seconds", "fade_seconds", "timing")}
             asked = Request.edit(_parts(folder, request), how, codec)
         else:

@@ -18,7 +18,7 @@ from typing import Any, Self
 from jukebox_hf.files import write_atomically
 from jukebox_hf.labels import TimedLyrics, TimedSegment
 from jukebox_hf.records import from_json, read_json
-from jukebox_hf.vqvae import JukeboxVQVAE
+from jukebox_hf.vqvae.network import VQVAENetwork
 
 FORMAT_VERSION = 1
 CODES_FILE = "jukebox_codes.json"
@@ -63,7 +63,7 @@ class CodesInfo:
             object.__setattr__(self, "model", public_name(self.model))
 
     @classmethod
-    def of(cls, vqvae: JukeboxVQVAE, levels: Sequence[int] | None, model: str | None) -> Self:
+    def of(cls, vqvae: VQVAENetwork, levels: Sequence[int] | None, model: str | None) -> Self:
         """What a codec would make; `ValueError` for levels that it lacks."""
         config = vqvae.config
         chosen = sorted(set(range(config.num_levels) if levels is None else levels))

@@ -21,7 +21,7 @@ from jukebox_hf.data.code_folder import CodeFolder, SongContent
 from jukebox_hf.data.regions import encodable_samples, encode_sections
 from jukebox_hf.data.song_sources import reason_to_skip
 from jukebox_hf.data.songs import Song, sound_note
-from jukebox_hf.vqvae import JukeboxVQVAE
+from jukebox_hf.vqvae.network import VQVAENetwork
 
 # Songs are written together when there are so many bytes of codes, or so much time has passed: what
 # an interruption can cost, and how many files there will be.
@@ -77,7 +77,7 @@ class EncodingReport:
 
 def encode_dataset(
     songs: Iterable[Song | SkippedSong],
-    vqvae: JukeboxVQVAE,
+    vqvae: VQVAENetwork,
     folder: str | os.PathLike[str],
     *,
     levels: Sequence[int] | None = None,
@@ -175,7 +175,7 @@ class _Run:
     def __init__(
         self,
         folder: CodeFolder,
-        vqvae: JukeboxVQVAE,
+        vqvae: VQVAENetwork,
         progress: Callable[[EncodingProgress], None] | None,
     ) -> None:
         self._folder = folder

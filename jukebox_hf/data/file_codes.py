@@ -12,7 +12,8 @@ from torch import Tensor
 from jukebox_hf.audio import AudioReader
 from jukebox_hf.codes import Codes
 from jukebox_hf.data.regions import SECTION_SECONDS, encoding_margin
-from jukebox_hf.vqvae import JukeboxVQVAE, JukeboxVQVAEConfig
+from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.network import VQVAENetwork
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def check_part(config: JukeboxVQVAEConfig, levels: Sequence[int], start: int, st
 
 @torch.no_grad()
 def encode_audio(
-    vqvae: JukeboxVQVAE,
+    vqvae: VQVAENetwork,
     reader: AudioReader,
     levels: Sequence[int] | None = None,
     *,

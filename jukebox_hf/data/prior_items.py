@@ -20,8 +20,8 @@ from jukebox_hf.data.prior_windows import PriorWindows
 from jukebox_hf.data.regions import encodable_samples, encoding_margin, region_around
 from jukebox_hf.data.song_reading import SongReader
 from jukebox_hf.data.songs import Song
-from jukebox_hf.labels import JukeboxLabels, JukeboxProcessor
-from jukebox_hf.vqvae import JukeboxVQVAE
+from jukebox_hf.labels import JukeboxLabels, PriorProcessor
+from jukebox_hf.vqvae.network import VQVAENetwork
 
 
 class PriorExample(TypedDict):
@@ -91,7 +91,7 @@ class CodeDataset(Dataset[PriorExample]):
         level: int,
         context_length: int,
         upper_ratio: int | None = None,
-        processor: JukeboxProcessor | None = None,
+        processor: PriorProcessor | None = None,
         shift: bool = False,
         seed: int = 0,
     ) -> None:
@@ -156,12 +156,12 @@ class AudioPriorDataset(Dataset[AudioExample]):
     def __init__(
         self,
         songs: Sequence[Song],
-        vqvae: JukeboxVQVAE,
+        vqvae: VQVAENetwork,
         *,
         level: int,
         context_length: int,
         upper_ratio: int | None = None,
-        processor: JukeboxProcessor | None = None,
+        processor: PriorProcessor | None = None,
         blend_channels: bool = False,
         shift: bool = False,
         seed: int = 0,
@@ -215,7 +215,7 @@ class AudioPriorDataset(Dataset[AudioExample]):
         }
         return cast("AudioExample", example)
 
-    def encode(self, vqvae: JukeboxVQVAE, batch: Mapping[str, Any]) -> dict[str, Any]:
+    def encode(self, vqvae: VQVAENetwork, batch: Mapping[str, Any]) -> dict[str, Any]:
         """A collated batch with `codes`, and `upper_codes` for upsamplers, in place of its audio.
 
         The codes are where the audio is. Each item's are those of its song encoded as a whole.

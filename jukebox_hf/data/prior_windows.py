@@ -1,6 +1,6 @@
 """Which windows of codes songs have, and what a prior is told about each: labels and lyrics.
 
-Songs with their lengths go in; windows in codes come out, and for each what a `JukeboxProcessor`
+Songs with their lengths go in; windows in codes come out, and for each what a `PriorProcessor`
 makes of the song's artist, genre and lyrics there. Getting the codes is `prior_items`' work.
 """
 
@@ -15,7 +15,7 @@ from jukebox_hf.data.song_windows import SongWindow
 from jukebox_hf.labels import (
     UNKNOWN,
     JukeboxLabels,
-    JukeboxProcessor,
+    PriorProcessor,
     ResolvedLabels,
     genre_keys,
     normalise_name,
@@ -48,7 +48,7 @@ class PriorWindows:
         level: int,
         context_length: int,
         upper_ratio: int | None,
-        processor: JukeboxProcessor | None,
+        processor: PriorProcessor | None,
         shift: bool,
         seed: int,
     ) -> None:
@@ -126,7 +126,7 @@ def _check_settings(
     level: int,
     context_length: int,
     upper_ratio: int | None,
-    processor: JukeboxProcessor | None,
+    processor: PriorProcessor | None,
 ) -> None:
     top = len(hop_lengths) - 1
     if not 0 <= level <= top:
@@ -151,7 +151,7 @@ def _check_settings(
 
 
 def _refused(
-    processor: JukeboxProcessor, pieces: Sequence[LabelledSong], totals: Sequence[int]
+    processor: PriorProcessor, pieces: Sequence[LabelledSong], totals: Sequence[int]
 ) -> dict[int, SkippedSong]:
     """The songs that the prior cannot be told about, by their numbers, with the reasons."""
     genres: dict[str | None, str | None] = {}
@@ -178,11 +178,11 @@ def _genre(piece: LabelledSong) -> str | None:
     return None if piece.genre == UNKNOWN else piece.genre
 
 
-def _knows_artist(processor: JukeboxProcessor, artist: str) -> bool:
+def _knows_artist(processor: PriorProcessor, artist: str) -> bool:
     return normalise_name(artist, processor.dialect) in processor.artists
 
 
-def _unknown_names(processor: JukeboxProcessor, pieces: Sequence[LabelledSong]) -> tuple[str, ...]:
+def _unknown_names(processor: PriorProcessor, pieces: Sequence[LabelledSong]) -> tuple[str, ...]:
     """Notes on artists and genres that the prior takes for unknown ones."""
     if not processor.has_labels:
         return ()

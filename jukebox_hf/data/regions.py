@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.audio import AudioReader
-from jukebox_hf.vqvae import JukeboxVQVAE
+from jukebox_hf.vqvae.network import VQVAENetwork
 
 # So much of a song is encoded at a time. On a CPU 30 seconds took 1.5 times the processor time (new
 # memory for every convolution), 2.5 seconds 1.2 times (margins).
@@ -35,7 +35,7 @@ def encodable_samples(total_samples: int, hop_lengths: Sequence[int]) -> int:
     return total_samples // hop_lengths[-1] * hop_lengths[-1]
 
 
-def encoding_margin(vqvae: JukeboxVQVAE, levels: Sequence[int]) -> int:
+def encoding_margin(vqvae: VQVAENetwork, levels: Sequence[int]) -> int:
     """Samples on either side of a cut whose codes, at any of `levels`, the cut may change.
 
     A multiple of the coarsest of their hop lengths.
@@ -61,7 +61,7 @@ def region_around(start: int, stop: int, *, margin: int, total: int) -> Region:
 
 
 def encode_part(
-    vqvae: JukeboxVQVAE, audio: Tensor, levels: Sequence[int], *, skip: int, num_samples: int
+    vqvae: VQVAENetwork, audio: Tensor, levels: Sequence[int], *, skip: int, num_samples: int
 ) -> tuple[Tensor, ...]:
     """Encode audio (batch, 1, samples) of a region, and keep the codes of the part that counts.
 
@@ -76,7 +76,7 @@ def encode_part(
 
 
 def encode_sections(
-    vqvae: JukeboxVQVAE, reader: AudioReader, total_samples: int, levels: Sequence[int]
+    vqvae: VQVAENetwork, reader: AudioReader, total_samples: int, levels: Sequence[int]
 ) -> Iterator[tuple[Tensor, ...]]:
     """Encode a song section by section, in memory that does not grow with its length.
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from jukebox_hf.files import write_atomically
 from jukebox_hf.generation.windows import window_starts
-from jukebox_hf.labels import JukeboxProcessor, ResolvedLabels
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.labels import PriorProcessor, ResolvedLabels
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.records import VERSION_KEY, check_version
 
 FORMAT_VERSION = 1
@@ -72,8 +72,8 @@ class LyricAlignment:
 
 
 def align_lyrics(
-    prior: JukeboxPrior,
-    processor: JukeboxProcessor,
+    prior: PriorNetwork,
+    processor: PriorProcessor,
     codes: Tensor,
     labels: ResolvedLabels,
     *,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
 from jukebox_hf.generation.windows import Run
-from jukebox_hf.vqvae import JukeboxVQVAE
+from jukebox_hf.vqvae.network import VQVAENetwork
 
 FADE_SECONDS = 0.03
 FADE_STFT, FADE_HOP = 256, 32  # samples
@@ -46,7 +46,7 @@ class Seam:
     fade: int | None = None
 
 
-def find_seams(codec: JukeboxVQVAE, level: int, chains: Sequence[Chain]) -> list[Seam]:
+def find_seams(codec: VQVAENetwork, level: int, chains: Sequence[Chain]) -> list[Seam]:
     """Where to cut between neighbours: in the later half of the overlap, where they are most alike.
 
     The first half is left to the later chain to warm up, since it began without a past.
@@ -65,7 +65,7 @@ def splice(chains: Sequence[Chain], seams: Sequence[Seam]) -> Tensor:
 
 
 def decode_chains(
-    codec: JukeboxVQVAE,
+    codec: VQVAENetwork,
     level: int,
     codes: Tensor,
     chains: Sequence[Chain],
@@ -134,7 +134,7 @@ def cross_fade(left: Tensor, right: Tensor, middle: int, length: int) -> Tensor:
 
 
 def decode_part(
-    codec: JukeboxVQVAE,
+    codec: VQVAENetwork,
     level: int,
     codes: Tensor,
     first: int,
@@ -151,7 +151,7 @@ def decode_part(
     return audio[0, 0, first - first_code * hop : end - first_code * hop].cpu()
 
 
-def past_span(codec: JukeboxVQVAE, level: int, run: Run, upper_total: int) -> tuple[int, int]:
+def past_span(codec: VQVAENetwork, level: int, run: Run, upper_total: int) -> tuple[int, int]:
     """The codes `[first, end)` of the level above whose sound decides a run's past."""
     hops = codec.config.hop_lengths
     first, end = _past_samples(codec, level, run)
@@ -162,7 +162,7 @@ def past_span(codec: JukeboxVQVAE, level: int, run: Run, upper_total: int) -> tu
 
 
 def find_past(
-    codec: JukeboxVQVAE, level: int, run: Run, upper: Tensor, *, chunk_seconds: float | None
+    codec: VQVAENetwork, level: int, run: Run, upper: Tensor, *, chunk_seconds: float | None
 ) -> Tensor:
     """The codes (run.past,) before a run that the sound of `upper` (time,) has there.
 
@@ -177,13 +177,13 @@ def find_past(
     return codes[begin : begin + run.past].cpu()
 
 
-def _past_samples(codec: JukeboxVQVAE, level: int, run: Run) -> tuple[int, int]:
+def _past_samples(codec: VQVAENetwork, level: int, run: Run) -> tuple[int, int]:
     """The samples `[first, end)` that are encoded for a run's past, with what surrounds it."""
     hop, halo = codec.config.hop_lengths[level], codec.encoding_halo(level)
     return max(run.begin - run.past - halo, 0) * hop, (run.begin + halo) * hop
 
 
-def _find_seam(codec: JukeboxVQVAE, level: int, left: Chain, right: Chain) -> Seam:
+def _find_seam(codec: VQVAENetwork, level: int, left: Chain, right: Chain) -> Seam:
     config = codec.config
     hop = config.hop_lengths[level]
     begin, end = right.run.begin, left.run.end
@@ -206,7 +206,7 @@ def _find_seam(codec: JukeboxVQVAE, level: int, left: Chain, right: Chain) -> Se
 
 
 def most_alike(
-    codec: JukeboxVQVAE,
+    codec: VQVAENetwork,
     level: int,
     left: tuple[Tensor, int],
     right: tuple[Tensor, int],

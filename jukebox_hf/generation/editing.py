@@ -24,7 +24,7 @@ from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.generation.word_times import SungWord
 from jukebox_hf.locks import holder
-from jukebox_hf.vqvae import JukeboxVQVAE
+from jukebox_hf.vqvae.network import VQVAENetwork
 from jukebox_hf.words import refuse_unknown
 
 TIMINGS = ("keep", "new")
@@ -122,7 +122,7 @@ def find_take(source: Source, number: int | None) -> Start:
     return source.start(numbers[0] if number is None else number)
 
 
-def edit(parts: Sequence[Part], wanted: Mapping[str, Any], codec: JukeboxVQVAE) -> Edit:
+def edit(parts: Sequence[Part], wanted: Mapping[str, Any], codec: VQVAENetwork) -> Edit:
     """Parts one after another, as a new piece; errors as of `Request.edit`."""
     refuse_unknown(wanted, _EDIT, "the edit")
     snap = wanted.get("snap_seconds") or 0.0
@@ -255,7 +255,7 @@ def sung(session: Session, number: int) -> tuple[tuple[SungWord, ...], str]:
 
 
 def _best_move(
-    codec: JukeboxVQVAE, level: int, left: Stretch, right: Stretch, snap_seconds: float
+    codec: VQVAENetwork, level: int, left: Stretch, right: Stretch, snap_seconds: float
 ) -> tuple[int, float]:
     """By how many top codes to move a join, up to `snap_seconds`, and how alike both sides are."""
     rate, hops = left.codes.sampling_rate, left.codes.hop_lengths
@@ -280,7 +280,7 @@ def _best_move(
 
 
 def _put_together(
-    codec: JukeboxVQVAE, stretches: Sequence[Stretch], levels: Sequence[int], seams: Sequence[Seam]
+    codec: VQVAENetwork, stretches: Sequence[Stretch], levels: Sequence[int], seams: Sequence[Seam]
 ) -> JoinedCodes:
     first = stretches[0].codes
     top = first.hop_lengths[-1]

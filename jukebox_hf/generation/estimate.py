@@ -21,9 +21,10 @@ from jukebox_hf.generation.memory import PriorMemory
 from jukebox_hf.generation.plan import LevelPlan, Plan
 from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.generation.windows import Window, run_windows
+from jukebox_hf.layers import hollow
 from jukebox_hf.prior.bound_steps import BoundSteps, can_bind
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.prior.step_buffers import PriorCache
 from jukebox_hf.words import format_bytes, format_seconds
 
@@ -244,7 +245,7 @@ def measure(
 
 def bare_layers(
     config: JukeboxPriorConfig, depth: int, precision: str, device: torch.device
-) -> JukeboxPrior:
+) -> PriorNetwork:
     """A prior with so many layers and nothing around them, whose weights say nothing."""
     small = JukeboxPriorConfig(
         level=config.level,
@@ -260,8 +261,8 @@ def bare_layers(
         num_rows=config.sequence_length // config.row_length,
         attention_pattern="factored",
     )
-    with torch.device("meta"):
-        prior = JukeboxPrior(small)
+    with hollow():
+        prior = PriorNetwork(small)
     nn.Module.to(prior, loading_dtype(precision))
     prior.to_empty(device=device)
     for parameter in prior.parameters():
@@ -288,7 +289,7 @@ def _time_layers(
 
 
 def _as_sampled(
-    prior: JukeboxPrior, tokens: Tensor, position: int, cache: PriorCache
+    prior: PriorNetwork, tokens: Tensor, position: int, cache: PriorCache
 ) -> Callable[[], object]:
     """A step, as the eager backend takes it."""
     if can_bind(prior):

@@ -15,7 +15,7 @@ from jukebox_hf.generation.making import decode_joined
 from jukebox_hf.generation.naming import name_tags, take_file_name
 from jukebox_hf.generation.session import Session
 from jukebox_hf.generation.settings import Prompt
-from jukebox_hf.vqvae import JukeboxVQVAE
+from jukebox_hf.vqvae.network import VQVAENetwork
 
 LONGEST_DELAY = 1.0  # seconds
 
@@ -116,7 +116,7 @@ class _Decoder:
         self.session = session
         self.model = model
         self.device = device
-        self._codec: JukeboxVQVAE | None = None
+        self._codec: VQVAENetwork | None = None
 
     def audio(self, number: int) -> Tensor:
         """(channels, samples) float32."""
@@ -125,7 +125,7 @@ class _Decoder:
             rate = session.record.sampling_rate
             return load_audio(session.folder / take.audio, rate, mono=False)
         if self._codec is None:
-            self._codec = session.open_system(self.model).load_vqvae(device=self.device)
+            self._codec = session.open_system(self.model).load_vqvae_network(device=self.device)
         codes = _codes(session, number)
         level = _best_level(codes, take.num_samples)
         return decode_joined(self._codec, level, codes.level(level))

@@ -6,14 +6,13 @@ Configs go in; nothing is read or loaded. Priors run one after the other, the co
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import torch
-
 from jukebox_hf.generation.choices import PRECISIONS
 from jukebox_hf.generation.making import DECODED_SECONDS
 from jukebox_hf.generation.memory import USED_SHARE, module_bytes, prior_memory
+from jukebox_hf.layers import hollow
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
-from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+from jukebox_hf.vqvae.network import VQVAENetwork
 
 FLOAT32_BYTES = 4
 LIVE_SIGNALS = 4  # of a residual block: its input, two intermediate results and their sum
@@ -50,8 +49,8 @@ def memory_needs(
 
 
 def _codec_bytes(config: JukeboxVQVAEConfig) -> int:
-    with torch.device("meta"):
-        return module_bytes(JukeboxVQVAE(config))
+    with hollow():
+        return module_bytes(VQVAENetwork(config))
 
 
 def _decoding_bytes(config: JukeboxVQVAEConfig) -> int:

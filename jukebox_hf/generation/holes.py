@@ -18,9 +18,9 @@ from torch import Tensor
 from jukebox_hf.generation.chains import COMPARED_SECONDS, FADE_SECONDS, FADE_STFT, Seam, most_alike
 from jukebox_hf.generation.joined import Excerpt, Joined, JoinedCodes, join
 from jukebox_hf.generation.windows import Run
-from jukebox_hf.labels import JukeboxProcessor, ResolvedLabels
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
-from jukebox_hf.vqvae import JukeboxVQVAE
+from jukebox_hf.labels import PriorProcessor, ResolvedLabels
+from jukebox_hf.prior.network import PriorNetwork
+from jukebox_hf.vqvae.network import VQVAENetwork
 
 SCORED_CODES = 128  # of what follows: farther on, candidates made no difference
 FIRST_TAKE = 1  # of an infill; the candidates of all takes are rows of it
@@ -96,8 +96,8 @@ def hole_runs(
 
 
 def score(
-    prior: JukeboxPrior,
-    processor: JukeboxProcessor,
+    prior: PriorNetwork,
+    processor: PriorProcessor,
     codes: Tensor,
     scored: int,
     labels: ResolvedLabels,
@@ -149,7 +149,7 @@ def fill_top(left: Joined, made: Tensor, hole: Hole) -> Joined:
     return left.followed_by(made).followed_by_piece(after)
 
 
-def fill(codec: JukeboxVQVAE, level: int, left: Joined, made: Tensor, hole: Hole) -> Joined:
+def fill(codec: VQVAENetwork, level: int, left: Joined, made: Tensor, hole: Hole) -> Joined:
     """A finer level with new codes (time,) from the hole's beginning to beyond its end.
 
     What follows the hole is the old codes. The seam is at the hole's end, or up to a fade before

@@ -14,9 +14,9 @@ from torch import Tensor
 from jukebox_hf.generation.noise import uniform_noise
 from jukebox_hf.generation.sampling import WindowSampler
 from jukebox_hf.generation.windows import Run, Window, run_windows, upper_span
-from jukebox_hf.labels import JukeboxProcessor, ResolvedLabels
+from jukebox_hf.labels import PriorProcessor, ResolvedLabels
 from jukebox_hf.prior.conditioning import Conditioning
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.sampling_settings import LevelSettings
 
 
@@ -97,8 +97,8 @@ class LevelSampler:
 
     def __init__(
         self,
-        prior: JukeboxPrior,
-        processor: JukeboxProcessor,
+        prior: PriorNetwork,
+        processor: PriorProcessor,
         settings: LevelSettings,
         *,
         seed: int,

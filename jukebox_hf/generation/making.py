@@ -41,8 +41,8 @@ from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
 from jukebox_hf.generation.shelf import PriorShelf
 from jukebox_hf.generation.weights import load_for_sampling
 from jukebox_hf.generation.windows import Run
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
-from jukebox_hf.vqvae import JukeboxVQVAE
+from jukebox_hf.prior.network import PriorNetwork
+from jukebox_hf.vqvae.network import VQVAENetwork
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class Generation:
         self.given = dict(given or {})
         self.chosen: dict[int, Score] = {}
         self._earlier_chains = dict(chains or {})
-        self._codec: JukeboxVQVAE | None = None
+        self._codec: VQVAENetwork | None = None
         self._found_seams: dict[tuple[int, int, int], Seam] = {}
         self._under_way: _UnderWay | None = None
 
@@ -223,7 +223,7 @@ class Generation:
         index, number = self.share
         return rows[len(rows) * index // number : len(rows) * (index + 1) // number]
 
-    def finish_level(self, level: LevelPlan, prior: JukeboxPrior | None = None) -> bool:
+    def finish_level(self, level: LevelPlan, prior: PriorNetwork | None = None) -> bool:
         """Join the chains of a level whose rows are all complete; whether there were any.
 
         `prior`: of that level, if it is loaded.
@@ -330,7 +330,7 @@ class Generation:
         """What samples batches of a level, by its prior and `codes` as they are then."""
         return self._sampler(level, self._load_prior(level.level))
 
-    def _sampler(self, level: LevelPlan, prior: JukeboxPrior) -> LevelSampler:
+    def _sampler(self, level: LevelPlan, prior: PriorNetwork) -> LevelSampler:
         size = self.batch_sizes[level.level]
         memory.check_limit(self._needed(level), size)
         takes = self.plan.takes_at(level.level)
@@ -401,7 +401,7 @@ class Generation:
         made = self.codes[take.number][level.level]
         return combine(made, self.given.get((take.number, level.level)), None)
 
-    def _fill_top(self, level: LevelPlan, takes: Sequence[TakePlan], prior: JukeboxPrior) -> None:
+    def _fill_top(self, level: LevelPlan, takes: Sequence[TakePlan], prior: PriorNetwork) -> None:
         """Fill the hole of each take with one of the best candidates."""
         first = self.plan.take(FIRST_TAKE)
         hole = first.hole
@@ -466,7 +466,7 @@ class Generation:
         config = self.system.prior_config(level.level)
         return config.alignment_layer is not None and bool(take.labels[level.level].lyric_ids)
 
-    def _align(self, level: LevelPlan, prior: JukeboxPrior, takes: Sequence[TakePlan]) -> None:
+    def _align(self, level: LevelPlan, prior: PriorNetwork, takes: Sequence[TakePlan]) -> None:
         """Align the lyrics of takes while the prior that reads them is here."""
         for take in takes:
             if not self.with_alignments or not self.can_align(level, take):
@@ -540,13 +540,13 @@ class Generation:
     # --- components ---
 
     @property
-    def codec(self) -> JukeboxVQVAE:
+    def codec(self) -> VQVAENetwork:
         """The codec, in float32, loaded when first needed; it is small beside a prior."""
         if self._codec is None:
-            self._codec = self.system.load_vqvae(device=self.device, dtype=torch.float32)
+            self._codec = self.system.load_vqvae_network(device=self.device, dtype=torch.float32)
         return self._codec
 
-    def _load_prior(self, level: int) -> JukeboxPrior:
+    def _load_prior(self, level: int) -> PriorNetwork:
         settings = self.plan.settings
         load = load_for_sampling if self.shelf is None else self.shelf.load
         return load(
@@ -619,7 +619,7 @@ class Generation:
         )
 
 
-def decode_joined(codec: JukeboxVQVAE, level: int, joined: Joined) -> Tensor:
+def decode_joined(codec: VQVAENetwork, level: int, joined: Joined) -> Tensor:
     """Audio (1, samples) float32 of a level's codes, cross-faded at their seams."""
     if not joined.seams:
         return codec.decode(joined.codes[None], level, chunk_seconds=DECODED_SECONDS)[0].cpu()

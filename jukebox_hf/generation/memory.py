@@ -21,7 +21,7 @@ from jukebox_hf.generation import containers
 from jukebox_hf.generation.weights import QUANTIZED, loading_dtype, prepare
 from jukebox_hf.hub.architecture import hollow_model
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.words import format_bytes
 
 LIMIT_VARIABLE = "JUKEBOX_MEMORY_LIMIT"
@@ -74,7 +74,7 @@ def _prior_memory(config_json: str, precision: str, device_type: str) -> PriorMe
     dtype = loading_dtype(precision)
     cache_dtype = torch.float32 if device_type == "cpu" else dtype  # as `new_cache` chooses
     prior = hollow_model(config)
-    assert isinstance(prior, JukeboxPrior), "of a prior's config"
+    assert isinstance(prior, PriorNetwork), "of a prior's config"
     if dtype != torch.float32:  # which it is in, and others use it
         prior = copy.deepcopy(prior)
         nn.Module.to(prior, dtype)

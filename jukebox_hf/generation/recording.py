@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers.utils import FEATURE_EXTRACTOR_NAME
 
 from jukebox_hf.generation.holes import Hole
 from jukebox_hf.generation.making import WindowReport
@@ -27,6 +26,7 @@ from jukebox_hf.generation.session_record import (
 )
 from jukebox_hf.generation.settings import primer_record
 from jukebox_hf.hub.built_in import BUILT_IN
+from jukebox_hf.hub.locations import FEATURE_EXTRACTOR_FILE
 from jukebox_hf.hub.system import System
 from jukebox_hf.hub.training_facts import TRAINING_FILE
 from jukebox_hf.labels import ResolvedLabels
@@ -94,7 +94,7 @@ def folder_digest(folder: Path) -> str:
     tells other libraries how to feed it.
     """
     digest = hashlib.sha256()
-    others = {folder / TRAINING_FILE, folder / FEATURE_EXTRACTOR_NAME}
+    others = {folder / TRAINING_FILE, folder / FEATURE_EXTRACTOR_FILE}
     for path in sorted(set(folder.glob("*.json")) - others):
         if not path.is_file():
             raise ValueError(f"{path}: expected a plain file, found a pipe or a device")

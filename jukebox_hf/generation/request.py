@@ -31,7 +31,7 @@ from jukebox_hf.hub.system import System
 from jukebox_hf.labels import TimedLyrics
 from jukebox_hf.sampling_settings import SETTINGS, PerLevel, WantedOfLevels
 from jukebox_hf.texts import read_text
-from jukebox_hf.vqvae import JukeboxVQVAE
+from jukebox_hf.vqvae.network import VQVAENetwork
 from jukebox_hf.words import enumerate_words, refuse_unknown
 
 LARGEST_PROMPTS_BYTES = 64 * 2**20
@@ -191,7 +191,7 @@ class Request:
 
     @classmethod
     def edit(
-        cls, parts: Sequence[Part], wanted: Mapping[str, Any], codec: JukeboxVQVAE
+        cls, parts: Sequence[Part], wanted: Mapping[str, Any], codec: VQVAENetwork
     ) -> "Request":
         """Parts of takes one after another, as a new piece: trim, cut, move, repeat, merge.
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from jukebox_hf.generation.backends import Step, StepState, make_backend
 from jukebox_hf.prior.bound_steps import BoundSteps, can_bind
 from jukebox_hf.prior.conditioning import Conditioning
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.sampling_settings import LevelSettings
 
 PREFILLED_AT_ONCE = 2048  # positions, on a CPU
@@ -95,7 +95,7 @@ class WindowSampler:
 
     def __init__(
         self,
-        prior: JukeboxPrior,
+        prior: PriorNetwork,
         settings: LevelSettings,
         batch_size: int,
         *,
@@ -271,7 +271,7 @@ def choose_at_position(
     return tokens
 
 
-def _lyric_symbols(prior: JukeboxPrior) -> Tensor:
+def _lyric_symbols(prior: PriorNetwork) -> Tensor:
     """(vocabulary,) bool: which tokens are lyric symbols rather than codes."""
     config = prior.config
     tokens = torch.arange(config.vocabulary_size)

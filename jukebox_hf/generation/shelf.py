@@ -8,14 +8,14 @@ import torch
 from jukebox_hf.generation import memory
 from jukebox_hf.generation.weights import load_for_sampling
 from jukebox_hf.hub.system import System
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 
 
 class PriorShelf:
     """Holds priors while there is room: loading one takes longer than a second of small music."""
 
     def __init__(self) -> None:
-        self._priors: dict[tuple[object, ...], JukeboxPrior] = {}
+        self._priors: dict[tuple[object, ...], PriorNetwork] = {}
 
     def load(
         self,
@@ -26,7 +26,7 @@ class PriorShelf:
         device: torch.device,
         packed: bool,
         float32: bool | None = None,
-    ) -> JukeboxPrior:
+    ) -> PriorNetwork:
         """As `load_for_sampling`; a prior that does not fit beside the others replaces them."""
         key = (system, level, precision, device, packed, float32)
         if key not in self._priors:

@@ -4,17 +4,18 @@ A model, a level and the name of a precision go in, a prior on its device comes 
 disk stay as they are.
 """
 
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 
 from jukebox_hf.hub.system import System
 from jukebox_hf.precision import torch_dtype
 from jukebox_hf.prior.kernels import packs_float32
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.prior.quantization import QuantizedPrecision, pack, quantize
 
 QUANTIZED = ("int8", "int4")
+PriorT = TypeVar("PriorT", bound=PriorNetwork)
 
 
 def loading_dtype(precision: str) -> torch.dtype:
@@ -45,7 +46,7 @@ def load_for_sampling(
     device: torch.device,
     packed: bool = True,
     float32: bool | None = None,
-) -> JukeboxPrior:
+) -> PriorNetwork:
     """The prior of a level in a precision of `devices.PRECISIONS`, ready to sample on a device.
 
     The host holds the prior once, in `loading_dtype`, and one layer more; a device gets quantized
@@ -53,18 +54,18 @@ def load_for_sampling(
     see `pack`.
     """
     place = torch.device("cpu") if precision in QUANTIZED else device
-    prior = system.load_prior(level, device=place, dtype=loading_dtype(precision))
+    prior = system.load_prior_network(level, device=place, dtype=loading_dtype(precision))
     return prepare(prior, precision, device, packed=packed, float32=float32)
 
 
 def prepare(
-    prior: JukeboxPrior,
+    prior: PriorT,
     precision: str,
     device: torch.device,
     *,
     packed: bool = True,
     float32: bool | None = None,
-) -> JukeboxPrior:
+) -> PriorT:
     """Quantize a prior in `loading_dtype`, or lay its weights out for the device, in place."""
     if precision in QUANTIZED:
         return quantize(prior, cast("QuantizedPrecision", precision), device)

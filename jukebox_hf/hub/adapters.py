@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from jukebox_hf.hub.tensor_files import open_tensors
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.prior.transformer import TokenEmbedding
 from jukebox_hf.records import read_json
 
@@ -114,7 +114,7 @@ def _read_weights(
 
 
 @torch.no_grad()
-def merge_adapter(prior: JukeboxPrior, adapter: Adapter, source: str) -> None:
+def merge_adapter(prior: PriorNetwork, adapter: Adapter, source: str) -> None:
     """Make `prior` the adapted one, in place. Sums are formed in float32, in whatever dtype it is.
 
     Raises:
@@ -140,7 +140,7 @@ def merge_adapter(prior: JukeboxPrior, adapter: Adapter, source: str) -> None:
 
 
 @torch.no_grad()
-def grow_table(prior: JukeboxPrior, name: str, rows: Tensor, source: str) -> None:
+def grow_table(prior: PriorNetwork, name: str, rows: Tensor, source: str) -> None:
     """Append rows (new, width) to a label table and its count in the config.
 
     `name` is the table's weight, one of `TABLES`. Raises `ValueError` for rows of another width.
@@ -166,7 +166,7 @@ def adapted_config(base: JukeboxPriorConfig, adapter: Adapter) -> JukeboxPriorCo
     return config
 
 
-def check_weights_fit(prior: JukeboxPrior, config: JukeboxPriorConfig, source: str) -> None:
+def check_weights_fit(prior: PriorNetwork, config: JukeboxPriorConfig, source: str) -> None:
     """Raise `ValueError` unless the adapted prior is what the adapter's config describes."""
     _check_same(prior.config, config, source)
 

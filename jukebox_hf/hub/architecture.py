@@ -12,14 +12,14 @@ from functools import lru_cache
 from typing import Any
 
 import psutil
-import torch
 
+from jukebox_hf.layers import hollow
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.prior.presets import PRIOR_PRESETS
 from jukebox_hf.vqvae.configuration_vqvae import PRESETS as VQVAE_PRESETS
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
-from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+from jukebox_hf.vqvae.network import VQVAENetwork
 
 Config = JukeboxVQVAEConfig | JukeboxPriorConfig
 Shapes = Mapping[str, tuple[int, ...]]
@@ -202,7 +202,7 @@ def _agrees(config: Config, measured: Mapping[str, Any]) -> bool:
     return all(getattr(config, name) == found for name, found in measured.items())
 
 
-def hollow_model(config: Config) -> JukeboxVQVAE | JukeboxPrior:
+def hollow_model(config: Config) -> VQVAENetwork | PriorNetwork:
     """A model of that config without memory (on the meta device). Whoever changes it copies it:
     the next one who asks for this config gets the same.
     """
@@ -211,11 +211,11 @@ def hollow_model(config: Config) -> JukeboxVQVAE | JukeboxPrior:
 
 
 @lru_cache(maxsize=8)
-def _hollow_model(kind: type[Any], text: str) -> JukeboxVQVAE | JukeboxPrior:
+def _hollow_model(kind: type[Any], text: str) -> VQVAENetwork | PriorNetwork:
     config: Config = kind.from_dict(json.loads(text))  # as it is now: it can be changed
-    with torch.device("meta"):
+    with hollow():
         return (
-            JukeboxVQVAE(config) if isinstance(config, JukeboxVQVAEConfig) else JukeboxPrior(config)
+            VQVAENetwork(config) if isinstance(config, JukeboxVQVAEConfig) else PriorNetwork(config)
         )
 
 
@@ -227,7 +227,7 @@ def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """
     model = hollow_model(config)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    for name in model.all_tied_weights_keys:
+    for name in model.tied_weights:
         shapes.pop(name, None)  # stored once, under the other name
     return shapes
 

@@ -4,13 +4,14 @@ A folder may be a stranger's. Nothing is unpickled, no code is run, and a config
 model of another size than its weights have is refused before memory is allocated.
 """
 
+import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from transformers import PreTrainedModel
+from torch import nn
 
 from jukebox_hf.hub.architecture import (
     check_dilations,
@@ -21,17 +22,21 @@ from jukebox_hf.hub.architecture import (
     measure_prior,
     measure_vqvae,
 )
-from jukebox_hf.hub.tensor_files import open_tensors
+from jukebox_hf.hub.tensor_files import StoredTensor, open_tensors
+from jukebox_hf.layers import hollow
+from jukebox_hf.precision import torch_dtype
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.records import read_json
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.network import VQVAENetwork
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 SHARD = re.compile(r"[\w.-]+\.safetensors")
 # transformers would follow the first to other repositories, and let the second change the weights.
 FORBIDDEN_FILE, FORBIDDEN_SETTING = "adapter_config.json", "quantization_config"
 
-ModelT = TypeVar("ModelT", bound=PreTrainedModel)
+NetworkT = TypeVar("NetworkT", VQVAENetwork, PriorNetwork)
 ConfigT = TypeVar("ConfigT", JukeboxVQVAEConfig, JukeboxPriorConfig)
 
 
@@ -113,18 +118,22 @@ def shard_names(index: Path) -> list[str]:
     return sorted(set(names))
 
 
-def load_model(
-    model_class: type[ModelT],
+def load_network(
+    network_class: Callable[..., NetworkT],
     folder: Path,
     config: ConfigT,
     *,
     device: torch.device | str | None,
     dtype: torch.dtype | str | None,
     **parts: Any,
-) -> ModelT:
-    """Load a model whose config was read by `read_config`, in evaluation mode.
+) -> NetworkT:
+    """Load a network whose config was read by `read_config`, in evaluation mode.
 
-    `parts` says that only a part of the model is wanted: `num_layers` of a prior.
+    It is built without memory; then each tensor that it has is read, converted and put on the
+    device, one after the other. `parts` says that only a part is wanted: `num_layers` of a prior.
+
+    Args:
+        dtype: None: float32, "auto": as stored. What is float32 always stays so.
 
     Raises:
         ValueError: if weights are missing, left over, or do not fit the config.
@@ -134,18 +143,35 @@ def load_model(
             f"{folder}: has an {FORBIDDEN_FILE}; adapters belong in a folder of their own"
         )
     check_weights(folder, config)
-    loaded: Any = model_class.from_pretrained(
-        folder,
-        config=config,
-        dtype=dtype,
-        device_map={"": device} if device is not None else None,
-        output_loading_info=True,
-        use_safetensors=True,
-        local_files_only=True,
-        **parts,
-    )
-    model, report = loaded
-    problems = {kind: sorted(map(str, names)) for kind, names in report.items() if names}
-    if problems:
-        raise ValueError(f"{folder}: its weights do not fit its config: {problems}")
-    return cast("ModelT", model.eval())
+    with hollow():
+        network: Any = network_class(copy.deepcopy(config), **parts)
+    stored = {
+        name: tensor
+        for path in weight_files(folder)
+        for name, tensor in open_tensors(path).tensors.items()
+    }
+    network.to(_dtype(dtype, network, stored))
+    empty = network.state_dict()
+    state = {
+        name: tensor.read().to(device or "cpu", empty[name].dtype)
+        for name, tensor in stored.items()
+        if name in empty
+    }
+    for name, stands_for in network.tied_weights.items():
+        state[name] = state[stands_for]
+    network.load_state_dict(state, assign=True)
+    network.tie()
+    return cast("NetworkT", network.eval())
+
+
+def _dtype(
+    dtype: torch.dtype | str | None, network: nn.Module, stored: Mapping[str, StoredTensor]
+) -> torch.dtype:
+    """The dtype to load weights in that need not be float32."""
+    if dtype == "auto":
+        free = copy.deepcopy(network).to(torch.float16).state_dict()
+        names = (name for name in stored if name in free and free[name].dtype == torch.float16)
+        return next((stored[name].dtype for name in names), torch.float32)
+    if isinstance(dtype, str):
+        return torch_dtype(dtype)
+    return torch.float32 if dtype is None else dtype

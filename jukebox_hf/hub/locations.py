@@ -19,6 +19,7 @@ from jukebox_hf.refusals import hub_refusals, is_reachable
 # What a component consists of; pickled weights are never fetched.
 SETTINGS_FILES = ("*.json",)
 ALL_FILES = ("*.json", "*.safetensors")
+FEATURE_EXTRACTOR_FILE = "preprocessor_config.json"  # of a codec; transformers' name for it
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jukebox_hf.hub.architecture import check_levels
 from jukebox_hf.hub.folders import new_model_folder
@@ -22,16 +22,18 @@ from jukebox_hf.hub.manifest import (
     prior_name,
     save_manifest,
 )
-from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.labels import PriorProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.sampling_settings import (
     DEFAULT_HOP_FRACTION,
     DEFAULT_TEMPERATURE,
     DEFAULT_UPPER_HOP_FRACTION,
 )
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
-from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+
+if TYPE_CHECKING:
+    from jukebox_hf.prior.modeling_prior import JukeboxPrior
+    from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
 
 Reference = TypeVar("Reference", bound=ComponentReference)
 Fill = Callable[[Path], object]  # writes files into a folder that exists
@@ -123,9 +125,9 @@ def default_generation(
 def save_system(
     folder: str | os.PathLike[str],
     *,
-    vqvae: JukeboxVQVAE | None = None,
-    priors: Mapping[int, JukeboxPrior] | None = None,
-    processors: Mapping[int, JukeboxProcessor] | None = None,
+    vqvae: "JukeboxVQVAE | None" = None,
+    priors: "Mapping[int, JukeboxPrior] | None" = None,
+    processors: Mapping[int, PriorProcessor] | None = None,
     references: Mapping[str, ComponentReference] | None = None,
     generation: Mapping[str, Any] | None = None,
     licence: str | None = None,
@@ -179,9 +181,9 @@ def save_system(
 
 
 def _save_prior(
-    prior: JukeboxPrior,
-    processor: JukeboxProcessor | None,
-    vqvae: JukeboxVQVAE | None,
+    prior: "JukeboxPrior",
+    processor: PriorProcessor | None,
+    vqvae: "JukeboxVQVAE | None",
     max_shard_size: str,
     folder: Path,
 ) -> None:
@@ -195,9 +197,9 @@ def _save_prior(
 
 
 def _check(
-    vqvae: JukeboxVQVAE | None,
-    priors: Mapping[int, JukeboxPrior],
-    processors: Mapping[int, JukeboxProcessor],
+    vqvae: "JukeboxVQVAE | None",
+    priors: "Mapping[int, JukeboxPrior]",
+    processors: Mapping[int, PriorProcessor],
 ) -> None:
     for level, prior in priors.items():
         if prior.config.level != level:

@@ -11,13 +11,12 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-from transformers.utils import FEATURE_EXTRACTOR_NAME
-
 from jukebox_hf.hub.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, NEW_ROWS, read_adapter
 from jukebox_hf.hub.loading import INDEX, check_weights, read_config, weight_files
+from jukebox_hf.hub.locations import FEATURE_EXTRACTOR_FILE
 from jukebox_hf.hub.manifest import FINAL, MANIFEST_NAME, ComponentReference
 from jukebox_hf.hub.training_facts import TRAINING_FILE, load_training_facts
-from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.labels import PriorProcessor
 from jukebox_hf.labels.storage import CONFIG_FILE, VOCABULARY_FILE
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.records import read_json
@@ -35,7 +34,7 @@ REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 FOLDERS = re.compile(
     r"(?<![\w/:.~\\-])(?:~\w*|[A-Za-z]:)?[/\\](?:[^\s'\"/\\=,;]+[/\\])*(?=[^\s/\\])"
 )
-SETTINGS = ("config.json", *PROCESSOR_FILES, FEATURE_EXTRACTOR_NAME, TRAINING_FILE)
+SETTINGS = ("config.json", *PROCESSOR_FILES, FEATURE_EXTRACTOR_FILE, TRAINING_FILE)
 
 
 def kind_of(folder: Path) -> Kind:
@@ -204,7 +203,7 @@ def check_processor(folder: Path, config: JukeboxPriorConfig) -> None:
     """Raise `ValueError` if a prior's folder has a processor that is damaged or not the prior's."""
     if (folder / CONFIG_FILE).is_file():
         try:
-            JukeboxProcessor.from_pretrained(folder).check(config)
+            PriorProcessor.from_pretrained(folder).check(config)
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from error
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -27,7 +28,7 @@ from jukebox_hf.hub.conversion.openai import find_files
 from jukebox_hf.hub.conversion.port_cache import converted_port, is_port_location
 from jukebox_hf.hub.headers import StoredWeights, check_headers, stored_weights
 from jukebox_hf.hub.licences import stated_licence
-from jukebox_hf.hub.loading import load_model, read_config
+from jukebox_hf.hub.loading import load_network, read_config
 from jukebox_hf.hub.locations import (
     ALL_FILES,
     SETTINGS_FILES,
@@ -48,13 +49,17 @@ from jukebox_hf.hub.manifest import (
     prior_level,
     prior_name,
 )
-from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.labels import PriorProcessor
 from jukebox_hf.labels.storage import CONFIG_FILE
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.records import read_json
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
-from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+from jukebox_hf.vqvae.network import VQVAENetwork
+
+if TYPE_CHECKING:
+    from jukebox_hf.prior.modeling_prior import JukeboxPrior
+    from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
 
 
 class System:
@@ -85,7 +90,7 @@ class System:
         self._cache_dir = cache_dir
         self._others: dict[tuple[str, str | None], Location] = {}
         self._prior_configs: dict[int, JukeboxPriorConfig] = {}
-        self._processors: dict[int, JukeboxProcessor] = {}
+        self._processors: dict[int, PriorProcessor] = {}
         self._weights: dict[str, StoredWeights | None] = {}
         self._attached: dict[str, Location] = {}
 
@@ -416,7 +421,7 @@ class System:
         """The config of a level's prior as it is without an adapter."""
         return read_config(self.settings_path(prior_name(level)), JukeboxPriorConfig)
 
-    def processor(self, level: int) -> JukeboxProcessor:
+    def processor(self, level: int) -> PriorProcessor:
         """The processor of a level's prior, which fits the prior's tables. Read once: a processor
         does not change.
 
@@ -428,7 +433,7 @@ class System:
             self._processors[level] = self._read_processor(level)
         return self._processors[level]
 
-    def _read_processor(self, level: int) -> JukeboxProcessor:
+    def _read_processor(self, level: int) -> PriorProcessor:
         config = self._unweighed_config(level)
         name = prior_name(level)
         folder = self._adapter_folder(name, SETTINGS_FILES) or self.settings_path(name)
@@ -439,7 +444,7 @@ class System:
                 f"{self.source}: prior_{level} has no processor_config.json, so it knows no names "
                 "of artists and genres; convert it again with --ids-dir"
             )
-        processor = JukeboxProcessor.from_pretrained(folder)
+        processor = PriorProcessor.from_pretrained(folder)
         try:
             processor.check(config)
         except ValueError as error:
@@ -453,8 +458,38 @@ class System:
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
-    ) -> JukeboxVQVAE:
-        """Load the VQ-VAE, in evaluation mode; its codebooks are float32 whatever the dtype.
+    ) -> "JukeboxVQVAE":
+        """Load the VQ-VAE as a model of transformers; as `load_vqvae_network`."""
+        from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+
+        codec = JukeboxVQVAE.of(self.load_vqvae_network(device=device, dtype=dtype))
+        codec.config.name_or_path = self.component_path(VQVAE)
+        return codec
+
+    def load_prior(
+        self,
+        level: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | str | None = None,
+        num_layers: int | None = None,
+    ) -> "JukeboxPrior":
+        """Load the prior of a level as a model of transformers; as `load_prior_network`."""
+        from jukebox_hf.prior.modeling_prior import JukeboxPrior
+
+        network = self.load_prior_network(level, device=device, dtype=dtype, num_layers=num_layers)
+        prior = JukeboxPrior.of(network)
+        prior.config.name_or_path = self.component_path(prior_name(level))
+        return prior
+
+    def load_vqvae_network(
+        self,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | str | None = None,
+    ) -> VQVAENetwork:
+        """Load what encodes and decodes, in evaluation mode; its codebooks are float32 whatever the
+        dtype.
 
         Args:
             device: default CPU.
@@ -464,17 +499,17 @@ class System:
             ValueError: if weights are missing, left over, or do not fit the config.
         """
         folder = self.component_path(VQVAE)
-        return load_model(JukeboxVQVAE, folder, self.vqvae_config(), device=device, dtype=dtype)
+        return load_network(VQVAENetwork, folder, self.vqvae_config(), device=device, dtype=dtype)
 
-    def load_prior(
+    def load_prior_network(
         self,
         level: int,
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
         num_layers: int | None = None,
-    ) -> JukeboxPrior:
-        """Load the prior of a level; as `load_vqvae`.
+    ) -> PriorNetwork:
+        """Load what samples and listens at a level; as `load_vqvae_network`.
 
         With `num_layers` only the first so many layers are read from disk and held, for their
         states; one with an adapter is read whole first.
@@ -484,11 +519,11 @@ class System:
         folder = self.component_path(name)
         adapter = self._adapter_folder(name, ALL_FILES)
         if adapter is None:
-            return load_model(
-                JukeboxPrior, folder, config, device=device, dtype=dtype, num_layers=num_layers
+            return load_network(
+                PriorNetwork, folder, config, device=device, dtype=dtype, num_layers=num_layers
             )
         base = self.base_config(level)
-        prior = load_model(JukeboxPrior, folder, base, device=device, dtype=dtype)
+        prior = load_network(PriorNetwork, folder, base, device=device, dtype=dtype)
         merge_adapter(prior, read_adapter(adapter), f"{self.source}, the adapter of {name}")
         check_weights_fit(prior, config, f"{self.source}, the adapter of {name}")
         if num_layers is not None:

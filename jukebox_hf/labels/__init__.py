@@ -1,6 +1,6 @@
 """From what a piece is, in words, to what a prior reads: artist, genre, timing and lyrics.
 
-Names and text go in; `JukeboxLabels` and lyric tokens come out, by way of one `JukeboxProcessor`
+Names and text go in; `JukeboxLabels` and lyric tokens come out, by way of one `PriorProcessor`
 per prior. What a prior makes of them is `prior`'s business.
 """
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jukebox_hf.labels.lyric_windows import lyric_window as lyric_window
     from jukebox_hf.labels.lyrics import LYRIC_CHARACTERS as LYRIC_CHARACTERS
     from jukebox_hf.labels.lyrics import LyricAlphabet as LyricAlphabet
+    from jukebox_hf.labels.prior_processor import PriorProcessor as PriorProcessor
     from jukebox_hf.labels.processor import JukeboxProcessor as JukeboxProcessor
     from jukebox_hf.labels.tensors import JukeboxLabels as JukeboxLabels
     from jukebox_hf.labels.tensors import PriorInputs as PriorInputs
@@ -69,6 +70,7 @@ __getattr__, __dir__, __all__ = lazy_names(
             "LYRIC_CHARACTERS",
             "LyricAlphabet",
         ),
+        "prior_processor": ("PriorProcessor",),
         "processor": ("JukeboxProcessor",),
         "tensors": (
             "JukeboxLabels",

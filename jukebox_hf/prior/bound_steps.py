@@ -1,6 +1,6 @@
 """Steps of a prior on a CPU, bound to the buffers that they work on: the same, sooner.
 
-`JukeboxPrior.step` says what a step is. Run operation by operation, a small prior spends two thirds
+`PriorNetwork.step` says what a step is. Run operation by operation, a small prior spends two thirds
 of it on finding out, again for every code, which modules, views and places there are. Here that is
 found out once for a batch size: what is left is a list of operations over tensors that stay.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jukebox_hf.prior import kernels
 from jukebox_hf.prior.attention import Attention, Linear, layer_dtype
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.prior.quantization import MAX_PACKED_ROWS, Int4Linear, Int8Linear
 from jukebox_hf.prior.step_buffers import LayerCache, PriorCache, StepTables
 from jukebox_hf.prior.transformer import LayerNorm, TransformerLayer
@@ -36,13 +36,13 @@ Act = Callable[[_At], None]
 class BoundSteps:
     """The steps of one prior over one set of buffers.
 
-    With float32 weights the sums are those of `JukeboxPrior.step`, bit for bit: the same products
+    With float32 weights the sums are those of `PriorNetwork.step`, bit for bit: the same products
     of the same shapes, in the same order. With others, only what is multiplied is rounded to 16
     bits, and all between the layers is float32: nearer to exact, and a few operations sooner.
     Only valid as long as the buffers and the prior's weights are.
     """
 
-    def __init__(self, prior: JukeboxPrior, cache: PriorCache) -> None:
+    def __init__(self, prior: PriorNetwork, cache: PriorCache) -> None:
         """`prior`: one that `can_bind`; `cache`: its buffers, of as many rows as steps will have.
 
         Nothing is copied: weights may change in place, but not move.
@@ -62,7 +62,7 @@ class BoundSteps:
         ]
 
     def step(self, tokens: Tensor, position: int, positions: Tensor | None, logits: Tensor) -> None:
-        """As `JukeboxPrior.step`, with numbers for what stands there in a tensor.
+        """As `PriorNetwork.step`, with numbers for what stands there in a tensor.
 
         Args:
             tokens: (batch,) int64, those at `position - 1`.
@@ -86,7 +86,7 @@ class BoundSteps:
         torch.mm(hidden, self._output, out=logits)
 
 
-def can_bind(prior: JukeboxPrior, *, float32_between: bool = True) -> bool:
+def can_bind(prior: PriorNetwork, *, float32_between: bool = True) -> bool:
     """Whether steps of this prior can be bound: on a CPU, where nothing waits for a device.
 
     `float32_between`: whether what lies between layers of 16, 8 or 4 bits may be float32.

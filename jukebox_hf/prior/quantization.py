@@ -10,7 +10,7 @@ layer is held twice.
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,11 @@ from torch.nn import functional
 
 from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.kernels import compiles_one_row, packs_float32, row_product
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.prior.transformer import Transformer
 
 QuantizedPrecision = Literal["int8", "int4"]
+PriorT = TypeVar("PriorT", bound=PriorNetwork)
 GROUP_SIZE = 64  # inputs that share a scale and an offset, in 4 bits
 # Shares of a group's range that its 16 values may span: a few weights are clipped when that brings
 # the others closer.
@@ -33,10 +34,10 @@ PADDED_ROWS = 4  # what a packed float32 product of two or three rows is padded 
 
 
 def quantize(
-    prior: JukeboxPrior,
+    prior: PriorT,
     precision: QuantizedPrecision,
     device: torch.device | str | None = None,
-) -> JukeboxPrior:
+) -> PriorT:
     """Give the transformers' layers weights of 8 or 4 bits, in place.
 
     Weights of 4 bits need inputs in whole groups of `GROUP_SIZE` and outputs in multiples of 16;
@@ -64,7 +65,7 @@ def quantize(
     return prior
 
 
-def pack(prior: JukeboxPrior, *, float32: bool | None = None) -> JukeboxPrior:
+def pack(prior: PriorT, *, float32: bool | None = None) -> PriorT:
     """Lay weights out for the CPU's own matrix kernels, in place; elsewhere do nothing.
 
     bfloat16: the sums are those of bfloat16 products in another order; a step takes about two
@@ -88,7 +89,7 @@ def pack(prior: JukeboxPrior, *, float32: bool | None = None) -> JukeboxPrior:
     return prior
 
 
-def _layer_linears(prior: JukeboxPrior) -> Iterator[tuple[int, nn.Module, str, Linear]]:
+def _layer_linears(prior: PriorNetwork) -> Iterator[tuple[int, nn.Module, str, Linear]]:
     """The linear layers of every transformer layer, its index, and the modules that hold them.
 
     Each is let go before the next one comes: replaced layers must not stay in memory.

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers.modeling_layers import GradientCheckpointingLayer
 
+from jukebox_hf.layers import CheckpointedLayer
 from jukebox_hf.precision import Float32Module
 from jukebox_hf.prior.attention import Attention, Linear, layer_dtype
 from jukebox_hf.prior.configuration_prior import LayerKind
@@ -73,7 +73,7 @@ class TransformerShape(NamedTuple):
     residual_dropout: float = 0.0
 
 
-class TransformerLayer(GradientCheckpointingLayer):  # type: ignore[no-untyped-call]
+class TransformerLayer(CheckpointedLayer):
     """Attention, then feed-forward on the sum; both normalize what they read, not what they add."""
 
     def __init__(self, kind: LayerKind, shape: TransformerShape) -> None:
@@ -97,7 +97,7 @@ class TransformerLayer(GradientCheckpointingLayer):  # type: ignore[no-untyped-c
         self.residual_scale = 1 / len(shape.layer_kinds) if shape.scale_residual else 1.0
         self.residual_dropout = shape.residual_dropout
 
-    def forward(
+    def compute(
         self,
         hidden: Tensor,
         encoder_states: Tensor | None = None,

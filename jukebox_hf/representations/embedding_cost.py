@@ -23,8 +23,9 @@ from jukebox_hf.generation.memory import (
     module_bytes,
 )
 from jukebox_hf.generation.weights import QUANTIZED, loading_dtype, prepare
+from jukebox_hf.layers import hollow
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.representations.embedder import DEFAULT_BATCH_SIZE
 from jukebox_hf.representations.embedding_settings import EmbeddingSettings
 from jukebox_hf.representations.embedding_windows import code_windows, piece_starts
@@ -168,8 +169,8 @@ def weight_bytes(config: JukeboxPriorConfig, precision: str, num_layers: int) ->
 @lru_cache(maxsize=32)
 def _weight_bytes(config_json: str, precision: str, num_layers: int) -> int:
     config = JukeboxPriorConfig.from_dict(json.loads(config_json))
-    with torch.device("meta"):
-        prior = JukeboxPrior(config, num_layers=num_layers)
+    with hollow():
+        prior = PriorNetwork(config, num_layers=num_layers)
     nn.Module.to(prior, loading_dtype(precision))
     if precision in QUANTIZED:
         prepare(prior, precision, torch.device("meta"))

@@ -31,7 +31,7 @@ from jukebox_hf.representations.embedding_windows import (
     piece_starts,
     true_timing,
 )
-from jukebox_hf.vqvae import JukeboxVQVAE
+from jukebox_hf.vqvae.network import VQVAENetwork
 
 ENCODED_SECONDS = 10.0  # of a whole song at a time
 ENCODED_PIECES = 8  # of equal length at a time
@@ -127,7 +127,7 @@ class Preparation:
     """Turns inputs into pieces, for one prior, one codec and one set of settings."""
 
     def __init__(
-        self, config: JukeboxPriorConfig, vqvae: JukeboxVQVAE | None, settings: EmbeddingSettings
+        self, config: JukeboxPriorConfig, vqvae: VQVAENetwork | None, settings: EmbeddingSettings
     ) -> None:
         self.config = config
         self.vqvae = vqvae

@@ -11,7 +11,9 @@ from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.hub.loading import check_weights, weight_files
 from jukebox_hf.hub.system import System
 from jukebox_hf.hub.tensor_files import StoredTensor, open_tensors
+from jukebox_hf.layers import hollow
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.prior.transformer import TransformerLayer
 
 
@@ -48,10 +50,10 @@ class LayerFiles:
         nn.Module.to(prior, self._device)
         return prepare(prior, self._precision, self._device)
 
-    def put(self, prior: JukeboxPrior, number: int) -> None:
+    def put(self, prior: PriorNetwork, number: int) -> None:
         """Put a layer, counted from 1, in the place of the one that the prior holds."""
         shape = prior.decoder.shape
-        with torch.device("meta"):
+        with hollow():
             layer = TransformerLayer(shape.layer_kinds[number - 1], shape)
         prefix = f"decoder.layers.{number - 1}."
         dtype = loading_dtype(self._precision)

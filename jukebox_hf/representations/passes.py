@@ -17,7 +17,7 @@ from torch.nn import functional
 from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.precision import exact_float32
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.representations.embedding_windows import Timing
 
 # Fewer positions than this are padded up to it: with few rows the CPU's matrix products round
@@ -91,7 +91,7 @@ def batches_of(
 class WholePasses:
     """Batch after batch through all layers: the prior is in memory as a whole."""
 
-    def __init__(self, prior: JukeboxPrior) -> None:
+    def __init__(self, prior: PriorNetwork) -> None:
         self.prior = prior
         self.config = prior.config
 
@@ -121,7 +121,7 @@ class LayerwisePasses:
     The prior holds one layer. `load_layer` puts another one, counted from 1, in its place.
     """
 
-    def __init__(self, prior: JukeboxPrior, load_layer: Callable[[int], None]) -> None:
+    def __init__(self, prior: PriorNetwork, load_layer: Callable[[int], None]) -> None:
         self.prior = prior
         self.config = prior.config
         self._load_layer = load_layer
@@ -151,7 +151,7 @@ class LayerwisePasses:
                         )
 
 
-def _exact(prior: JukeboxPrior) -> AbstractContextManager[None]:
+def _exact(prior: PriorNetwork) -> AbstractContextManager[None]:
     """float32 is float32 throughout, without TF32; 16 bit is what it is."""
     if prior.decoder.dtype == torch.float32:
         return exact_float32(prior.device)
@@ -167,7 +167,7 @@ class BatchInputs(NamedTuple):
     upper_codes: Tensor | None
 
 
-def batch_inputs(prior: JukeboxPrior, windows: Sequence[WindowInput]) -> BatchInputs:
+def batch_inputs(prior: PriorNetwork, windows: Sequence[WindowInput]) -> BatchInputs:
     """Windows as one batch on the prior's device, padded to the longest."""
     config, device = prior.config, prior.device
     longest = max(len(window.codes) for window in windows)
@@ -192,7 +192,7 @@ def batch_inputs(prior: JukeboxPrior, windows: Sequence[WindowInput]) -> BatchIn
     )
 
 
-def layer_inputs(prior: JukeboxPrior, inputs: BatchInputs) -> tuple[Tensor, Tensor | None]:
+def layer_inputs(prior: PriorNetwork, inputs: BatchInputs) -> tuple[Tensor, Tensor | None]:
     """What the first layer reads, and the lyric encoder's states."""
     return prior.layer_inputs(
         inputs.codes,

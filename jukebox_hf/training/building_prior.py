@@ -10,7 +10,7 @@ import torch
 from jukebox_hf.data import AudioPriorDataset, CodeDataset, CodeSongs, SkippedSong, Song
 from jukebox_hf.hub import System
 from jukebox_hf.hub.architecture import check_memory
-from jukebox_hf.labels import LYRIC_CHARACTERS, UNKNOWN, JukeboxProcessor
+from jukebox_hf.labels import LYRIC_CHARACTERS, UNKNOWN, PriorProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.training.batches import derived_seed
@@ -35,7 +35,7 @@ class _Prior(NamedTuple):
     """A prior and what goes with it."""
 
     model: JukeboxPrior
-    processor: JukeboxProcessor | None
+    processor: PriorProcessor | None
     notes: tuple[str, ...] = ()
 
 
@@ -155,7 +155,7 @@ def _make_prior(
         processor = _new_processor(settings, split)
         config = _prior_config(settings, level, codec_config, processor)
         if processor is not None:
-            processor = JukeboxProcessor.for_prior(
+            processor = PriorProcessor.for_prior(
                 config,
                 artists=processor.artists,
                 genres=processor.genres,
@@ -190,19 +190,19 @@ def _make_prior(
     return _Prior(prior, processor, notes)
 
 
-def _saved_processor(checkpoint: Path) -> JukeboxProcessor | None:
+def _saved_processor(checkpoint: Path) -> PriorProcessor | None:
     if not (checkpoint / "processor_config.json").is_file():
         return None
-    return JukeboxProcessor.from_pretrained(checkpoint)
+    return PriorProcessor.from_pretrained(checkpoint)
 
 
-def _new_processor(settings: TrainingSettings, split: SongSplit) -> JukeboxProcessor | None:
+def _new_processor(settings: TrainingSettings, split: SongSplit) -> PriorProcessor | None:
     """The names and the lyric characters of a new prior; its window is filled in later."""
     wants_lyrics = settings.model.get("lyrics", "none") != "none"
     if not settings.labels and not wants_lyrics:
         return None
     dialect = settings.label_dialect
-    processor = JukeboxProcessor(
+    processor = PriorProcessor(
         artists={UNKNOWN: 0} if settings.labels else None,
         genres={UNKNOWN: 0} if settings.labels else None,
         dialect=dialect,
@@ -221,7 +221,7 @@ def _prior_config(
     settings: TrainingSettings,
     level: int,
     codec: JukeboxVQVAEConfig,
-    processor: JukeboxProcessor | None,
+    processor: PriorProcessor | None,
 ) -> JukeboxPriorConfig:
     """The config of a new prior: what the settings say, and what follows from codec and songs."""
     fields = dict(settings.model)
@@ -262,7 +262,7 @@ def prior_windows(
     codec: JukeboxVQVAE | None,
     config: JukeboxPriorConfig,
     *,
-    processor: JukeboxProcessor | None,
+    processor: PriorProcessor | None,
     seed: int,
     shift: bool = False,
     blend_channels: bool = False,

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from jukebox_hf.hub.adapters import ADAPTER_WEIGHTS, NEW_ROWS, TABLES, grow_table, peft_names
-from jukebox_hf.labels import UNKNOWN_ID, JukeboxProcessor, genre_keys, normalise_name
+from jukebox_hf.labels import UNKNOWN_ID, PriorProcessor, genre_keys, normalise_name
 from jukebox_hf.precision import Float32Module
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
@@ -45,7 +45,7 @@ class GrownEmbedding(Float32Module):
 
 def add_new_labels(
     prior: JukeboxPrior,
-    processor: JukeboxProcessor,
+    processor: PriorProcessor,
     *,
     artists: Sequence[str],
     genres: Sequence[str],
@@ -158,7 +158,7 @@ def adapted_prior(prior: JukeboxPrior, settings: TrainingSettings) -> JukeboxPri
 
 def save_adapter(
     prior: JukeboxPrior,
-    processor: JukeboxProcessor | None,
+    processor: PriorProcessor | None,
     folder: Path,
     state: Mapping[str, Tensor],
 ) -> None:

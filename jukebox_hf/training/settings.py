@@ -105,7 +105,7 @@ class TrainingSettings(SongSelection):
         random_shift: move clips by up to half their length, anew in every epoch.
         random_blend: mix stereo down in random proportions instead of halves.
         labels: of a new prior: condition on the artists and genres of the songs.
-        label_dialect: how names are spelt, see `JukeboxProcessor`; "v3" keeps genres whole.
+        label_dialect: how names are spelt, see `PriorProcessor`; "v3" keeps genres whole.
         unknown_artist_share: share of examples whose artist is hidden, so that generating without
             an artist works.
         unknown_names_share: share of examples whose artist and genre are both hidden, so that

@@ -18,7 +18,7 @@ from jukebox_hf.files import give_usual_permissions
 from jukebox_hf.generation.noise import uniform_noise
 from jukebox_hf.generation.sampling import WindowSampler
 from jukebox_hf.hub import System
-from jukebox_hf.labels import UNKNOWN_ID, JukeboxLabels, JukeboxProcessor
+from jukebox_hf.labels import UNKNOWN_ID, JukeboxLabels, PriorProcessor
 from jukebox_hf.precision import exact_float32
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.sampling_settings import LevelSettings
@@ -291,7 +291,7 @@ class PriorTask:
         model: JukeboxPrior,
         settings: TrainingSettings,
         *,
-        processor: JukeboxProcessor | None = None,
+        processor: PriorProcessor | None = None,
         base: System | None = None,
         codec: JukeboxVQVAE | None = None,
         encode: EncodeBatch | None = None,

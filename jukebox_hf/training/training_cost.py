@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from jukebox_hf.generation.memory import available_memory
 from jukebox_hf.labels import JukeboxLabels
+from jukebox_hf.layers import CheckpointedLayer
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.training.optimization import trainable
 from jukebox_hf.training.settings import TrainingSettings
@@ -190,8 +191,6 @@ class _Kept:
 @contextlib.contextmanager
 def _watch_layers(model: nn.Module, layers: _Kept) -> Any:
     """Count what the layers that can be checkpointed keep, and their inputs."""
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
     handles = []
 
     def before(module: nn.Module, arguments: tuple[Any, ...]) -> None:
@@ -203,7 +202,7 @@ def _watch_layers(model: nn.Module, layers: _Kept) -> Any:
         layers.__exit__(None, None, None)
 
     for module in model.modules():
-        if isinstance(module, GradientCheckpointingLayer):
+        if isinstance(module, CheckpointedLayer):
             handles.append(module.register_forward_pre_hook(before))
             handles.append(module.register_forward_hook(after))
     try:

@@ -161,9 +161,14 @@ class JukeboxVQVAELevel(nn.Module):
         """Where the weights are: "meta" while they are offloaded."""
         return self.decoder.output.weight.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights of the convolutions."""
+        return self.decoder.output.weight.dtype
+
     def _placed(self, tensor: Tensor) -> Tensor:
         """`tensor` where, and as precise as, this level's weights are."""
-        dtype = self.decoder.output.weight.dtype
+        dtype = self.dtype
         if self.device.type == "meta":  # accelerate moves the input where it brings the weights
             return tensor.to(dtype)
         return tensor.to(self.device, dtype)

@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from jukebox_hf.data import CodeDataset, CodeSongs, open_codes
 from jukebox_hf.hub import System
-from jukebox_hf.labels import UNKNOWN, JukeboxLabels, JukeboxProcessor
+from jukebox_hf.labels import UNKNOWN, JukeboxLabels, PriorProcessor
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from model_cards.recipe.code_statistics import Codes, markov_bits
 from model_cards.recipe.figures import Report, add_output_options
@@ -55,7 +55,7 @@ class Window(NamedTuple):
 
 
 def held_out_windows(
-    songs: CodeSongs, prior: JukeboxPrior, processor: JukeboxProcessor | None, count: int
+    songs: CodeSongs, prior: JukeboxPrior, processor: PriorProcessor | None, count: int
 ) -> list[Window]:
     """So many windows for a prior, or all there are, spread evenly over the songs."""
     config = prior.config
@@ -108,7 +108,7 @@ def _repeated(value: Any, count: int) -> Any:
     return value.expand(count, *value.shape[1:])
 
 
-def relabel(processor: JukeboxProcessor, labels: JukeboxLabels, genre: str | None) -> JukeboxLabels:
+def relabel(processor: PriorProcessor, labels: JukeboxLabels, genre: str | None) -> JukeboxLabels:
     """The same place of a piece by an unknown artist, in this genre."""
     found = processor.window(
         [processor.resolve(None, genre)],
@@ -120,7 +120,7 @@ def relabel(processor: JukeboxProcessor, labels: JukeboxLabels, genre: str | Non
     return found
 
 
-def known_genres(processor: JukeboxProcessor, windows: Sequence[Window]) -> list[str]:
+def known_genres(processor: PriorProcessor, windows: Sequence[Window]) -> list[str]:
     """The genres of these windows that the prior has a row for."""
     unknown = processor.resolve(None, None).genre_ids
     return sorted(
@@ -135,7 +135,7 @@ def known_genres(processor: JukeboxProcessor, windows: Sequence[Window]) -> list
 
 
 def score_windows(
-    prior: JukeboxPrior, processor: JukeboxProcessor | None, windows: Sequence[Window]
+    prior: JukeboxPrior, processor: PriorProcessor | None, windows: Sequence[Window]
 ) -> list[dict[str, Any]]:
     """One record per window: song, genre, and bits per code by variant of the labels."""
     genres = known_genres(processor, windows) if processor and processor.has_labels else []

@@ -52,7 +52,7 @@ from jukebox_hf.hub.built_in import BUILT_IN_NAME
 from jukebox_hf.hub.folders import new_model_folder
 from jukebox_hf.hub.saving import fill_system
 from jukebox_hf.hub.training_facts import Figure
-from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.labels import PriorProcessor
 from jukebox_hf.records import read_json
 from model_cards.recipe.figures import load_figures
 from model_cards.recipe.manifest import usable_licence
@@ -177,7 +177,7 @@ def halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def with_aliases(processor: JukeboxProcessor, notes: list[str]) -> JukeboxProcessor:
+def with_aliases(processor: PriorProcessor, notes: list[str]) -> PriorProcessor:
     """The same processor, with other words for the genres that it knows."""
     if not processor.has_labels:
         return processor
@@ -190,7 +190,7 @@ def with_aliases(processor: JukeboxProcessor, notes: list[str]) -> JukeboxProces
         kind: {label: names for label, names in listed[kind].items() if label not in lacking}
         for kind in ("same", "nearest")
     }
-    return JukeboxProcessor(
+    return PriorProcessor(
         **processor.to_dict(),
         artists=processor.artists,
         genres=processor.genres,

@@ -126,7 +126,7 @@ def test_mistakes_are_found_before_weights_are_read(
     message: str,
 ) -> None:
     Path("notes.txt").write_text("not a song")
-    monkeypatch.setattr(System, "load_vqvae", None)
+    monkeypatch.setattr(System, "load_vqvae_network", None)
     before = sorted(os.listdir())
     result = run("encode", *arguments, "--model", model)
     assert result.exit_code == code
@@ -288,7 +288,7 @@ def test_every_take_is_a_file_and_generated_ones_say_so(model: Path) -> None:
 def test_codes_of_another_codec_are_refused(
     other: Path, codes_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(System, "load_vqvae", None)  # without reading weights
+    monkeypatch.setattr(System, "load_vqvae_network", None)  # without reading weights
     result = run("decode", codes_file, "--model", other)
     assert result.exit_code == 1
     assert "made with another codec: their codebooks' fingerprint is sha256:" in result.stderr
@@ -334,7 +334,7 @@ def test_mistakes_in_decoding(
     save_codes("empty.safetensors", Codes({2: one[:, :0]}, hops, SAMPLING_RATE))
     save_codes("rate.safetensors", Codes({2: one}, hops, 22050))
     save_codes("large.safetensors", Codes({2: one * 99}, hops, SAMPLING_RATE))
-    monkeypatch.setattr(System, "load_vqvae", None)
+    monkeypatch.setattr(System, "load_vqvae_network", None)
     before = sorted(os.listdir())
     result = run("decode", *arguments, "--model", model)
     assert result.exit_code == 1

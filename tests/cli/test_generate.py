@@ -435,8 +435,8 @@ def test_impossible_requests_are_refused_before_weights_are_read(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("weights were read")
 
-    monkeypatch.setattr(System, "load_prior", refuse)
-    monkeypatch.setattr(System, "load_vqvae", refuse)
+    monkeypatch.setattr(System, "load_prior_network", refuse)
+    monkeypatch.setattr(System, "load_vqvae_network", refuse)
     result = generate(tiny_model, *arguments, "-o", tmp_path / "s")
     assert result.exit_code == 1, result.output
     assert message in result.stderr

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from jukebox_cli.main import COMMANDS, CommandEntry, LazyGroup, main
-from jukebox_hf.labels.processor import SETTINGS
+from jukebox_hf.labels.prior_processor import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY_MODULES = ("torch", "transformers", "datasets", "accelerate", "numpy")
@@ -114,6 +114,27 @@ assert not heavy, heavy
     assert result.returncode == 0, result.stderr
     listed = json.loads(result.stdout.splitlines()[0])["sessions"]
     assert len(listed) == len(list(sessions.glob("*/session.json"))) > 0
+
+
+def test_music_is_made_without_the_models_of_transformers(tmp_path: Path) -> None:
+    result = run_python(
+        f"""
+import sys
+from jukebox_cli.main import main
+from jukebox_hf.generation import level_sampler
+sample, before = level_sampler.LevelSampler.sample, []
+def first(self, *args, **named):
+    before.append(set(sys.modules))
+    return sample(self, *args, **named)
+level_sampler.LevelSampler.sample = first
+line = ["generate", "--seconds", "0.4", "--to-level", "2", "-q", "-o", {str(tmp_path / "made")!r}]
+main(line, standalone_mode=False)
+heavy = {{"torch._dynamo", "torch.distributed.tensor", "scipy", "sympy", "datasets", "accelerate"}}
+heavy |= {{f"transformers.{{name}}" for name in ("modeling_utils", "processing_utils")}}
+print("imported", *sorted(heavy & before[0]))
+"""
+    )
+    assert result.stdout.splitlines()[-1] == "imported", result.stdout + result.stderr
 
 
 def test_help_answers_at_once() -> None:

@@ -21,7 +21,7 @@ from jukebox_hf.hub import System
 from jukebox_hf.labels import JukeboxProcessor
 from jukebox_hf.prior.bound_steps import BoundSteps
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.network import PriorNetwork
 from tests.generation.making import assert_same_codes, make, plan_of
 
 LEVELS = (2, 1, 0)
@@ -185,8 +185,8 @@ def test_given_codes_are_read_in_one_pass_and_each_code_is_one_step(
 
         monkeypatch.setattr(owner, name, wrapper)
 
-    count(JukeboxPrior, "prefill")
-    count(JukeboxPrior, "condition")
+    count(PriorNetwork, "prefill")
+    count(PriorNetwork, "condition")
     count(BoundSteps, "step")
     generation = Generation(plan_of(tiny, 3, to_level=1))
     reports = list(generation)
@@ -201,9 +201,9 @@ def test_every_prior_is_built_once_and_its_processor_read_once(
     """Twice with the one without memory, whose sizes are asked for before anything is loaded."""
     built: Counter[int] = Counter()
     read: Counter[int] = Counter()
-    build, read_processor = JukeboxPrior.__init__, System._read_processor
+    build, read_processor = PriorNetwork.__init__, System._read_processor
 
-    def building(self: JukeboxPrior, config: JukeboxPriorConfig, **options: Any) -> None:
+    def building(self: PriorNetwork, config: JukeboxPriorConfig, **options: Any) -> None:
         built[config.level] += 1
         build(self, config, **options)
 
@@ -211,7 +211,7 @@ def test_every_prior_is_built_once_and_its_processor_read_once(
         read[level] += 1
         return read_processor(self, level)
 
-    monkeypatch.setattr(JukeboxPrior, "__init__", building)
+    monkeypatch.setattr(PriorNetwork, "__init__", building)
     monkeypatch.setattr(System, "_read_processor", reading)
     system = System.open(tiny.source)
     make(system, plan_of(system, 2, seconds=0.2))
@@ -221,16 +221,16 @@ def test_every_prior_is_built_once_and_its_processor_read_once(
 
 
 def test_one_prior_is_resident_at_a_time(tiny: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded: list[weakref.ref[JukeboxPrior]] = []
-    original = System.load_prior
+    loaded: list[weakref.ref[PriorNetwork]] = []
+    original = System.load_prior_network
 
-    def load(self: System, level: int, **options: Any) -> JukeboxPrior:
+    def load(self: System, level: int, **options: Any) -> PriorNetwork:
         assert all(one() is None for one in loaded)
         prior = original(self, level, **options)
         loaded.append(weakref.ref(prior))
         return prior
 
-    monkeypatch.setattr(System, "load_prior", load)
+    monkeypatch.setattr(System, "load_prior_network", load)
     make(tiny, plan_of(tiny, seconds=0.2))
     assert len(loaded) == 3
 

@@ -14,7 +14,7 @@ from jukebox_hf.hub.locations import SETTINGS_FILES, HubRepository, Location
 from jukebox_hf.hub.manifest import OPENAI_LICENCE, VQVAE, prior_level
 from jukebox_hf.hub.system import System
 from jukebox_hf.hub.training_facts import TrainingFacts, load_training_facts
-from jukebox_hf.labels import JukeboxProcessor
+from jukebox_hf.labels import PriorProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.records import read_json
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
@@ -229,7 +229,7 @@ def _system_labels(system: System, level: int, notes: list[str]) -> LabelFacts |
         return None
 
 
-def label_facts(processor: JukeboxProcessor) -> LabelFacts | None:
+def label_facts(processor: PriorProcessor) -> LabelFacts | None:
     """What a processor knows; `None` if it knows neither names nor lyrics."""
     if not processor.has_labels and not processor.reads_lyrics:
         return None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from jukebox_hf.hub.conversion.former_port import is_port
 from jukebox_hf.hub.conversion.recognising import RecognisedComponent, dialect_of
-from jukebox_hf.labels import LYRIC_CHARACTERS, JukeboxProcessor
+from jukebox_hf.labels import LYRIC_CHARACTERS, PriorProcessor
 from jukebox_hf.labels.vocabularies import DIALECTS, LARGEST_ID, Dialect, read_ids
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.records import read_json
@@ -168,7 +168,7 @@ def make_processors(
     names: Mapping[Dialect, Names],
     characters: str | None,
     notes: list[str],
-) -> dict[str, JukeboxProcessor]:
+) -> dict[str, PriorProcessor]:
     """The processor of each prior that can have one; `notes` gets why others cannot.
 
     Raises:
@@ -203,7 +203,7 @@ def _processor(
     dialect: Dialect,
     names: Mapping[Dialect, Names],
     characters: str | None,
-) -> JukeboxProcessor:
+) -> PriorProcessor:
     artists: Mapping[str, int] = {}
     genres: Mapping[str, int] = {}
     if config.has_labels:
@@ -229,6 +229,6 @@ def _processor(
                 f"{', '.join(str(len(each) + 1) for each in known if each)}"
             )
         lyric_characters = fitting[0]
-    return JukeboxProcessor.for_prior(
+    return PriorProcessor.for_prior(
         config, artists=artists, genres=genres, dialect=dialect, lyric_characters=lyric_characters
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from jukebox_hf.files import safe_file_name
-from jukebox_hf.hub.conversion.converting import convert
 from jukebox_hf.hub.conversion.former_port import MODEL_TYPE, port_files
 from jukebox_hf.hub.locations import HubRepository, LocalFolder, Location
 from jukebox_hf.hub.manifest import MANIFEST_NAME
@@ -36,6 +35,8 @@ def converted_port(
     converted = LocalFolder(target, location if isinstance(location, HubRepository) else None)
     if (target / MANIFEST_NAME).is_file():
         return converted, ()
+    from jukebox_hf.hub.conversion.converting import convert
+
     folder = location.folder(None, port_files(location))
     layout = "the layout of the former transformers port"
     logger.warning("%s has %s; converting it once to %s", location, layout, target)
