@@ -82,7 +82,7 @@ def _prior_memory(config_json: str, precision: str, device_type: str) -> PriorMe
         prepare(prior, precision, torch.device("meta"))
     return PriorMemory(
         weights=module_bytes(prior),
-        cache=prior.new_cache(1, cache_dtype, "meta").num_bytes(),
+        cache=prior.cache_bytes(1, cache_dtype),
         workspace=_workspace(config, dtype.itemsize),
     )
 

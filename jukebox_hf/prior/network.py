@@ -5,6 +5,7 @@ choice of codes are `generation`'s work. `JukeboxPrior` makes a model of transfo
 takes seconds to import; the names of all tensors are the same.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -251,8 +252,16 @@ class PriorNetwork(nn.Module):
         device = self.device if device is None else torch.device(device)
         if dtype is None:
             dtype = torch.float32 if device.type == "cpu" else self.decoder.dtype
-        lyric_length = self.config.lyric_length if self.config.lyrics == "encoder" else 0
-        return self.decoder.new_cache(batch_size, lyric_length, dtype, device)
+        return self.decoder.new_cache(batch_size, self._encoder_length, dtype, device)
+
+    def cache_bytes(self, batch_size: int, dtype: torch.dtype) -> int:
+        """Memory that the keys and values of `new_cache` take, which is not made for that."""
+        shapes = self.decoder.cache_shapes(batch_size, self._encoder_length)
+        return sum(math.prod(shape) for shape in shapes) * dtype.itemsize
+
+    @property
+    def _encoder_length(self) -> int:
+        return self.config.lyric_length if self.config.lyrics == "encoder" else 0
 
     def prefill(
         self, tokens: Tensor, conditioning: Conditioning, cache: PriorCache, *, start: int = 0

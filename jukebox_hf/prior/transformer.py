@@ -254,14 +254,18 @@ class Transformer(nn.Module):
         self, batch_size: int, encoder_length: int, dtype: torch.dtype, device: torch.device
     ) -> PriorCache:
         """Zeroed buffers for every layer."""
-        layers = []
-        for kind in self.kinds:
-            kept = LayerCache.kept(kind, self.layout, encoder_length)
-            shape = (2, batch_size, self.heads, *kept, self.head_dim)
-            layers.append(LayerCache(torch.empty(shape, dtype=dtype, device=device)))
+        layers = [
+            LayerCache(torch.empty(shape, dtype=dtype, device=device))
+            for shape in self.cache_shapes(batch_size, encoder_length)
+        ]
         cache = PriorCache(layers, StepTables(self.kinds, self.layout, dtype, device))
         cache.zero_()  # touches all of it, so that no step waits for pages of memory
         return cache
+
+    def cache_shapes(self, batch_size: int, encoder_length: int) -> list[tuple[int, ...]]:
+        """Of the keys and values that each layer keeps."""
+        kept = [LayerCache.kept(kind, self.layout, encoder_length) for kind in self.kinds]
+        return [(2, batch_size, self.heads, *one, self.head_dim) for one in kept]
 
     def fill_encoder_cache(self, encoder_states: Tensor, cache: PriorCache) -> None:
         """Write the projected encoder states into the buffers of the cross-attention layers."""
