@@ -48,8 +48,10 @@ class Worker:
     def close(self) -> None:
         """End it; nothing of it is kept."""
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 def steps_in_turns(
