@@ -181,8 +181,9 @@ def test_every_block_works_in_an_empty_home_with_an_empty_cache(tmp_path: Path) 
         one.mkdir()
     prepare(folder)
     caches = ("HF_HOME", "XDG_CACHE_HOME", "JUKEBOX_TEST_CACHE", "JUKEBOX_GOLDEN")
+    program = os.environ.get("JUKEBOX_PROGRAM")  # an installed one, such as that of a wheel
     result = subprocess.run(
-        [sys.executable, "-m", "tests.readme_walk"],
+        [sys.executable, "-m", "tests.readme_walk", *([program] if program else [])],
         input=json.dumps(steps_of("README.md")),
         capture_output=True,
         text=True,

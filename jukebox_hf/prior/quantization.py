@@ -154,12 +154,21 @@ class Int8Linear(_FrozenLinear):
 
     def __init__(self, linear: Linear) -> None:
         super().__init__(linear, _compute_dtype(linear))
+        if linear.weight.is_meta:
+            self._take_sizes()
+            return
         exact = linear.weight.detach().to(torch.float32, copy=True)  # changed in place: one copy
         low, high = exact.aminmax(dim=1)
         # rounded first, so that the weights are rounded to what they will be multiplied with
         scale = (torch.maximum(-low, high) / 127).clamp(min=1e-12).to(self.compute_dtype)
         steps = exact.div_(scale.float().unsqueeze(1)).round_().clamp_(-128, 127)
         self.register_buffer("weight", steps.to(torch.int8))
+        self.register_buffer("scale", scale)
+
+    def _take_sizes(self) -> None:
+        size = (self.out_features, self.in_features)
+        self.register_buffer("weight", torch.empty(size, dtype=torch.int8, device="meta"))
+        scale = torch.empty(self.out_features, dtype=self.compute_dtype, device="meta")
         self.register_buffer("scale", scale)
 
     def multiply(self, rows: Tensor) -> Tensor:
@@ -187,10 +196,12 @@ class Int4Linear(_FrozenLinear):
 
     def __init__(self, linear: Linear) -> None:
         super().__init__(linear, _compute_dtype(linear))
+        if linear.weight.is_meta:
+            self._take_sizes()
+            return
         exact = linear.weight.detach().to(torch.float32, copy=True)  # changed in place: one copy
         groups = exact.unflatten(1, (-1, GROUP_SIZE))  # type: ignore[no-untyped-call]
-        rows = len(groups) if groups.is_meta else ROWS_AT_ONCE  # only sizes are asked for
-        parts = [_fit_ranges(part, self.compute_dtype) for part in groups.split(rows)]
+        parts = [_fit_ranges(part, self.compute_dtype) for part in groups.split(ROWS_AT_ONCE)]
         scale, middle = (torch.cat(values) for values in zip(*parts, strict=True))
         steps = _to_steps_(groups, scale, middle)
         quantized = steps.to(torch.int32).flatten(1)
@@ -200,6 +211,13 @@ class Int4Linear(_FrozenLinear):
         self.register_buffer("nibbles", None if on_cpu else both)
         packed = torch._convert_weight_to_int4pack_for_cpu(quantized, 1) if on_cpu else None
         self.register_buffer("packed", packed)
+
+    def _take_sizes(self) -> None:
+        scales = (self.in_features // GROUP_SIZE, self.out_features, 2)
+        halves = (self.out_features, self.in_features // 2)
+        self.register_buffer("scales", torch.empty(scales, dtype=self.compute_dtype, device="meta"))
+        self.register_buffer("nibbles", torch.empty(halves, dtype=torch.uint8, device="meta"))
+        self.register_buffer("packed", None)
 
     def multiply(self, rows: Tensor) -> Tensor:
         """See `_FrozenLinear`."""
@@ -225,7 +243,7 @@ def _fit_ranges(groups: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     low, high = groups.aminmax(dim=-1)
     best_scale, best_middle = (torch.full_like(low, torch.nan, dtype=dtype) for _ in range(2))
     least = torch.full_like(low, torch.inf)
-    for share in RANGE_SHARES[:1] if groups.is_meta else RANGE_SHARES:
+    for share in RANGE_SHARES:
         # rounded first, so that the weights are rounded to what they will be multiplied with
         scale = ((high - low) * share / 15).clamp(min=1e-12).to(dtype)
         middle = ((low + high + scale.float()) / 2).to(dtype)

@@ -75,7 +75,7 @@ class Codebook(Float32Module):
         self.revival_threshold = revival_threshold
         table = torch.zeros(codebook_size, codebook_dim, dtype=torch.float32)
         self.register_buffer("vectors", nn.init.normal_(table))
-        self.register_buffer("sums", torch.zeros_like(table))
+        self.register_buffer("sums", torch.zeros(table.shape, dtype=torch.float32))
         self.register_buffer("counts", torch.zeros(codebook_size, dtype=torch.float32))
         self.register_buffer("initialized", torch.tensor(False))
         self._ready = False  # spares every training step after the first a wait for the device

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from jukebox_hf.generation.memory import module_bytes
 from jukebox_hf.prior import kernels
 from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.quantization import (
@@ -111,6 +112,15 @@ def test_quantizing_shrinks_the_layers() -> None:
 
     assert layer_bytes("int8") < 0.35 * layer_bytes(None)
     assert layer_bytes("int4") < 0.25 * layer_bytes(None)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_without_memory_layers_take_as_many_bytes_as_with_weights(precision: Any) -> None:
+    with_weights, without = (
+        quantize(tiny_prior("plain", **WIDE).to(device, torch.bfloat16), precision)
+        for device in ("cpu", "meta")
+    )
+    assert module_bytes(without) == module_bytes(with_weights)
 
 
 @torch.inference_mode()

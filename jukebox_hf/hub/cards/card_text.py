@@ -384,13 +384,18 @@ def _prior_details(part: ComponentFacts) -> list[str]:
     return lines
 
 
+def piece_lengths(config: JukeboxPriorConfig) -> str:
+    """How long pieces may be; what is shorter than a prior knows is told to be part of more."""
+    shortest, longest = config.min_total_seconds, config.max_total_seconds
+    start = f"; under {shortest:.4g} s as the start of one that long" if shortest > 0 else ""
+    return f"up to {longest:.4g} s{start}"
+
+
 def _label_details(part: ComponentFacts) -> list[str]:
     config, labels = part.config, part.labels
     lines = []
     if isinstance(config, JukeboxPriorConfig) and config.has_timing:
-        lines.append(
-            f"Pieces of {config.min_total_seconds:.3g} to {config.max_total_seconds:.3g} s"
-        )
+        lines.append(f"Pieces {piece_lengths(config)}")
     if labels is not None and (labels.artists or labels.genres):
         names = ", ".join(labels.genre_names)
         lines.append(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from jukebox_hf.hub.cards.card_text import window_seconds
+from jukebox_hf.hub.cards.card_text import piece_lengths, window_seconds
 from jukebox_hf.hub.cards.model_facts import ComponentFacts, SystemFacts
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
@@ -119,8 +119,7 @@ def _top_lines(top: ComponentFacts | None) -> list[str]:
     lines = []
     config, labels = top.config, top.labels
     if config.has_timing:
-        span = f"{config.min_total_seconds:.4g} to {config.max_total_seconds:.4g} s"
-        lines.append(f"  pieces     of {span}")
+        lines.append(f"  pieces     {piece_lengths(config)}")
     if labels is not None and (labels.artists or labels.genres):
         counts = f"{labels.artists:,} artists, {labels.genres:,} genres (dialect {labels.dialect})"
         lines.append(f"  labels     {counts}")
