@@ -84,6 +84,16 @@ def _write_bytes(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
+def find_here(name: str | Path) -> Path | None:
+    """The file or folder of this machine that a name means; None where it means none.
+
+    So it is for ids on the Hub, and for whatever else stands in a stranger's file as a place: text
+    that no path can be, because it is too long or holds a zero byte, is no error.
+    """
+    path = Path(os.path.expanduser(name))
+    return path if os.path.exists(path) else None
+
+
 @contextlib.contextmanager
 def new_folder(target: str | os.PathLike[str], *, usual_permissions: bool = True) -> Iterator[Path]:
     """A temporary folder beside `target`, to be filled; afterwards it takes its place at once.

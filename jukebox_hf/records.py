@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from jukebox_hf.words import refuse_unknown, shorten
+from jukebox_hf.words import cut, refuse_unknown, shorten
 
 Record = TypeVar("Record")
 
@@ -29,6 +29,7 @@ REQUIRED = types.MappingProxyType({"required": True})
 MAX_BYTES = 200_000_000  # an index of a million tensors is smaller
 MAX_DEPTH = 64  # of nested lists and objects
 LARGEST_INTEGER = 2**64 - 1  # the largest seed; above 2**1024 there would be no float
+LONGEST_REASON = 300  # characters of what a dataclass says: it may show the whole value
 _origin = typing.get_origin
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -182,7 +183,7 @@ def _record(kind: Any, content: Any, source: str) -> Any:
     try:
         return kind(**values)
     except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+        raise ValueError(f"{source}: {cut(str(error), LONGEST_REASON)}") from None
 
 
 def _value(wanted: Any, value: Any, source: str) -> Any:

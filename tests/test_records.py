@@ -36,6 +36,8 @@ class Whole:
     def __post_init__(self) -> None:
         if self.count < 0:
             raise ValueError(f"count must be at least 0, got {self.count}")
+        if self.note == "":
+            raise ValueError(f"note must not be empty in {self.free}")
 
 
 WHOLE = Whole(
@@ -81,6 +83,7 @@ def test_fields_with_a_default_may_be_missing_and_others_not() -> None:
         ({"count": True}, "x.json, count: expected a whole number, found True"),
         ({"count": 1.5}, "x.json, count: expected a whole number, found 1.5"),
         ({"count": 2**64}, "x.json, count: expected a whole number, found 18446744073709551616"),
+        ({"note": "", "free": "x" * 10**6}, "x.json: note must not be empty in xxx"),
         ({"count": -1}, "x.json: count must be at least 0, got -1"),
         ({"kept": 1}, "x.json, kept: expected true or false, found 1"),
         ({"parts": {}}, "x.json, parts: expected a list, found {}"),

@@ -32,11 +32,10 @@ def push_space(repo_id: str, model: str | None, *, private: bool) -> PushedSpace
 
     Raises `ValueError` for a model that is a folder of this machine, and what `open_target` raises.
     """
-    from pathlib import Path
-
+    from jukebox_hf.files import find_here
     from jukebox_hf.hub import System, card_licence, open_target
 
-    if model is not None and Path(model).expanduser().exists():
+    if model is not None and find_here(model) is not None:
         raise ValueError(
             f"{model} is a folder here, which a Space cannot open; push it first (jukebox push "
             f"{model} --repo-id OWNER/NAME), and give that name as --model"

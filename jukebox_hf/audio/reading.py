@@ -106,20 +106,24 @@ def load_audio(
             times are rounded; the part equals the same part of the whole file. "file": at samples
             of the file's own rate, times are cut off to whole ones, and the part is resampled by
             itself, as librosa does.
-        quality: of the resampler, see `resample`.
-        round_up: with `cut="file"`, end with a zero where the length is rounded up; see `resample`.
+        quality: of the resampler, see `resample`; goes with a `sampling_rate`.
+        round_up: with `cut="file"` and a `sampling_rate`, end with a zero where the length is
+            rounded up; see `resample`.
         normalize: divide by the largest absolute sample of what is returned, unless that is 0.
 
     What is wrong with a file that can be read in spite of it is logged as a warning: sound that is
     missing or damaged, with its place and length; levels that no sound has; silence.
 
     Raises `OSError` for a file that is not there, `ValueError` for one that is not audio, holds no
-    samples, or ends before `start_seconds`.
+    samples, or ends before `start_seconds`, and for what has no effect.
     """
     if cut not in ("resampled", "file"):
         raise ValueError(f"cut must be 'resampled' or 'file', got {cut!r}")
     if round_up and cut != "file":
         raise ValueError("round_up goes with cut='file': otherwise the file's length decides")
+    if sampling_rate is None and (quality != "VHQ" or round_up):
+        setting = "round_up" if round_up else "quality"
+        raise ValueError(f"{setting} has no effect where nothing is resampled; give a rate as well")
     with AudioReader(path, sampling_rate, mono=mono) as reader:
         sampling_rate = reader.sampling_rate
         if cut == "file":

@@ -15,10 +15,11 @@ from itertools import pairwise
 from pathlib import Path, PureWindowsPath
 from typing import Any, Self
 
-from jukebox_hf.files import write_atomically
+from jukebox_hf.files import find_here, write_atomically
 from jukebox_hf.labels import TimedLyrics, TimedSegment
 from jukebox_hf.records import from_json, read_json
 from jukebox_hf.vqvae.network import VQVAENetwork
+from jukebox_hf.words import cut, shorten
 
 FORMAT_VERSION = 1
 CODES_FILE = "jukebox_codes.json"
@@ -54,9 +55,13 @@ class CodesInfo:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         pairs = pairwise(self.hop_lengths)
         if not self.hop_lengths or min(self.hop_lengths) < 1 or any(b % a for a, b in pairs):
-            raise ValueError(f"hop_lengths must be multiples of each other, got {self.hop_lengths}")
+            raise ValueError(
+                f"hop_lengths must be multiples of each other, got {shorten(self.hop_lengths)}"
+            )
         if list(self.levels) != sorted({*self.levels} & {*range(len(self.hop_lengths))}):
-            raise ValueError(f"levels must be of {len(self.hop_lengths)} levels, got {self.levels}")
+            raise ValueError(
+                f"levels must be of {len(self.hop_lengths)} levels, got {shorten(self.levels)}"
+            )
         if min(self.sampling_rate, self.codebook_size) < 1 or not self.levels:
             raise ValueError("sampling_rate, codebook_size and levels must be above 0")
         if self.model is not None:
@@ -102,6 +107,7 @@ class CodesInfo:
         for name in ("fingerprint", "sampling_rate", "hop_lengths", "levels", "codebook_size"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
+                mine, theirs = cut(str(mine)), cut(str(theirs))
                 raise ValueError(
                     f"{folder} already holds codes of another kind: their {name} is {theirs}, "
                     f"wanted is {mine}; use another folder"
@@ -224,9 +230,8 @@ def rewrite_part(
 
 def public_name(source: str) -> str:
     """What a model may be called in public: of a folder on this machine only the last part."""
-    path = Path(source).expanduser()
-    windows = PureWindowsPath(source)
-    if path.is_absolute() or path.exists():
+    path, windows = Path(os.path.expanduser(source)), PureWindowsPath(source)
+    if path.is_absolute() or find_here(source) is not None:
         return path.resolve().name or "a model"
     return windows.name if windows.is_absolute() else source
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jukebox_hf.files import find_here
 from jukebox_hf.generation.holes import Hole
 from jukebox_hf.generation.making import WindowReport
 from jukebox_hf.generation.plan import Measures, Plan, TakePlan
@@ -59,8 +60,8 @@ def place_from(folder: Path, source: str) -> str:
 
     A path from there says nothing of the folders above both, and still holds when both are moved.
     """
-    local = Path(source).expanduser()
-    if not local.exists():
+    local = find_here(source)
+    if local is None:
         return source
     try:
         place = os.path.relpath(local.resolve(), folder.resolve())

@@ -29,11 +29,12 @@ from jukebox_hf.generation.settings import (
 )
 from jukebox_hf.hub.system import System
 from jukebox_hf.labels import TimedLyrics
-from jukebox_hf.sampling_settings import SETTINGS, PerLevel, WantedOfLevels
+from jukebox_hf.sampling_settings import SETTINGS, PerLevel, WantedOfLevels, at_level
 from jukebox_hf.texts import read_text
 from jukebox_hf.vqvae.network import VQVAENetwork
 from jukebox_hf.words import enumerate_words, refuse_unknown
 
+NO_PRIMER = "there is no primer to take a part of with {}; give one"
 LARGEST_PROMPTS_BYTES = 64 * 2**20
 _RUN = ("seed", "to_level", "precision", "backend", "audio_format")
 _CHANGES = ("artist", "genre", "lyrics", "total_seconds", "offset_seconds")
@@ -95,6 +96,15 @@ class Request:
             raise ValueError(
                 f"a session has at most {MOST_TAKES:,} takes, got {len(self.prompts):,}"
             )
+        for prompt in self.prompts.values():
+            cuts = [name for name in _PRIMER if getattr(prompt, name)]
+            if cuts and prompt.primer is None:
+                raise ValueError(NO_PRIMER.format(enumerate_words(cuts)))
+            if cuts and isinstance(prompt.primer, Codes):
+                raise ValueError(
+                    f"{enumerate_words(cuts)}: codes are a primer as a whole; take a part of them "
+                    "with Codes.cut"
+                )
 
     @classmethod
     def new(cls, wanted: Mapping[str, Any]) -> "Request":
@@ -117,14 +127,12 @@ class Request:
             raise ValueError(f"{' and '.join(sources)} exclude each other; name primers there")
         if "prompts" in given:
             prompts = read_prompts(Path(given["prompts"]), shared)
+            cuts = [name for name in _PRIMER if given.get(name)]
+            if cuts and all(prompt.primer is None for prompt in prompts):
+                raise ValueError(NO_PRIMER.format(enumerate_words(cuts)))
         else:
             primers = given.get("primers") or (given.get("primer"),)
             prompts = [Prompt(**shared, primer=primer) for primer in primers]
-        cuts = [name for name in _PRIMER if given.get(name)]
-        if cuts and all(prompt.primer is None for prompt in prompts):
-            raise ValueError(
-                f"there is no primer to take a part of with {enumerate_words(cuts)}; give one"
-            )
         takes = given.get("takes", len(prompts))
         _check_takes(takes)
         numbered = {number + 1: prompts[number % len(prompts)] for number in range(takes)}
@@ -302,7 +310,30 @@ def fit(
         defaults=request.earlier.by_name() if request.earlier else None,
         **request.sampling,
     )
-    return replace(plan, notes=(*request.notes, *plan.notes))
+    return replace(plan, notes=(*request.notes, *plan.notes, *_without_effect(plan, request)))
+
+
+def _without_effect(plan: Plan, request: Request) -> list[str]:
+    """What to say of settings that are asked for and change nothing in these takes."""
+    guided = {one.level for one in plan.levels if one.sampling(plan.takes).guidance != 1}
+    singing = {
+        one.level for one in plan.levels if plan.system.prior_config(one.level).lyrics == "sequence"
+    }
+    reasons = {
+        "guidance": (guided, 1, "no take has an artist or genre that the model knows"),
+        "codes_only": (singing, False, "it is for priors that keep lyrics in their sequence"),
+    }
+    notes = []
+    for name, (working, off, reason) in reasons.items():
+        value = request.sampling.get(name)
+        asked = {
+            one.level for one in plan.levels if at_level(value, one.level, None) not in (None, off)
+        }
+        named = asked & set(value) if isinstance(value, Mapping) else set()
+        idle = named - working if asked & working else asked
+        if idle:
+            notes.append(f"{name} has no effect at level {enumerate_words(sorted(idle))}: {reason}")
+    return notes
 
 
 def read_prompts(path: Path, defaults: Mapping[str, Any]) -> list[Prompt]:
@@ -324,7 +355,9 @@ def read_prompts(path: Path, defaults: Mapping[str, Any]) -> list[Prompt]:
         missing = {
             name: value
             for name, value in defaults.items()
-            if name not in record and not (name == "lyrics" and "lyrics_file" in record)
+            if name not in record
+            and not (name == "lyrics" and "lyrics_file" in record)
+            and not (name in _PRIMER and prompt.primer is None)
         }
         prompts.append(replace(prompt, **missing))
     if not prompts:

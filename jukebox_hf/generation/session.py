@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.codes import Codes
-from jukebox_hf.files import PARTIAL_SUFFIX, write_atomically
+from jukebox_hf.files import PARTIAL_SUFFIX, find_here, write_atomically
 from jukebox_hf.generation.alignment_files import save_words
 from jukebox_hf.generation.chains import Chain
 from jukebox_hf.generation.devices import check_backend, resolve_device
@@ -208,7 +208,7 @@ class Session(SessionOverview):
         if record.source == BUILT_IN:
             system = System.open(model)
         else:
-            at_hand = model is not None or Path(source).exists()
+            at_hand = model is not None or find_here(source) is not None
             if not at_hand and self._is_local:
                 raise FileNotFoundError(
                     f"{self.folder}: its model {self.model_name} is not where it was; give the "

@@ -295,13 +295,16 @@ class GenerationSettings:
             raise ValueError(f"seed must be from 0 to {MAX_SEED}, got {self.seed}")
         if self.precision not in PRECISIONS:
             raise ValueError(
-                f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
+                f"precision must be one of {', '.join(PRECISIONS)}, got {shorten(self.precision)}"
             )
         if self.backend not in BACKENDS:
-            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
+            raise ValueError(
+                f"backend must be one of {', '.join(BACKENDS)}, got {shorten(self.backend)}"
+            )
         if self.chain_starts not in CHAIN_STARTS:
             raise ValueError(
-                f"chain_starts must be one of {', '.join(CHAIN_STARTS)}, got {self.chain_starts!r}"
+                f"chain_starts must be one of {', '.join(CHAIN_STARTS)}, got "
+                f"{shorten(self.chain_starts)}"
             )
         if self.audio_format not in WRITABLE_FORMATS:
             raise ValueError(

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
+from jukebox_hf.files import find_here
 from jukebox_hf.hub.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, NEW_ROWS, read_adapter
 from jukebox_hf.hub.loading import INDEX, check_weights, read_config, weight_files
 from jukebox_hf.hub.locations import FEATURE_EXTRACTOR_FILE
@@ -156,7 +157,7 @@ def shared_content(path: Path, base: ComponentReference | None = None) -> Path |
         is_known = isinstance(stated, str) and REPO_ID.fullmatch(stated)
         if base is not None and base.repo_id is not None:
             content |= {"base_model_name_or_path": base.repo_id, "revision": base.revision}
-        elif not is_known or Path(str(stated)).exists():
+        elif not is_known or find_here(str(stated)) is not None:
             content |= {"base_model_name_or_path": None, "revision": None}
     elif path.name in (TRAINING_FILE, CODES_FILE, FEATURES_FILE):
         content = without_folders(read_json(path))

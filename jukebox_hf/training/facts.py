@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from jukebox_hf.files import find_here
 from jukebox_hf.hub import TrainingFacts, save_training_facts
 from jukebox_hf.hub.training_facts import Figure, TrainingData
 from jukebox_hf.training.figures import shared_name
@@ -63,7 +64,7 @@ def write_training_facts(
 
 
 def _data(dataset: str, learnt_from: LearntFrom | None) -> TrainingData:
-    is_local = Path(dataset).expanduser().exists()
+    is_local = find_here(dataset) is not None
     return TrainingData(
         name=shared_name(dataset),
         repo_id=None if is_local else dataset,

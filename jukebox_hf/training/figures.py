@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from jukebox_hf.files import find_here
 from jukebox_hf.hub import System, TrainingFacts, load_training_facts, save_training_facts
 from jukebox_hf.hub.training_facts import Figure
 from jukebox_hf.training.evaluation import CodecEvaluation, PriorEvaluation
@@ -146,5 +147,5 @@ def _folder(system: System, name: str) -> Path:
 
 def shared_name(source: str) -> str:
     """A repository's id as it is; of a folder on this machine the last part."""
-    path = Path(source).expanduser()
-    return path.resolve().name if path.exists() else source
+    path = find_here(source)
+    return source if path is None else path.resolve().name

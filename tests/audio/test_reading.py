@@ -52,8 +52,11 @@ def test_without_a_rate_a_file_keeps_its_own(stereo: tuple[Path, Tensor]) -> Non
     assert torch.equal(load_audio(path), load_audio(path, rate))
     part = load_audio(path, start_seconds=0.5, end_seconds=1.0, mono=False)
     assert torch.equal(part, load_audio(path, rate, mono=False)[:, rate // 2 : rate])
-    at_file = load_audio(path, cut="file", end_seconds=0.5, quality="HQ", round_up=True)
+    at_file = load_audio(path, cut="file", end_seconds=0.5)
     assert at_file.shape == (1, rate // 2)
+    for given in ({"quality": "HQ"}, {"cut": "file", "quality": "HQ", "round_up": True}):
+        with pytest.raises(ValueError, match=f"^{list(given)[-1]} has no effect where nothing"):
+            load_audio(path, **given)  # type: ignore[arg-type]
 
 
 def test_channels_are_averaged_or_kept(stereo: tuple[Path, Tensor]) -> None:

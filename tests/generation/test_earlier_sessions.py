@@ -96,7 +96,22 @@ primer_end_seconds num_samples total_samples offset_samples existing labels arti
 artist_name genre_name lyric_text lyric_seconds codes count crc32 audio alignment kept batch_sizes
 chains take level runs windows given new rows chain start lyric_span
 """
-WRONG = (..., None, [], {}, "x", -1, 1.5, True, [None], {"x": 1}, 10**30, [[[[]]]], "../../x")
+WRONG = (
+    ...,
+    None,
+    [],
+    {},
+    "x",
+    -1,
+    1.5,
+    True,
+    [None],
+    {"x": 1},
+    10**30,
+    [[[[]]]],
+    "../../x",
+    "x" * 9999,
+)
 
 
 @pytest.mark.parametrize("name", ["shared", "complete", "continued", "infilled"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from jukebox_hf.generation import memory
+from jukebox_hf.generation import JukeboxPipeline, Request, memory
 from jukebox_hf.generation.backends import CompiledBackend
 from jukebox_hf.generation.estimate import estimate_costs
 from jukebox_hf.generation.making import Generation
@@ -113,6 +113,42 @@ def test_without_names_there_is_nothing_to_follow(tiny: System) -> None:
     assert top.settings.guidance == 3.0
     assert top.sampling(plan.takes).rows_per_window == 1
     assert_same_codes(make(tiny, plan), make(tiny, plan_of(tiny, {1: NAMELESS})))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sampling", "said"),
+    [
+        ({}, {"guidance": 3.0}, ["guidance has no effect at level 0, 1 and 2: no take has an art"]),
+        ({"genre": "rock"}, {"guidance": 3.0}, []),
+        ({}, {"guidance": {2: 1.0}}, []),
+        ({"genre": {2: "rock"}}, {"guidance": 3.0}, []),
+        (
+            {"genre": {2: "rock"}},
+            {"guidance": TOP | {0: 2.0}},
+            ["guidance has no effect at level 0:"],
+        ),
+        ({}, {}, []),
+        ({}, {"codes_only": False}, []),
+        ({}, {"codes_only": {2: True}}, ["codes_only has no effect at level 2: it is for priors"]),
+    ],
+)
+def test_what_is_asked_for_in_vain_is_said(
+    prompt: dict[str, Any], sampling: dict[str, Any], said: list[str], tiny: System
+) -> None:
+    request = Request.new({"seconds": 0.2, **prompt, **sampling})
+    notes = JukeboxPipeline(tiny, device="cpu").plan(request).notes
+    assert [text[: len(one)] for text, one in zip(notes, said, strict=True)] == said
+
+
+def test_codes_only_is_for_the_level_that_sings(lyrical: System) -> None:
+    pipeline = JukeboxPipeline(lyrical, device="cpu")
+    for own, said in (
+        (True, ()),
+        ({2: True}, ()),
+        ({2: True, 0: True}, ("codes_only has no eff",)),
+    ):
+        notes = pipeline.plan(Request.new({"seconds": 0.2, "codes_only": own})).notes
+        assert tuple(text[:21] for text in notes) == said
 
 
 def test_takes_do_not_depend_on_each_other(tiny: System) -> None:

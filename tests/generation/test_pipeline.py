@@ -129,6 +129,12 @@ def test_saving_writes_audio_and_codes(pipeline: JukeboxPipeline, tmp_path: Path
         ({"prompts": [Prompt()], "genre": "rock"}, "prompts take the place of genre"),
         ({"primer": "x.wav", "primer_sampling_rate": 8000}, "goes with a primer that is an array"),
         ({"primer_start_seconds": 1}, "there is no primer to take a part of with primer_start_s"),
+        ({"prompts": [Prompt(primer_end_seconds=1)]}, "there is no primer to take a part of with"),
+        (
+            {"primer": Codes({2: torch.zeros(1, 4, dtype=torch.long)}, (8, 32, 128), 8000)}
+            | {"primer_start_seconds": 0.1},
+            "primer_start_seconds: codes are a primer as a whole; take a part of them with Codes",
+        ),
         (
             {"primer": np.zeros((100, 2, 2))},
             r"primer must be \(channels, samples\) or \(samples,\)",

@@ -125,6 +125,17 @@ def test_level_settings_are_known_by_name() -> None:
     assert {"temperature", "top_k", "top_p", "guidance", "chains"} < set(SETTINGS)
 
 
+def test_the_part_of_a_primer_is_for_the_lines_that_have_one(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"primer": "a.wav"}\n{"genre": "rock"}\n', encoding="utf-8")
+    cut = {"prompts": path, "primer_start_seconds": 1.5}
+    assert [one.primer_start_seconds for one in Request.new(cut).prompts.values()] == [1.5, 0]
+    for line in ("{}", '{"primer_start_seconds": 1.5}'):
+        path.write_text(line, encoding="utf-8")
+        with pytest.raises(ValueError, match="no primer to take a part of with primer_start_sec"):
+            Request.new(cut)
+
+
 # --- folders ---
 
 
