@@ -78,8 +78,9 @@ def edit(
 
     `song:2@0:05-0:20` alone is a trim, `song@0-8 song@12-` cuts out four seconds, the same part
     twice is a loop, and parts of several sessions are merged. Codes are copied as they are, at
-    every level that all parts have; where parts meet, they are cross-faded. Go on from there
-    with `continue` or `infill`. Prints the path of the audio.
+    every level that all parts have; where parts meet, they are cross-faded, unless they follow
+    each other in a take: those are one part. Go on from there with `continue` or `infill`. Prints
+    the path of the audio.
     """
     from jukebox_hf.generation import Crew, JukeboxPipeline, Request
 

@@ -60,6 +60,7 @@ def _listed(studio: Studio, room: Room, piece: Piece, parent: str | None) -> dic
     takes = piece.takes
     return {
         "name": piece.name,
+        "id": piece.facts.get("id"),
         "parent": parent,
         "state": studio.state_of(room, piece),
         "share": _share(piece),

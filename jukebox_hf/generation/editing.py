@@ -133,7 +133,7 @@ def edit(parts: Sequence[Part], wanted: Mapping[str, Any], codec: VQVAENetwork) 
     ):
         if not 0 <= value <= most:
             raise ValueError(f"a {name} lasts from 0 to {most:g} seconds, got {value:g}")
-    stretches = find_parts(parts)
+    stretches = _as_one_where_they_follow(find_parts(parts))
     first_codes = stretches[0].codes
     first_codes.check_codec(codec.config, fingerprint=codec.fingerprint())
     levels, notes = _common_levels(stretches)
@@ -179,6 +179,25 @@ def find_parts(parts: Sequence[Part]) -> list[Stretch]:
     for other in stretches[1:]:
         _check_same_codec(first, other)
     return stretches
+
+
+def _as_one_where_they_follow(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Parts of a take that follow each other are one part: nothing is joined there."""
+    found: list[Stretch] = []
+    for stretch in stretches:
+        before = found[-1] if found else None
+        if before is not None and _follows(before, stretch):
+            part = replace(before.part, end_seconds=stretch.part.end_seconds)
+            found[-1] = before._replace(part=part, end=stretch.end)
+        else:
+            found.append(stretch)
+    return found
+
+
+def _follows(before: Stretch, after: Stretch) -> bool:
+    same_file = before.source.path.resolve() == after.source.path.resolve()
+    same_take = same_file and before.start.number == after.start.number
+    return same_take and before.end == after.first
 
 
 def _bounds(part: Part, start: Start) -> tuple[int, int]:

@@ -207,7 +207,8 @@ class Request:
         in its own piece up to where it meets the next: there the two are cross-faded.
 
         Args:
-            parts: in order; times are rounded to codes of the top level.
+            parts: in order; times are rounded to codes of the top level. Parts of a take that
+                follow each other are one part: there is nothing to join.
             wanted: `snap_seconds`, by how much each join may be moved to where both sides are most
                 alike (0); `fade_seconds`, how long they are mixed (0.03); `timing`: "keep" the time
                 of the first part in its song, or "new", to begin at 0; None: keep for one part.

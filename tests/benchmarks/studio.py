@@ -5,7 +5,8 @@
 Measured with the model that comes with the package: from the start of the server to its first
 answer; from opening the page to its use; the server's memory; and from the click on "Make" to the
 first sound in the page, against what `jukebox generate` needs from its start to its first preview.
-The two take turns. Needs playwright and a browser (`make browser-tools`).
+The two take turns. The server's memory is measured again while a piece of ten minutes is opened,
+drawn and heard. Needs playwright and a browser (`make browser-tools`).
 """
 
 import argparse
@@ -21,6 +22,7 @@ import psutil
 from playwright.sync_api import Page, sync_playwright
 
 from tests.cli.studio.browser import find_browser
+from tests.cli.studio.long_piece import make_long_piece
 from tests.cli.studio.studio_process import StudioProcess
 
 
@@ -53,6 +55,23 @@ def first_sound(page: Page, studio: StudioProcess, seconds: float) -> float:
     studio.act(name, "stop")
     studio.wait_for(name, "stopped")
     return taken
+
+
+def largest_memory(page: Page, server: psutil.Process) -> int:
+    """Most bytes of the server while the page opens a piece of ten minutes, draws and plays it."""
+    page.get_by_role("button", name="long").first.click()
+    most = 0
+
+    def is_true(script: str) -> bool:
+        nonlocal most
+        most = max(most, server.memory_info().rss)
+        return bool(page.evaluate(script))
+
+    until(lambda: is_true("studio.view.sounds.picture(1)?.end > 599.9"))
+    page.evaluate("studio.player.seek(555)")
+    page.get_by_role("button", name="Play", exact=True).click()
+    until(lambda: is_true("studio.player.rms() > 0.5"))
+    return most
 
 
 def until(condition: Callable[[], object]) -> float:
@@ -91,10 +110,14 @@ def main() -> None:
             command_line.append(first_preview(folder / f"take-{number}", options.seconds))
             page_sound.append(first_sound(page, studio, options.seconds))
         server = psutil.Process(studio.process.pid)
+        memory = server.memory_info().rss
+        make_long_piece(folder / "pieces" / "song-1", folder / "pieces" / "long")
+        memory_long = largest_memory(page, server)
         generate, click = statistics.median(command_line), statistics.median(page_sound)
         print(f"start to first answer {answer:.2f} s; page usable {usable:.2f} s after opening")
         print(
-            f"server {server.memory_info().rss / 1e6:.0f} MB, {server.cpu_times().user:.1f} CPU s"
+            f"server {memory / 1e6:.0f} MB, at most {memory_long / 1e6:.0f} MB with a piece of ten "
+            f"minutes open; {server.cpu_times().user:.1f} CPU s"
         )
         print(f"the worker had its library {ready:.1f} s after that")
         print(f"generate, start to preview: median {generate:.2f} s of {rounded(command_line)}")

@@ -1,6 +1,7 @@
 """Edits: codes are copied, sound is that of the sources, and what makes no sense is refused."""
 
 import itertools
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,13 +119,45 @@ def test_codes_are_copied_and_sound_as_before_away_from_joins(
         torch.testing.assert_close(audio[same], torch.cat(sources)[same], rtol=0, atol=5e-7)
 
 
-def test_parts_that_follow_each_other_are_the_piece_itself(
-    codec: JukeboxVQVAE, song: Session
+@pytest.fixture(scope="module")
+def copy(song: Session, tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """The same music at another place."""
+    return Session.open(shutil.copytree(song.folder, tmp_path_factory.mktemp("copy") / "song"))
+
+
+def test_parts_that_follow_each_other_are_one_part(codec: JukeboxVQVAE, song: Session) -> None:
+    cuts = (None, 0.25, 0.53, 0.9, None)
+    parts = [Part(song.folder, 1, *bounds) for bounds in itertools.pairwise(cuts)]
+    parts.insert(3, Part(song.folder, 2, 0.53, 0.9))  # another take, and what it pushes apart
+    found = Request.edit(parts, {"snap_seconds": 0.0}, codec).parent
+    assert found is not None
+    takes = [part["take"] for part in found.details["parts"]]
+    assert takes == [1, 2, 1]
+    assert len(found.details["joins"]) == 2
+    one, same = (
+        Request.edit(parts[:3], {}, codec),
+        Request.edit([Part(song.folder, 1, None, 0.9)], {}, codec),
+    )
+    assert one.parent == same.parent
+    assert one.prompts[1].offset_seconds == same.prompts[1].offset_seconds
+    assert isinstance(one.prompts[1].primer, JoinedCodes)
+    assert isinstance(same.prompts[1].primer, JoinedCodes)
+    for level in range(3):
+        found_codes, codes = (
+            one.prompts[1].primer.level(level),
+            same.prompts[1].primer.level(level),
+        )
+        assert torch.equal(found_codes.codes, codes.codes)
+        assert found_codes.seams == codes.seams
+
+
+def test_two_parts_of_equal_music_are_that_music(
+    codec: JukeboxVQVAE, song: Session, copy: Session
 ) -> None:
     """Cuts anywhere, also beside seams of chains, change nothing but within their fades."""
     whole = sound(codec, song, 1, 0)
     for cut in (0.25, 0.53, 0.56, 1.1):
-        parts = [Part(song.folder, 1, None, cut), Part(song.folder, 1, cut, None)]
+        parts = [Part(song.folder, 1, None, cut), Part(copy.folder, 1, cut, None)]
         codes = Request.edit(parts, {}, codec).prompts[1].primer
         assert isinstance(codes, JoinedCodes)
         found = decode_joined(codec, 0, codes.level(0))[0]
@@ -170,8 +203,8 @@ def test_a_join_is_moved_to_where_both_sides_are_most_alike(
     assert after["likeness"] > before["likeness"]
 
 
-def test_equal_sides_stay_where_they_are(codec: JukeboxVQVAE, song: Session) -> None:
-    parts = [Part(song.folder, 1, 0.0, 0.64), Part(song.folder, 1, 0.64, 1.4)]
+def test_equal_sides_stay_where_they_are(codec: JukeboxVQVAE, song: Session, copy: Session) -> None:
+    parts = [Part(song.folder, 1, 0.0, 0.64), Part(copy.folder, 1, 0.64, 1.4)]
     parent = Request.edit(parts, {"snap_seconds": 0.2}, codec).parent
     assert parent is not None
     (join,) = parent.details["joins"]

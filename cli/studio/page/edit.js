@@ -20,14 +20,14 @@ const USABLE = ["done", "sketch", "stopped"];
 export class EditForm extends PlannedForm {
   constructor(...given) {
     super(...given);
-    this.draft = remembered(); // {piece, take, stretch, parts, snap, fade, timing, name}
+    this.draft = remembered(); // {piece, id, take, stretch, parts, snap, fade, timing, name}
     this.audio = null;
   }
 
   /** Begin with something done to a stretch `[begin, end]` of a take, or with all of the take. */
   begin(state, piece, take, { stretch = null, doing = "apart", join = false }) {
-    const whole = { piece: piece.name, take: take.number, from: "", to: "" };
-    this.draft = { piece: piece.name, take: take.number, seconds: take.seconds, stretch: null, parts: [whole], snap: SNAP, fade: "", timing: "", name: "" };
+    const whole = { piece: piece.name, id: piece.id, take: take.number, from: "", to: "" };
+    this.draft = { piece: piece.name, id: piece.id, take: take.number, seconds: take.seconds, stretch: null, parts: [whole], snap: SNAP, fade: "", timing: "", name: "" };
     if (stretch) {
       const [from, to] = stretch.map((seconds) => clock(seconds, 3));
       this.draft.stretch = { from, to, doing, times: "2", where: "0:00" };
@@ -36,7 +36,7 @@ export class EditForm extends PlannedForm {
     if (join) {
       if (stretch) Object.assign(whole, { from: this.draft.stretch.from, to: this.draft.stretch.to });
       const other = usable(state).find((one) => one.name !== piece.name);
-      Object.assign(this.draft, { stretch: null, parts: [whole, partOf(other || { name: piece.name, lengths: [[take.number]] })] });
+      Object.assign(this.draft, { stretch: null, parts: [whole, other ? partOf(other) : { ...whole }] });
     }
     this.show(state);
     if (join) byId("f-piece-1").focus();
@@ -45,7 +45,7 @@ export class EditForm extends PlannedForm {
   /** Add a stretch, or all, of a take to the draft. */
   add(state, piece, number, stretch) {
     const [from, to] = stretch ? stretch.map((seconds) => clock(seconds, 3)) : ["", ""];
-    this.draft.parts.push({ piece: piece.name, take: number, from, to });
+    this.draft.parts.push({ piece: piece.name, id: piece.id, take: number, from, to });
     this.draft.stretch = null;
     this.show(state);
     byId(`f-from-${this.draft.parts.length - 1}`).focus();
@@ -59,6 +59,29 @@ export class EditForm extends PlannedForm {
   close() {
     super.close();
     this.hush();
+  }
+
+  /** What the server tells meanwhile: pieces come and go, and get other names. */
+  update(state) {
+    this.state = state;
+    const { draft } = this;
+    if (!draft) return;
+    const before = JSON.stringify(draft);
+    for (const one of [draft, ...draft.parts]) one.piece = nameNow(one, state);
+    if (JSON.stringify(draft) !== before) keep(draft);
+    if (!this.isShown) return;
+    byId("form-title").textContent = `Edit ${draft.piece}`;
+    for (const [index, part] of draft.parts.entries()) this.offer(part, index);
+    const told = this.toldOfParts();
+    if (told === this.told) return;
+    this.told = told;
+    this.showLengths();
+    this.planSoon();
+  }
+
+  /** What is known of the pieces that parts are taken from. */
+  toldOfParts() {
+    return JSON.stringify(this.draft.parts.map(({ piece }) => [piece, this.takesOf(piece)]));
   }
 
   show(state) {
@@ -119,11 +142,14 @@ export class EditForm extends PlannedForm {
 
   /** The take, taken apart at the stretch and put in order. */
   partsOfStretch() {
-    const { piece, take, seconds, stretch } = this.draft;
+    const { piece, id, take, seconds, stretch } = this.draft;
+    const bounds = [stretch.from, stretch.to, ...(stretch.doing === "move" ? [stretch.where] : [])];
+    const wrong = bounds.find((text) => text.trim() && secondsOf(text) === null);
+    if (wrong !== undefined) return [{ piece, id, take, from: wrong, to: "" }]; // the server says what is wrong with it
     const begin = secondsOf(stretch.from) ?? 0;
     const end = Math.max(begin, Math.min(secondsOf(stretch.to) ?? seconds, seconds));
     const atEnd = (at) => at >= seconds - 0.0005;
-    const part = (from, to) => (to - from < 0.0005 ? [] : [{ piece, take, from: from ? clock(from, 3) : "", to: atEnd(to) ? "" : clock(to, 3) }]);
+    const part = (from, to) => (to - from < 0.0005 ? [] : [{ piece, id, take, from: from ? clock(from, 3) : "", to: atEnd(to) ? "" : clock(to, 3) }]);
     const [before, own, after] = [part(0, begin), part(begin, end), part(end, seconds)];
     const times = Math.min(Math.max(Math.round(Number(stretch.times)) || 1, 1), MOST_TIMES);
     const where = Math.min(secondsOf(stretch.where) ?? begin, seconds);
@@ -139,8 +165,11 @@ export class EditForm extends PlannedForm {
 
   showParts() {
     const { draft } = this;
+    this.hush();
     keep(draft);
     fill(byId("parts"), ...draft.parts.map((part, index) => this.row(part, index)));
+    for (const [index, part] of draft.parts.entries()) this.offer(part, index);
+    this.told = this.toldOfParts();
     if (byId("stretch")) {
       for (const doing of ["repeat", "move"]) byId(`doing-${doing}`).hidden = draft.stretch.doing !== doing;
     }
@@ -176,11 +205,26 @@ export class EditForm extends PlannedForm {
     return this.state.pieces.find((one) => one.name === name)?.lengths || [];
   }
 
-  row(part, index) {
+  /** Fill in what a part can be of; not while somebody chooses. */
+  offer(part, index) {
     const names = usable(this.state).map((one) => one.name);
     if (!names.includes(part.piece)) names.push(part.piece);
     const numbers = this.takesOf(part.piece).map(([number]) => number);
-    const option = (value, label, chosen) => el("option", { value: String(value), selected: value === chosen }, label);
+    const choices = {
+      piece: names.map((name) => [name, name]),
+      take: (numbers.length ? numbers : [part.take]).map((number) => [String(number), `Take ${number}`]),
+    };
+    for (const [name, offered] of Object.entries(choices)) {
+      const select = byId(`f-${name}-${index}`);
+      const key = JSON.stringify([offered, part[name]]);
+      if (select.dataset.key === key || (select.options.length && select === document.activeElement)) continue;
+      select.dataset.key = key;
+      fill(select, ...offered.map(([value, label]) => el("option", { value, selected: value === String(part[name]) }, label)));
+    }
+  }
+
+  row(part, index) {
+    const onblur = () => byId(`f-take-${index}`) && this.offer(part, index);
     const write = (name) => ({ oninput: (event) => { part[name] = event.target.value; this.showLengths(); } });
     const choosePiece = (event) => {
       const chosen = this.state.pieces.find((one) => one.name === event.target.value);
@@ -193,8 +237,8 @@ export class EditForm extends PlannedForm {
     return el("li", {}, el("fieldset", { class: "part" },
       el("legend", {}, `Part ${index + 1}`),
       el("div", { class: "bounds" },
-        this.field(`piece-${index}`, "Piece", el("select", { oninput: choosePiece }, ...names.map((name) => option(name, name, part.piece)))),
-        this.field(`take-${index}`, "Take", el("select", { oninput: chooseTake }, ...(numbers.length ? numbers : [part.take]).map((number) => option(number, `Take ${number}`, part.take)))),
+        this.field(`piece-${index}`, "Piece", el("select", { oninput: choosePiece, onblur })),
+        this.field(`take-${index}`, "Take", el("select", { oninput: chooseTake, onblur })),
         this.field(`from-${index}`, "From", decimal("its beginning", { value: part.from, ...write("from") })),
         this.field(`to-${index}`, "To", decimal("its end", { value: part.to, ...write("to") }))),
       el("div", { class: "row" },
@@ -209,7 +253,6 @@ export class EditForm extends PlannedForm {
   /** Another order, or other parts: the list no longer follows the stretch. */
   change(parts, focus) {
     this.draft.parts = parts;
-    this.hush();
     this.showParts();
     byId(focus)?.focus();
     this.planSoon();
@@ -234,7 +277,7 @@ export class EditForm extends PlannedForm {
 
   addPart() {
     const last = this.draft.parts.at(-1);
-    const parts = [...this.draft.parts, { piece: last.piece, take: last.take, from: "", to: "" }];
+    const parts = [...this.draft.parts, { ...last, from: "", to: "" }];
     this.change(parts, `f-piece-${parts.length - 1}`);
   }
 
@@ -244,7 +287,11 @@ export class EditForm extends PlannedForm {
     const wasThis = this.audio?.index === index;
     this.hush();
     const length = this.lengthOf(part);
-    if (wasThis || length === null) return;
+    if (wasThis) return;
+    if (length === null) {
+      this.wrong(new Error(`There is nothing to hear of part ${index + 1}: it needs a piece that is here, and ends after it begins.`));
+      return;
+    }
     const begin = secondsOf(part.from || "0");
     const audio = new Audio(partPath(part.piece, part.take, "edit", begin, Math.min(length, LONGEST_HEARD)));
     this.audio = { index, audio };
@@ -278,13 +325,13 @@ export class EditForm extends PlannedForm {
       snap_seconds: given(snap),
       fade_seconds: given(fade),
       timing: given(timing),
-      parts: withoutNeedlessJoins(parts).map((part) => ({ ...part, from: given(part.from), to: given(part.to) })),
+      parts: parts.map(({ piece, take, from, to }) => ({ piece, take, from: given(from), to: given(to) })),
     };
   }
 
   planText(plan) {
-    const { parts } = this.draft;
-    const what = parts.length === 1 ? "one part" : `${parts.length} parts`;
+    const count = plan.joins.length + 1; // parts that follow each other are one
+    const what = count === 1 ? "one part" : `${count} parts`;
     return `${span(plan.music_seconds)} of music from ${what}. Nothing is made anew, so it takes a moment.`;
   }
 
@@ -298,19 +345,12 @@ export class EditForm extends PlannedForm {
 
 const decimal = (placeholder = "", extra = {}) => el("input", { inputmode: "decimal", autocomplete: "off", placeholder, ...extra });
 const usable = (state) => state.pieces.filter((one) => USABLE.includes(one.state) && one.lengths?.length);
-const partOf = (piece) => ({ piece: piece.name, take: piece.kept?.[0] ?? piece.lengths[0][0], from: "", to: "" });
+const partOf = (piece) => ({ piece: piece.name, id: piece.id, take: piece.kept?.[0] ?? piece.lengths[0][0], from: "", to: "" });
 
-/** A part that goes on where the one before it ends is the same part, and there is no join. */
-function withoutNeedlessJoins(parts) {
-  const joined = [];
-  for (const part of parts) {
-    const before = joined.at(-1);
-    const follows = before && before.piece === part.piece && before.take === part.take
-      && before.to.trim() && secondsOf(before.to) === secondsOf(part.from);
-    if (follows) before.to = part.to;
-    else joined.push({ ...part });
-  }
-  return joined;
+/** The name that a piece has now: that of the same id, if the one by this name is another or none. */
+function nameNow({ piece, id }, { pieces }) {
+  if (!id || pieces.some((one) => one.name === piece && one.id === id)) return piece;
+  return pieces.find((one) => one.id === id)?.name ?? piece;
 }
 
 function keep(draft) {
@@ -324,7 +364,8 @@ function keep(draft) {
 
 function remembered() {
   try {
-    return JSON.parse(sessionStorage.getItem(KEPT));
+    const draft = JSON.parse(sessionStorage.getItem(KEPT));
+    return draft?.parts?.length ? draft : null;
   } catch {
     return null;
   }

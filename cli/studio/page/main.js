@@ -23,7 +23,7 @@ let spoken = "";
 
 // --- screens ---
 
-const after = { onMade: (name, { listen }) => open(name, { listen }), onCancel: () => leaveForm() };
+const after = { onMade: (name, { listen }) => open(name, { listen }), onCancel: () => leaveForm(), onAway: () => setAway(true) };
 const form = new RequestForm(byId("main"), player, after);
 const edit = new EditForm(byId("main"), player, after);
 
@@ -86,6 +86,7 @@ function showForm(show) {
   view.close();
   closeSide();
   show();
+  enable();
 }
 
 function showNew(given = {}) {
@@ -162,6 +163,7 @@ function later() {
 
 function take(answer) {
   state = answer;
+  edit.update(state);
   if (answer.piece && Array.isArray(answer.piece.takes)) {
     answer.piece.takes_list = answer.piece.takes;
   }
@@ -215,6 +217,7 @@ function setAway(now) {
   byId("away").textContent = now ? "The studio does not answer. This page goes on by itself as soon as it is back; what you typed stays." : "";
   byId("away").hidden = !now;
   enable();
+  if (!now) for (const one of [form, edit]) one.planAgain();
 }
 
 /** What needs the server cannot be used while it is away. */

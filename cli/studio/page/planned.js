@@ -6,10 +6,14 @@ import { byId, clock, el, fill, lasting, size, span } from "./dom.js";
 const PLAN_DELAY = 500; // milliseconds after the last change
 
 export class PlannedForm {
-  /** `onMade(name, {listen})` shows a piece that is made; `player` may begin to sound after the click. */
-  constructor(main, player, { onMade, onCancel }) {
-    Object.assign(this, { main, player, onMade, onCancel });
+  /**
+   * `onMade(name, {listen})` shows a piece that is made, `onAway()` says that the server is away; `player`
+   * may begin to sound after the click.
+   */
+  constructor(main, player, { onMade, onCancel, onAway }) {
+    Object.assign(this, { main, player, onMade, onCancel, onAway });
     this.asked = 0;
+    this.isShown = false;
   }
 
   /** What the form asks for, as the server takes it. */
@@ -27,7 +31,9 @@ export class PlannedForm {
 
   /** Called when something else is shown. */
   close() {
+    this.isShown = false;
     clearTimeout(this.timer);
+    this.asked += 1; // an answer that is under way is of no use any more
   }
 
   /** Show a form of these parts, with its plan and its buttons. */
@@ -44,6 +50,7 @@ export class PlannedForm {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); this.make(); }
     });
     fill(this.main, form);
+    this.isShown = true;
   }
 
   field(name, label, input, hint = null) {
@@ -59,19 +66,24 @@ export class PlannedForm {
     this.timer = setTimeout(() => this.plan(), PLAN_DELAY);
   }
 
+  /** The server was away, and is back. */
+  planAgain() {
+    if (this.isShown) this.planSoon();
+  }
+
   async plan() {
-    if (!byId("plan")) return;
+    if (!this.isShown) return;
     this.asked += 1;
     const number = this.asked;
     byId("plan").textContent = "Looking at what it takes …";
     try {
       const plan = await post("api/plan", this.request());
-      if (number !== this.asked || !byId("plan")) return;
+      if (number !== this.asked) return;
       byId("form-wrong").hidden = true;
       byId("plan").textContent = this.planText(plan);
       fill(byId("plan-notes"), ...[...plan.joins.map(joinText), ...plan.notes].map((note) => el("li", {}, note)));
     } catch (error) {
-      if (number !== this.asked || !byId("plan")) return;
+      if (number !== this.asked) return;
       byId("plan").textContent = "";
       fill(byId("plan-notes"));
       this.wrong(error);
@@ -89,7 +101,7 @@ export class PlannedForm {
 
   wrong(error) {
     const box = byId("form-wrong");
-    if (!box || error instanceof Away) return;
+    if (!box || !this.isShown || error instanceof Away) return;
     box.textContent = error.message;
     box.hidden = false;
   }
@@ -104,9 +116,9 @@ export class PlannedForm {
       this.forget();
       this.onMade(piece, { listen: this.listens });
     } catch (error) {
-      this.wrong(error);
-    } finally {
       button.disabled = false;
+      if (error instanceof Away) this.onAway();
+      else if (byId("make") === button) this.wrong(error);
     }
   }
 }

@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 from click.testing import CliRunner
 
 import jukebox_cli.studio
@@ -22,6 +20,7 @@ from jukebox_cli.main import main
 from jukebox_hf.generation.session import Session
 from tests.cli.studio.browser import Visit, launch, violations
 from tests.cli.studio.conftest import Start
+from tests.cli.studio.long_piece import LONG_RATE, LONG_SECONDS, make_long_piece
 from tests.cli.studio.studio_process import StudioProcess, checksums
 
 pytestmark = pytest.mark.browser
@@ -197,10 +196,12 @@ def test_what_is_typed_survives_an_absent_server(start: Start, visit: Open) -> N
     seen = visit(studio)
     seen.fill_new(genre="jazz", lyrics=WORDS)
     studio.kill()
+    seen.page.locator("#make").dispatch_event("click")  # before the page knows
     seen.page.get_by_text("The studio does not answer").wait_for()
     assert seen.button("Make", exact=True).is_disabled()
     start(port=studio.port)
     seen.page.get_by_text("The studio does not answer").wait_for(state="hidden")
+    seen.page.get_by_text("of music.").wait_for()  # the plan is asked for again
     assert seen.page.get_by_label("Genre").input_value() == "jazz"
     assert seen.page.locator("#f-lyrics").input_value() == WORDS
     seen.button("Make", exact=True).click()
@@ -471,6 +472,46 @@ def test_two_pieces_are_joined(library: StudioProcess, visit: Open) -> None:
     assert seen.evaluate("sessionStorage.length") == 0
 
 
+def test_an_open_edit_follows_what_happens_to_its_pieces(
+    library: StudioProcess, visit: Open
+) -> None:
+    """Pieces get other names, come and go; what is typed stays, and is never taken for another."""
+    place = shutil.copytree(library.folder / "sketch", library.folder / "early")
+    record = json.loads((place / "session.json").read_text(encoding="utf-8"))
+    (place / "session.json").write_text(json.dumps(record | {"id": "of-its-own"}), encoding="utf-8")
+    seen = visit(library, "#early")
+    page = seen.page
+    seen.wait_until("studio.player.duration > 0.9")
+    seen.evaluate("studio.view.setStretch(0.2, 0.6)")
+    page.keyboard.press("x")
+    rest = ("0:00.600", "")
+    assert parts_of(seen) == [("early", "1", "", "0:00.200"), ("early", "1", *rest)]
+    page.get_by_label("To", exact=True).nth(1).fill("0,1")  # no time: the next part is not taken
+    page.get_by_text("part 1: to: '0,1' is not a duration").wait_for()
+    seen.button("Hear").click()
+    page.get_by_text("There is nothing to hear of part 1").wait_for()
+    page.get_by_label("To", exact=True).nth(1).fill("0.1")
+    page.get_by_text("of music from 2 parts").wait_for()
+
+    library.act("early", "rename", name="late")
+    seen.heading("Edit late").wait_for()
+    assert parts_of(seen) == [("late", "1", "", "0.1"), ("late", "1", *rest)]
+    shutil.copytree(library.folder / "sketch", library.folder / "newcomer")
+    page.locator("#f-piece-1 option", has_text="newcomer").wait_for(state="attached")
+    library.act("late", "remove")
+    page.get_by_text("there is no piece 'late' here").wait_for()
+    page.get_by_label("Piece", exact=True).nth(0).select_option("newcomer")
+    page.get_by_label("Piece", exact=True).nth(1).select_option("newcomer")
+    page.get_by_text("of music from 2 parts").wait_for()
+    page.get_by_label("To", exact=True).nth(0).fill("soon")  # of the stretch
+    page.get_by_text("part 1: from: 'soon' is not a duration").wait_for()
+    seen.evaluate("sessionStorage.setItem('jukebox-studio-edit', '{}')")  # of another version
+    page.goto(f"{library.address}#newcomer")
+    page.reload()
+    seen.button("Arrange parts").wait_for()
+    shutil.rmtree(library.folder / "newcomer")
+
+
 def test_a_form_knows_the_model_of_its_piece(
     library: StudioProcess, visit: Open, tiny_model: Path
 ) -> None:
@@ -541,25 +582,9 @@ def test_several_finishes_with_a_genre_of_a_layer_become_wide_stereo(
     assert Path(downloading.value.path()).read_bytes() == wide.read_bytes()
 
 
-LONG_SECONDS, LONG_RATE = 600, 16_000
-
-
 def test_ten_minutes_are_heard_and_drawn_in_parts(library: StudioProcess, visit: Open) -> None:
     """A piece that is not finished, so that only its preview is there: a tone that rises."""
-    place = library.folder / "long"
-    shutil.copytree(library.folder / "tune", place)
-    path = place / "session.json"
-    record = json.loads(path.read_text(encoding="utf-8"))
-    record |= {"complete": False, "sampling_rate": LONG_RATE}
-    record["takes"] = record["takes"][:1]
-    codes = {"0": {"count": LONG_SECONDS * LONG_RATE // 8, "crc32": "0"}}
-    record["takes"][0] |= {"seconds": LONG_SECONDS, "audio": None, "codes": codes}
-    path.write_text(json.dumps(record), encoding="utf-8")
-    time_axis = np.arange(LONG_SECONDS * LONG_RATE) / LONG_RATE
-    loudness = 0.1 + 0.8 * time_axis / LONG_SECONDS
-    (place / "preview").mkdir(exist_ok=True)
-    tone = loudness * np.sin(2 * np.pi * 440 * time_axis)
-    soundfile.write(place / "preview" / "01.wav", tone, LONG_RATE, subtype="PCM_16")
+    place = make_long_piece(library.folder / "tune", library.folder / "long")
     try:
         seen = visit(library)
         sizes: list[int] = []
