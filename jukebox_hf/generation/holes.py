@@ -116,7 +116,9 @@ def score(
         offset_samples=offset_samples + start * config.hop_length,
     )
     with torch.inference_mode():
-        logits = prior(padded[None].to(prior.device), **seen.inputs().to(prior.device)).logits
+        logits = prior.window_logits(
+            padded[None].to(prior.device), **seen.inputs().to(prior.device)
+        )
         part = slice(len(window) - scored, len(window))
         nats = torch.nn.functional.cross_entropy(
             logits[0, part].float().cpu(), prior.to_tokens(window[part])

@@ -167,10 +167,14 @@ def load_network(
 def _dtype(
     dtype: torch.dtype | str | None, network: nn.Module, stored: Mapping[str, StoredTensor]
 ) -> torch.dtype:
-    """The dtype to load weights in that need not be float32."""
+    """The dtype to load weights in that need not be float32.
+
+    As stored is what the matrices are stored as: their biases may be float32 beside them.
+    """
     if dtype == "auto":
         free = copy.deepcopy(network).to(torch.float16).state_dict()
-        names = (name for name in stored if name in free and free[name].dtype == torch.float16)
+        matrices = (name for name, each in free.items() if each.ndim == 2)
+        names = (name for name in matrices if name in stored and free[name].dtype == torch.float16)
         return next((stored[name].dtype for name in names), torch.float32)
     if isinstance(dtype, str):
         return torch_dtype(dtype)

@@ -159,9 +159,7 @@ class JukeboxPrior(PriorNetwork, JukeboxPreTrainedModel):
                 "this prior has no alignment_layer: its config names no layer that follows words"
             )
         given = self.condition(labels=labels, lyric_tokens=lyric_tokens, upper_codes=upper_codes)
-        sequence = self._sequence(self.to_tokens(codes), given)
-        positions = self._position_conditioning(given, 0, config.sequence_length)
-        states = self.decoder.inputs(sequence[:, :-1], given.start, positions)
+        sequence, positions, states = self._read(codes, given)
         kept: tuple[Tensor, ...] | None = None
         if output_hidden_states or (output_hidden_states is None and config.output_hidden_states):
             layers = self.decoder.iterate_layers(states, encoder_states=given.encoder_states)

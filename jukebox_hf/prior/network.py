@@ -134,18 +134,38 @@ class PriorNetwork(nn.Module):
 
         Arguments as for `iterate_layers`.
         """
-        num_codes = codes.shape[1]
         given = self.condition(
             labels=labels,
             lyric_tokens=lyric_tokens,
             upper_codes=upper_codes,
-            num_codes=num_codes,
+            num_codes=codes.shape[1],
         )
+        return self._read(codes, given)[-1], given.encoder_states
+
+    def _read(self, codes: Tensor, given: Conditioning) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The sequence of a window, what conditions its positions, what goes into the layers."""
         sequence = self._sequence(self.to_tokens(codes), given)
-        end = self.config.lyric_prefix_length + num_codes
-        positions = self._position_conditioning(given, 0, end)
-        states = self.decoder.inputs(sequence[:, :-1], given.start, positions)
-        return states, given.encoder_states
+        positions = self._position_conditioning(given, 0, sequence.shape[1])
+        return sequence, positions, self.decoder.inputs(sequence[:, :-1], given.start, positions)
+
+    def window_logits(
+        self,
+        codes: Tensor,
+        *,
+        labels: JukeboxLabels | None = None,
+        lyric_tokens: Tensor | None = None,
+        upper_codes: Tensor | None = None,
+    ) -> Tensor:
+        """Logits of each code of a whole window, from the codes before it.
+
+        Returns:
+            (batch, context_length, vocabulary_size), float32; the correct ones are `to_tokens`'.
+        """
+        self._check_codes("codes", codes, self.config.codebook_size, self.config.context_length)
+        given = self.condition(labels=labels, lyric_tokens=lyric_tokens, upper_codes=upper_codes)
+        _, positions, states = self._read(codes, given)
+        hidden = self.decoder(states, encoder_states=given.encoder_states)
+        return self._logits(hidden, positions)[:, self.config.lyric_prefix_length :]
 
     def check_layers(self, layers: Sequence[int]) -> tuple[int, ...]:
         """The layers asked for, which count from 1; `ValueError` for one that is not there."""
@@ -196,9 +216,7 @@ class PriorNetwork(nn.Module):
             )
         self._check_codes("codes", codes, self.config.codebook_size, self.config.context_length)
         given = self.condition(labels=labels, lyric_tokens=lyric_tokens, upper_codes=upper_codes)
-        sequence = self._sequence(self.to_tokens(codes), given)
-        positions = self._position_conditioning(given, 0, self.config.sequence_length)
-        return self._alignment(self.decoder.inputs(sequence[:, :-1], given.start, positions), given)
+        return self._alignment(self._read(codes, given)[-1], given)
 
     # --- sampling ---
 

@@ -19,6 +19,7 @@ from jukebox_hf.codes import load_codes
 from jukebox_hf.generation.choices import PRECISIONS
 from jukebox_hf.generation.weights import load_for_sampling
 from jukebox_hf.hub.system import System
+from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from tests.benchmarks.window_inputs import PieceInputs
 
 CPU = torch.device("cpu")
@@ -56,7 +57,7 @@ def bits(
     system: System, level: int, precision: str, windows: Sequence[dict[str, Any]]
 ) -> list[float]:
     """Mean bits per code of every window in a precision, with the layers that sampling uses."""
-    prior = load_for_sampling(system, level, precision=precision, device=CPU)
+    prior = JukeboxPrior.of(load_for_sampling(system, level, precision=precision, device=CPU))
     return [float(prior(**given).music_loss) for given in windows]
 
 

@@ -58,6 +58,7 @@ def test_cached_logits_equal_parallel_logits(name: str, batch: int) -> None:
     prior = tiny_prior(name)
     codes, given = inputs(prior, batch)
     parallel = prior(codes, **given).logits
+    assert torch.equal(prior.window_logits(codes, **given), parallel)
     length, row = prior.config.context_length, prior.config.row_length
     for chunk in (1, 7, row, row + 1, length - 1):
         predicted = [0, *range(chunk, length - 1, chunk), length - 1]
