@@ -6,6 +6,7 @@ rates, of which a share is assumed: `generation.gpus`.
 """
 
 import json
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -288,7 +289,7 @@ def _time_layers(
     length = min(TIMED_CODES, config.context_length)
     prior = bare_layers(config, depth, precision, device)
     codes = torch.zeros(1, length, dtype=torch.int64, device=device)
-    run: Callable[[], object] = lambda: prior(codes, hidden_layers=[depth])  # noqa: E731
+    run: Callable[[], object] = lambda: deque(prior.iterate_layers(codes), maxlen=0)  # noqa: E731
     return best_time(device, 2, run) / length
 
 

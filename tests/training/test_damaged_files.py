@@ -200,12 +200,14 @@ def write_state(folder: Path, content: Any) -> None:
     (folder / STATE).write_text(json.dumps(content), encoding="utf-8")
 
 
-def test_a_state_comes_back_and_what_is_missing_has_its_default(tmp_path: Path) -> None:
+def test_a_state_comes_back_and_lacks_only_what_came_later(
+    tmp_path: Path,
+) -> None:
     write_state(tmp_path, STATE_CONTENT)
     assert load_state(tmp_path) == RunState(4, 1.0, 4, 0, 2.5, 2, "sha256:00")
     for name in STATE_CONTENT:
         write_state(tmp_path, {key: STATE_CONTENT[key] for key in STATE_CONTENT if key != name})
-        assert refused_or_fine(lambda: load_state(tmp_path)) == (name != "format_version")
+        assert refused_or_fine(lambda: load_state(tmp_path)) == (name == "data_fingerprint")
 
 
 @pytest.mark.parametrize("name", STATE_CONTENT)
