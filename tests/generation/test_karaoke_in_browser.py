@@ -10,7 +10,7 @@ import torch
 from jukebox_hf.audio import save_audio
 from jukebox_hf.generation.karaoke import save_karaoke_page
 from jukebox_hf.generation.word_times import SungWord
-from tests.cli.studio.browser import Visit, launch, violations
+from tests.cli.studio.browser import RunningBrowser, Visit, launch, violations
 
 pytestmark = pytest.mark.browser
 
@@ -18,8 +18,15 @@ LYRICS = "La la lo\nand no more"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser() -> Iterator[RunningBrowser]:
     yield from launch()
+
+
+@pytest.fixture(autouse=True)
+def _watched(browser: RunningBrowser) -> Iterator[None]:
+    """No browser that hangs holds up the tests."""
+    with browser.watched():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,22 @@
 """A headless browser for the stories; what it lacks is a reason to skip, never to pass."""
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-PATIENCE = 240_000  # milliseconds; machines that test are busy
+PATIENCE = 120_000  # milliseconds; machines that test are busy
+LONGEST_STORY = 240.0  # seconds; less than pytest-timeout has, which does not know how to end it
+LOOK_EVERY = 0.5  # seconds
+CLOSING = 20.0  # seconds that a browser may take to end by itself
 
 
 def find_browser() -> str:
@@ -29,19 +35,88 @@ def find_browser() -> str:
     return found
 
 
-def launch() -> Iterator[Any]:
-    """A running browser (Playwright's `Browser`)."""
-    program = find_browser()
-    if os.environ.get("JUKEBOX_BROWSER"):
-        pass
-    else:
-        pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    from playwright.sync_api import sync_playwright
+class RunningBrowser:
+    """A browser of our own, which is started again for the story after the one that broke it.
 
-    with sync_playwright() as run:
-        browser = run.chromium.launch(executable_path=program)
-        yield browser
-        browser.close()
+    Attributes:
+        browser: Playwright's `Browser`.
+    """
+
+    def __init__(self) -> None:
+        self.program = find_browser()
+        if not os.environ.get("JUKEBOX_BROWSER"):
+            pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+        self._start()
+
+    def _start(self) -> None:
+        from playwright.sync_api import sync_playwright
+
+        before = set(psutil.Process().children())
+        self._playwright = sync_playwright().start()
+        self.processes = [one for one in psutil.Process().children() if one not in before]
+        self.browser = self._playwright.chromium.launch(executable_path=self.program)
+
+    def new_context(self, **options: Any) -> Any:
+        """Playwright's `BrowserContext`, in this browser or in one that takes its place."""
+        if not (self.browser.is_connected() and all(one.is_running() for one in self.processes)):
+            self.close()
+            self._start()
+        return self.browser.new_context(**options)
+
+    def kill(self) -> None:
+        """End it at once; whatever waits for it fails."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for driver in self.processes:
+                for one in (*driver.children(recursive=True), driver):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        one.kill()
+
+    def close(self) -> None:
+        timer = threading.Timer(CLOSING, self.kill)
+        timer.start()
+        with contextlib.suppress(Exception):  # it may be gone already
+            self.browser.close()
+        with contextlib.suppress(Exception):
+            self._playwright.stop()
+        timer.cancel()
+
+    @contextlib.contextmanager
+    def watched(self, trouble: Callable[[], str | None] = lambda: None) -> Iterator[None]:
+        """End the browser as soon as there is trouble, or after `LONGEST_STORY`, and say why.
+
+        Some calls of Playwright wait without end for a browser that hangs, and a page waits long
+        for a server that is gone. Without a browser every call fails.
+        """
+        ended = threading.Event()
+        reasons: list[str] = []
+
+        def watch() -> None:
+            for _ in range(int(LONGEST_STORY / LOOK_EVERY)):
+                if ended.wait(LOOK_EVERY):
+                    return
+                if reason := trouble():
+                    break
+            else:
+                reason = f"the story took longer than {LONGEST_STORY:g} seconds"
+            reasons.append(reason)
+            self.kill()
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+            if reasons:
+                pytest.fail(f"{reasons[0]}, so the browser was ended", pytrace=False)
+
+
+def launch() -> Iterator[RunningBrowser]:
+    """A running browser, for as long as one holds on to it."""
+    running = RunningBrowser()
+    yield running
+    running.close()
 
 
 class Visit:
@@ -114,13 +189,16 @@ class Visit:
 
     def wait_for(self, state: str) -> None:
         """Wait until the open piece, and not the one seen before it, is in a state."""
-        self.wait_until(
+        reached = self.wait_until(
             f"studio.state?.piece?.name === studio.view.name"
-            f" && studio.state.piece.state === {state!r}"
+            f" && [{state!r}, 'failed'].includes(studio.state.piece.state)"
+            " && studio.state.piece.state"
         )
+        assert reached == state, self.evaluate("studio.state.queue")
 
     def close(self) -> None:
-        self.context.close()
+        with contextlib.suppress(Exception):  # of a browser that is gone, which the story says
+            self.context.close()
 
 
 def violations(seen: Visit) -> list[str]:

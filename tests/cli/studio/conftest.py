@@ -29,8 +29,7 @@ def start(tmp_path: Path, lyric_model: Path) -> Iterator[Start]:
 
     yield begin
     for one in started:
-        if one.process.poll() is None:
-            one.stop()
+        one.stop()
 
 
 @pytest.fixture(scope="module")

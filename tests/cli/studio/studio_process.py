@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 
 import psutil
 
-PATIENCE = 300.0  # seconds; machines that test are busy
+PATIENCE = 120.0  # seconds; machines that test are busy
+ENDING = 30.0  # seconds that a server may take for it
 
 
 class StudioProcess:
@@ -36,9 +38,13 @@ class StudioProcess:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         )
+        self.is_ending = False
         assert self.process.stdout is not None
+        timer = threading.Timer(PATIENCE, self.process.kill)
+        timer.start()
         self.address = self.process.stdout.readline().strip()
-        assert self.address, Path(self.log.name).read_text(encoding="utf-8")
+        timer.cancel()
+        assert self.address, self._said()
         found = re.match(r"http://[^/]+:(\d+)(/.*)", self.address)
         assert found is not None
         self.port, self.path = int(found[1]), found[2]
@@ -102,19 +108,34 @@ class StudioProcess:
 
     def wait_for(self, piece: str, *states: str) -> None:
         """Wait until a piece is in one of these states."""
-        self.wait(
-            lambda state: any(
-                one["name"] == piece and one["state"] in states for one in state["pieces"]
-            )
+        wanted = {*states, "failed"}
+        reached = self.wait(
+            lambda state: [
+                one["state"]
+                for one in state["pieces"]
+                if one["name"] == piece and one["state"] in wanted
+            ]
         )
+        assert reached[0] in states, self.state()["queue"]
 
     # --- ending ---
 
     def workers(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def trouble(self) -> str | None:
+        """What is wrong with the server, if it ended though nobody ended it."""
+        if self.is_ending or self.process.poll() is None:
+            return None
+        return f"the studio ended by itself with status {self.process.returncode}: {self._said()}"
+
+    def _said(self) -> str:
+        """The end of what it wrote."""
+        return Path(self.log.name).read_text(encoding="utf-8")[-2000:] or "it wrote nothing"
+
     def kill(self) -> None:
         """`kill -9` of the server and of its worker."""
+        self.is_ending = True
         workers = self.workers()
         self.process.kill()
         for worker in workers:
@@ -124,12 +145,17 @@ class StudioProcess:
         self._close()
 
     def stop(self) -> int:
-        """Ctrl-C; returns the exit code."""
+        """Ctrl-C; returns the exit code. One that does not end soon is killed."""
+        self.is_ending = True
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(60)
-        self._close()
-        return code
+        try:
+            return self.process.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        finally:
+            self._close()
 
     def _close(self) -> None:
         assert self.process.stdout is not None

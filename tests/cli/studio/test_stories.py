@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import jukebox_cli.studio
 from jukebox_cli.main import main
 from jukebox_hf.generation.session import Session
-from tests.cli.studio.browser import Visit, launch, violations
+from tests.cli.studio.browser import RunningBrowser, Visit, launch, violations
 from tests.cli.studio.conftest import Start
 from tests.cli.studio.long_piece import LONG_RATE, LONG_SECONDS, make_long_piece
 from tests.cli.studio.studio_process import StudioProcess, checksums
@@ -30,7 +30,7 @@ WORDS = "sing to me under the moon"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser() -> Iterator[RunningBrowser]:
     yield from launch()
 
 
@@ -38,17 +38,20 @@ Open = Callable[..., Visit]
 
 
 @pytest.fixture
-def visit(browser: Any) -> Iterator[Open]:
-    """Opens a page; in the end nothing may have gone wrong in any of them."""
+def visit(browser: RunningBrowser) -> Iterator[Open]:
+    """Opens a page; in the end nothing may have gone wrong in any of them, nor with its studio."""
     opened: list[Visit] = []
+    studios: list[StudioProcess] = []
 
     def begin(studio: StudioProcess, fragment: str = "", **options: Any) -> Visit:
+        studios.append(studio)
         opened.append(Visit(browser, studio.address + fragment, **options))
         return opened[-1]
 
-    yield begin
-    for one in opened:
-        one.close()
+    with browser.watched(lambda: next(filter(None, (one.trouble() for one in studios)), None)):
+        yield begin
+        for one in opened:
+            one.close()
     assert [error for one in opened for error in one.errors if not is_expected(error)] == []
 
 
@@ -102,8 +105,7 @@ def test_the_page_opens_with_no_network_and_names_everything(
     assert seen.errors == []
 
 
-@pytest.mark.timeout(300)
-def test_first_music_sounds_before_it_is_done(browser: Any, visit: Open, tmp_path: Path) -> None:
+def test_first_music_sounds_before_it_is_done(visit: Open, tmp_path: Path) -> None:
     """With the model that comes with the package, as a newcomer meets it."""
     folder = tmp_path / "pieces"
     folder.mkdir()
