@@ -149,12 +149,12 @@ def decode_to(
     codes.check_codec(vqvae.config, fingerprint=vqvae.fingerprint())
     records = []
     for number, path in enumerate(paths):
-        audio = vqvae.decode(
+        parts = vqvae.decode_parts(
             codes.levels[level][number : number + 1], level, chunk_seconds=CHUNK_SECONDS
         )
         report = save_audio(
             path,
-            audio[0],
+            (part[0] for part in parts),
             codes.sampling_rate,
             tags=tags_of(codes, system.licence, codes_file if piped else path),
             overwrite=overwrite,

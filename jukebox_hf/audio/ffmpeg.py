@@ -98,18 +98,12 @@ class Encoding(NamedTuple):
     """What is to be written."""
 
     path: Path
-    samples: Samples
+    blocks: Iterator[Samples]
+    channels: int
     sampling_rate: int
     container: str
     codec: str
     tags: Mapping[str, str]
-
-    def blocks(self) -> Iterator[Samples]:
-        """The samples in order, as FFmpeg wants them."""
-        for start in range(0, len(self.samples), BLOCK_SAMPLES):
-            yield np.ascontiguousarray(
-                self.samples[start : start + BLOCK_SAMPLES].clip(-1, 1), dtype="<f4"
-            )
 
 
 class DecodedSource:
@@ -207,15 +201,16 @@ def probe_tags(path: Path) -> dict[str, str]:
 
 def encode(
     path: Path,
-    samples: Samples,
+    blocks: Iterator[Samples],
+    channels: int,
     sampling_rate: int,
     *,
     container: str,
     codec: str,
     tags: Mapping[str, str],
 ) -> None:
-    """Write (samples, channels) in [-1, 1] through FFmpeg, from floats."""
-    job = Encoding(path, samples, sampling_rate, container, codec, tags)
+    """Write blocks (samples, channels) of floats in [-1, 1], a second or so each, by FFmpeg."""
+    job = Encoding(path, blocks, channels, sampling_rate, container, codec, tags)
     _backends()[0].encode(job)
 
 
@@ -320,14 +315,14 @@ class Library:
 
     def encode(self, job: Encoding) -> None:
         av = _import_av()
-        layout = "mono" if job.samples.shape[1] == 1 else "stereo"
+        layout = "mono" if job.channels == 1 else "stereo"
         try:
             with av.open(os.fspath(job.path.absolute()), "w", format=job.container) as container:
                 container.metadata.update(job.tags)
                 stream = container.add_stream(job.codec, rate=job.sampling_rate, layout=layout)
                 stream.bit_rate = BIT_RATE
                 written = 0
-                for block in job.blocks():
+                for block in job.blocks:
                     frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), "flt", layout)
                     frame.sample_rate = job.sampling_rate
                     frame.pts = written
@@ -490,15 +485,15 @@ class Program:
 
     def encode(self, job: Encoding) -> None:
         command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "f32le"]
-        command += ["-ar", str(job.sampling_rate), "-ac", str(job.samples.shape[1]), "-i", "pipe:0"]
+        command += ["-ar", str(job.sampling_rate), "-ac", str(job.channels), "-i", "pipe:0"]
         for name, value in job.tags.items():
             command += ["-metadata", f"{name}={value}"]
         command += ["-c:a", job.codec, "-b:a", str(BIT_RATE), "-f", job.container]
         command.append(self._name(job.path))
         command.remove("-nostdin")
         with tempfile.TemporaryFile() as said, _Running(command, said, feeds=True) as running:
-            for block in job.blocks():
-                if not running.write(block.tobytes()):
+            for block in job.blocks:
+                if not running.write(block.astype("<f4", copy=False).tobytes()):
                     break
             failed = running.finish() != 0
             said.seek(0)

@@ -5,7 +5,8 @@ for tensors (channels, samples).
 """
 
 import math
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import soxr
@@ -18,6 +19,7 @@ from jukebox_hf.audio.kaiser import resample_kaiser_best
 Quality = Literal["HQ", "VHQ", "kaiser_best"]
 QUALITIES: tuple[Quality, ...] = ("VHQ", "HQ", "kaiser_best")
 Samples = NDArray[np.float32]  # (samples, channels)
+PartT = TypeVar("PartT")
 
 # Input samples on either side of a crop, times the factor by which the rate falls. soxr's longest
 # filter reaches about 220 (measured: crops stop changing there); four times that costs nothing.
@@ -93,8 +95,7 @@ def resample_samples(
     wanted = resampled_length(len(samples), from_rate, to_rate)
     if wanted == 0 or len(samples) == 0:
         return np.zeros((0, samples.shape[1]), dtype=np.float32)
-    flat = np.ascontiguousarray(samples, dtype=np.float32).reshape(-1)
-    contiguous = flat.reshape(samples.shape)  # strides of one channel as soxr before 1.1 wants them
+    contiguous = _contiguous(samples)
     result: Samples
     if quality == "kaiser_best":
         result = resample_kaiser_best(contiguous, from_rate, to_rate)
@@ -104,6 +105,45 @@ def resample_samples(
     if missing > 0:  # kaiser_best rounds down; soxr in the same way, but a later version may not
         result = np.concatenate([result, np.zeros((missing, result.shape[1]), np.float32)])
     return result[:wanted]
+
+
+def resample_parts(parts: Iterator[Samples], from_rate: int, to_rate: int) -> Iterator[Samples]:
+    """Resample (samples, channels) that come in parts: the same samples as of the whole."""
+    if from_rate == to_rate:
+        yield from parts
+        return
+    stream: soxr.ResampleStream | None = None
+    read = written = 0
+    for part, is_last in with_last(parts):
+        stream = stream or soxr.ResampleStream(
+            from_rate, to_rate, part.shape[1], dtype="float32", quality="VHQ"
+        )
+        read += len(part)
+        made = stream.resample_chunk(_contiguous(part), last=is_last)
+        if is_last:
+            missing = resampled_length(read, from_rate, to_rate) - written
+            made = np.pad(made, ((0, max(0, missing - len(made))), (0, 0)))[:missing]
+        written += len(made)
+        yield made
+
+
+def with_last(parts: Iterable[PartT]) -> Iterator[tuple[PartT, bool]]:
+    """Each part, and whether it is the last.
+
+    >>> list(with_last("ab"))
+    [('a', False), ('b', True)]
+    """
+    iterator = iter(parts)
+    for part in iterator:
+        for following in iterator:
+            yield part, False
+            part = following
+        yield part, True
+
+
+def _contiguous(samples: Samples) -> Samples:
+    """With the strides that soxr before 1.1 wants of one channel."""
+    return np.ascontiguousarray(samples, dtype=np.float32).reshape(-1).reshape(samples.shape)
 
 
 def crop_bounds(offset: int, num_samples: int, from_rate: int, to_rate: int) -> Crop:

@@ -1,11 +1,13 @@
 """Writing audio files: checked, clamped, tagged, and whole or not there.
 
-A tensor (channels, samples) goes in; a file and a report of what was done to the samples come out.
+Sound (channels, samples) goes in, whole or part by part; a file and a report of what was done to
+the samples come out.
 """
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +19,7 @@ from jukebox_hf.audio.arrays import AudioArray, as_audio
 from jukebox_hf.audio.formats import FORMATS, WritableFormat
 from jukebox_hf.audio.mp3 import id3_tag
 from jukebox_hf.audio.reading import read_tags
-from jukebox_hf.audio.resampling import Samples, check_sampling_rate, resample_samples
+from jukebox_hf.audio.resampling import Samples, check_sampling_rate, resample_parts
 from jukebox_hf.audio.sources import reason_of
 from jukebox_hf.files import check_writable_target, write_atomically
 
@@ -110,7 +112,7 @@ def check_output_path(path: str | os.PathLike[str], *, overwrite: bool = False) 
 
 def save_audio(
     path: str | os.PathLike[str],
-    audio: AudioArray,
+    audio: AudioArray | Iterator[AudioArray],
     sampling_rate: int,
     *,
     tags: AudioTags | None = None,
@@ -127,7 +129,8 @@ def save_audio(
     Args:
         path: where to; one of `WRITABLE_FORMATS`.
         audio: (channels, samples) or (samples,), any floating type, of numpy, or of torch on any
-            device.
+            device; or an iterator of its parts in order, such as `decode_parts` of a codec, which
+            are asked for as they are written, so that memory does not grow with the length.
         sampling_rate: samples per second.
         tags: what the file says about itself; the report names what the format does not keep.
         overwrite: replace an existing file.
@@ -136,22 +139,21 @@ def save_audio(
     values that are not finite; `FileExistsError` unless `overwrite`; other `OSError`s of the disk.
     """
     check_sampling_rate(sampling_rate)
-    samples: Samples = as_audio(audio).numpy().T
     file_format = _format_of(path)
-    _check_fits(path, file_format, samples)
+    parts = _checked_parts(path, file_format, audio)
+    first = next(parts)
     check_output_path(path, overwrite=overwrite)
     file_rate = _nearest_rate(sampling_rate, file_format.sampling_rates)
-    samples = resample_samples(samples, sampling_rate, file_rate)
-    peak = float(max(abs(block).max() for block in _blocks(samples)))
-    clipped = int(sum((abs(block) > 1).sum() for block in _blocks(samples))) if peak > 1 else 0
+    at_rate = resample_parts(itertools.chain([first], parts), sampling_rate, file_rate)
+    sound = _Sound(at_rate, first.shape[1], file_rate)
     fields = (tags or AudioTags()).fields()
     unwritten: list[str] = []
 
     def write(temporary: Path) -> None:
         if file_format.needs_ffmpeg:
-            _write_with_ffmpeg(path, temporary, samples, file_rate, file_format, fields)
+            _write_with_ffmpeg(path, temporary, sound, file_format, fields)
         else:
-            _write_with_soundfile(path, temporary, samples, file_rate, file_format, fields)
+            _write_with_soundfile(path, temporary, sound, file_format, fields)
         written = read_tags(temporary) if fields else {}
         unwritten.extend(name for name, value in fields.items() if written.get(name) != value)
 
@@ -159,11 +161,56 @@ def save_audio(
     return WriteReport(
         path=Path(path),
         sampling_rate=file_rate,
-        num_samples=len(samples),
-        peak=peak,
-        clipped_samples=clipped,
+        num_samples=sound.num_samples,
+        peak=sound.peak,
+        clipped_samples=sound.clipped_samples,
         unwritten_tags=tuple(unwritten),
     )
+
+
+@dataclass
+class _Sound:
+    """What is written, block by block, and what was seen of it."""
+
+    parts: Iterator[Samples]
+    channels: int
+    sampling_rate: int
+    num_samples: int = field(default=0, init=False)
+    peak: float = field(default=0.0, init=False)
+    clipped_samples: int = field(default=0, init=False)
+
+    def blocks(self) -> Iterator[Samples]:
+        """The samples in order, within full scale; once."""
+        for part in self.parts:
+            for start in range(0, len(part), BLOCK_SAMPLES):
+                block = part[start : start + BLOCK_SAMPLES]
+                loudness = abs(block)
+                self.num_samples += len(block)
+                self.peak = max(self.peak, float(loudness.max()))
+                self.clipped_samples += int((loudness > 1).sum())
+                yield np.ascontiguousarray(block.clip(-1, 1))
+
+
+def _checked_parts(
+    path: str | os.PathLike[str],
+    file_format: WritableFormat,
+    audio: AudioArray | Iterator[AudioArray],
+) -> Iterator[Samples]:
+    """The parts (samples, channels) of audio, one at least, as far as they fit into the file."""
+    channels: int | None = None
+    num_samples = 0
+    for part in audio if isinstance(audio, Iterator) else [audio]:
+        samples: Samples = as_audio(part).numpy().T
+        if channels is not None and samples.shape[1] != channels:
+            raise ValueError(
+                f"parts of audio must have the same channels, got {channels} and {samples.shape[1]}"
+            )
+        channels = samples.shape[1]
+        num_samples += len(samples)
+        _check_fits(path, file_format, num_samples, channels)
+        yield samples
+    if channels is None:
+        raise ValueError("audio must have at least one sample, got no parts")
 
 
 def _format_of(path: str | os.PathLike[str]) -> WritableFormat:
@@ -177,9 +224,8 @@ def _format_of(path: str | os.PathLike[str]) -> WritableFormat:
 
 
 def _check_fits(
-    path: str | os.PathLike[str], file_format: WritableFormat, samples: Samples
+    path: str | os.PathLike[str], file_format: WritableFormat, num_samples: int, channels: int
 ) -> None:
-    num_samples, channels = samples.shape
     if channels > file_format.max_channels:
         raise ValueError(
             f"{path} can hold at most {file_format.max_channels} channels, but (channels, samples) "
@@ -195,16 +241,10 @@ def _nearest_rate(sampling_rate: int, possible: tuple[int, ...] | None) -> int:
     return next((rate for rate in possible if rate >= sampling_rate), possible[-1])
 
 
-def _blocks(samples: Samples) -> Iterator[Samples]:
-    for start in range(0, len(samples), BLOCK_SAMPLES):
-        yield samples[start : start + BLOCK_SAMPLES]
-
-
 def _write_with_soundfile(
     path: str | os.PathLike[str],
     temporary: Path,
-    samples: Samples,
-    sampling_rate: int,
+    sound: _Sound,
     file_format: WritableFormat,
     fields: Mapping[str, str],
 ) -> None:
@@ -214,8 +254,8 @@ def _write_with_soundfile(
         with soundfile.SoundFile(
             os.fspath(temporary),
             "w",
-            samplerate=sampling_rate,
-            channels=samples.shape[1],
+            samplerate=sound.sampling_rate,
+            channels=sound.channels,
             format=file_format.container,
             subtype=file_format.codec,
             **file_format.options,
@@ -223,11 +263,12 @@ def _write_with_soundfile(
             if not is_mp3:
                 for name, value in fields.items():
                     setattr(file, name, value)
-            louder = np.float32(1 / LAME_SCALE if is_mp3 and sampling_rate < LOUD_MP3_RATE else 1)
-            for block in _blocks(samples):
-                file.write(np.ascontiguousarray(block.clip(-1, 1) * louder))
+            is_quiet = is_mp3 and sound.sampling_rate < LOUD_MP3_RATE
+            louder = np.float32(1 / LAME_SCALE if is_quiet else 1)
+            for block in sound.blocks():
+                file.write(block * louder)
     except soundfile.LibsndfileError as error:
-        raise _explained(error, path, temporary, samples, sampling_rate) from None
+        raise _explained(error, path, temporary, sound) from None
     if is_mp3:
         temporary.write_bytes(id3_tag(fields) + temporary.read_bytes())
 
@@ -236,8 +277,7 @@ def _explained(
     error: Any,
     path: str | os.PathLike[str],
     temporary: Path,
-    samples: Samples,
-    sampling_rate: int,
+    sound: _Sound,
 ) -> Exception:
     """libsndfile's error in words, as `OSError` when the disk is to blame."""
     reason = reason_of(error)
@@ -249,23 +289,23 @@ def _explained(
     except OSError as disk_error:
         return OSError(f"cannot write {path}: {disk_error.strerror}")
     return ValueError(
-        f"cannot write {path} with {samples.shape[1]} channels at {sampling_rate} Hz: {reason}"
+        f"cannot write {path} with {sound.channels} channels at {sound.sampling_rate} Hz: {reason}"
     )
 
 
 def _write_with_ffmpeg(
     path: str | os.PathLike[str],
     temporary: Path,
-    samples: Samples,
-    sampling_rate: int,
+    sound: _Sound,
     file_format: WritableFormat,
     fields: Mapping[str, str],
 ) -> None:
     try:
         ffmpeg.encode(
             temporary,
-            samples,
-            sampling_rate,
+            sound.blocks(),
+            sound.channels,
+            sound.sampling_rate,
             container=file_format.container,
             codec=file_format.codec,
             tags=fields,

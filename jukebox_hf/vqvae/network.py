@@ -5,7 +5,7 @@ audio into chunks. `JukeboxVQVAE` makes a model of transformers of it, which tak
 import; the names of all tensors are the same.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,24 +110,34 @@ class VQVAENetwork(nn.Module):
         `ValueError` for codes that are not integers or out of range, for a level that the codec
         lacks, and for a codec without codebooks.
         """
-        if isinstance(codes, np.ndarray):
-            codes = torch.from_numpy(codes.astype(np.int64) if codes.dtype.kind in "iu" else codes)
-        self._check_codes(codes, level)
-        halo, time = self.decoding_halo(level), codes.shape[1]
-        hop_length = self._level(level).hop_length
-        audio = torch.empty(
-            codes.shape[0], 1, time * hop_length, dtype=torch.float32, device=codes.device
-        )
-        for chunk in chunks(time, self._chunk_codes(level, chunk_seconds), halo):
+        codes = self._checked_codes(codes, level)
+        batch, time = codes.shape
+        num_samples = time * self._level(level).hop_length
+        audio = torch.empty(batch, 1, num_samples, dtype=torch.float32, device=codes.device)
+        written = 0
+        for part in self.decode_parts(codes, level, chunk_seconds=chunk_seconds):
+            audio[..., written : written + part.shape[-1]] = part
+            written += part.shape[-1]
+        return audio
+
+    @torch.no_grad()
+    def decode_parts(
+        self,
+        codes: Tensor | NDArray[np.integer[Any]],
+        level: int,
+        *,
+        chunk_seconds: float | None,
+    ) -> Iterator[Tensor]:
+        """As `decode`, in parts of `chunk_seconds` each (batch, 1, samples), made as asked for."""
+        codes = self._checked_codes(codes, level)
+        halo, hop_length = self.decoding_halo(level), self._level(level).hop_length
+        for chunk in chunks(codes.shape[1], self._chunk_codes(level, chunk_seconds), halo):
             part = codes[:, chunk.read_start : chunk.read_stop]
             with exact_float32(self._level(level).device):
                 decoded = self.decode_latents(self._embed(part, level), level)
             first = (chunk.start - chunk.read_start) * hop_length
             num_samples = (chunk.stop - chunk.start) * hop_length
-            audio[..., chunk.start * hop_length : chunk.stop * hop_length] = decoded[
-                ..., first : first + num_samples
-            ]
-        return audio
+            yield decoded[..., first : first + num_samples].to(codes.device, torch.float32)
 
     def encode_latents(self, audio: Tensor, level: int) -> Tensor:
         """Audio (batch, 1, samples) -> what `level` quantizes: (batch, time, codebook_dim) float32.
@@ -151,7 +161,7 @@ class VQVAENetwork(nn.Module):
 
         Errors are those of `decode`.
         """
-        self._check_codes(codes, level)
+        codes = self._checked_codes(codes, level)
         return self._embed(codes, level)
 
     def decode_latents(self, latents: Tensor, level: int) -> Tensor:
@@ -256,7 +266,9 @@ class VQVAENetwork(nn.Module):
                 f"latents should be (batch, time, {dim}), got shape {tuple(latents.shape)}"
             )
 
-    def _check_codes(self, codes: Tensor, level: int) -> None:
+    def _checked_codes(self, codes: Tensor | NDArray[np.integer[Any]], level: int) -> Tensor:
+        if isinstance(codes, np.ndarray):
+            codes = torch.from_numpy(codes.astype(np.int64) if codes.dtype.kind in "iu" else codes)
         size = self._codebook(level).codebook_size
         if codes.dtype not in INTEGERS:
             raise ValueError(f"codes should be integers, got {codes.dtype}")
@@ -265,9 +277,10 @@ class VQVAENetwork(nn.Module):
                 f"codes should be (batch, time) with at least one code, got {tuple(codes.shape)}"
             )
         if codes.is_meta:
-            return
+            return codes
         lowest, highest = (int(value) for value in codes.aminmax())
         if lowest < 0 or highest >= size:
             raise ValueError(
                 f"codes should be from 0 to {size - 1}, but these reach from {lowest} to {highest}"
             )
+        return codes

@@ -1,9 +1,11 @@
 """Writing audio files: what comes back, what is reported, what is refused."""
 
+import itertools
 import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,49 @@ def test_lossy_lengths_are_exact(tmp_path: Path, suffix: str) -> None:
         audio = noisy_sweep(num_samples, 24000, channels=2)
         report = save_audio(tmp_path / f"x.{suffix}", audio, 24000, overwrite=True)
         assert load_audio(report.path, 24000, mono=False).shape == (2, num_samples)
+
+
+@pytest.mark.parametrize("suffix", ALL_FORMATS)
+def test_parts_make_the_file_of_the_whole_and_are_asked_for_as_they_are_written(
+    tmp_path: Path, suffix: str
+) -> None:
+    audio = 1.2 * noisy_sweep(150_001, 22050, channels=2)
+    whole = save_audio(tmp_path / f"whole.{suffix}", audio, 22050)
+    for cuts in ([1, 70_000], [65_536], [40, 41, 42, 149_999]):
+        beginnings = []
+
+        def parts(cuts: list[int] = cuts, beginnings: list[int] = beginnings) -> Iterator[Any]:
+            for start, stop in itertools.pairwise([0, *cuts, audio.shape[1]]):
+                beginnings.append(start)
+                yield audio[:, start:stop]
+
+        report = save_audio(tmp_path / f"parts.{suffix}", parts(), 22050, overwrite=True)
+        assert report._replace(path=whole.path) == whole
+        assert beginnings == [0, *cuts]
+        if suffix in ("wav", "flac"):
+            assert report.path.read_bytes() == whole.path.read_bytes()
+        else:
+            rate = report.sampling_rate
+            one, other = (load_audio(each.path, rate, mono=False) for each in (whole, report))
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def test_a_part_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    sound = noisy_sweep(1000)
+
+    def failing() -> Iterator[Any]:
+        yield sound
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        save_audio(tmp_path / "x.flac", failing(), 44100)
+    with pytest.raises(ValueError, match="same channels, got 1 and 2"):
+        save_audio(tmp_path / "x.flac", iter([sound, noisy_sweep(10, channels=2)]), 44100)
+    with pytest.raises(ValueError, match="not finite"):
+        save_audio(tmp_path / "x.mp3", iter([sound, sound * float("nan")]), 44100)
+    with pytest.raises(ValueError, match="at least one sample, got no parts"):
+        save_audio(tmp_path / "x.wav", iter([]), 44100)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

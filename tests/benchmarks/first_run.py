@@ -55,7 +55,7 @@ def first_run(jukebox: Path, *, threads: int | None = None) -> dict[str, Any]:
         ):
             peak, together, heard, heard_cpu = 0, 0, None, None
             while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
-                peak = max(peak, _peak_bytes(process.pid))
+                peak = max(peak, peak_bytes(process.pid))
                 cpu, used = _of_all(process.pid)
                 together = max(together, used)
                 if heard is None and any(folder.glob("*/preview/*.wav")):
@@ -88,7 +88,7 @@ def _can_go_offline() -> bool:
         return False
 
 
-def _peak_bytes(process: int) -> int:
+def peak_bytes(process: int) -> int:
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     except OSError:  # it has just ended

@@ -164,6 +164,9 @@ def test_chunks_give_what_the_whole_gives(changes: dict, samples: int):
             assert torch.equal(codes, whole[level])
             chunked = codec.decode(codes, level, chunk_seconds=seconds)
             torch.testing.assert_close(chunked, decoded, rtol=0, atol=1e-7)
+            parts = list(codec.decode_parts(codes, level, chunk_seconds=seconds))
+            assert len(parts) == -(-codes.shape[1] // chunk_codes)
+            assert torch.equal(torch.cat(parts, dim=-1), chunked)
 
 
 def test_chunks_are_equal_to_a_millionth_in_float32():
