@@ -14,7 +14,7 @@ from .bars import ProgressBar
 from .crew import crew_option, gather, join_crew, launch_if_asked, own_device
 from .dataset_options import SHARD, refuse_without_effect
 from .generation_options import open_model
-from .options import DURATION, note, print_result, silence_transformers
+from .options import DURATION, note, print_result
 
 if TYPE_CHECKING:
     from jukebox_hf.data import EncodingReport, SkippedSong, Song, SongLabels
@@ -122,7 +122,6 @@ def encode_dataset_songs(
     crew = join_crew()
     number, num_shards = shard or (crew.index, crew.number)
     quiet = quiet or not crew.is_main
-    silence_transformers()
     system = open_model(model, quiet=quiet)
     for text in system.notes:
         note(text, quiet=quiet)

@@ -24,7 +24,6 @@ from .options import (
     precision_option,
     print_result,
     quiet_option,
-    silence_transformers,
 )
 
 if TYPE_CHECKING:
@@ -140,7 +139,6 @@ def decode_to(
     for path in paths:
         check_output_path(path, overwrite=overwrite)
     target = resolve_device(device)
-    silence_transformers()
     system = open_model(model, quiet=quiet)
     for text in system.notes:
         note(text, quiet=quiet)

@@ -20,7 +20,6 @@ from .options import (
     parse_duration,
     print_result,
     quiet_option,
-    silence_transformers,
 )
 
 if TYPE_CHECKING:
@@ -135,7 +134,6 @@ def _system(parts: list[Part], model: str | None, *, quiet: bool) -> System:
     """The model of the first part that is a session, once all parts are of one codec."""
     from jukebox_hf.generation import find_parts
 
-    silence_transformers()
     for stretch in find_parts(parts):
         if stretch.source.session is not None:
             return stretch.source.session.open_system(model)

@@ -29,7 +29,6 @@ from .options import (
     precision_option,
     print_result,
     quiet_option,
-    silence_transformers,
 )
 
 if TYPE_CHECKING:
@@ -123,7 +122,6 @@ def encode(
     for path in outputs:
         check_codes_path(path, overwrite=overwrite)
     target = resolve_device(device)
-    silence_transformers()
     system = open_model(model, quiet=quiet)
     for text in system.notes:
         note(text, quiet=quiet)

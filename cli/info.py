@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,26 +32,26 @@ def info(
     """
     system = open_model(model, revision=revision, quiet=quiet)
 
-    from jukebox_hf import JukeboxPriorConfig
-    from jukebox_hf.generation import available_memory, memory_needs, resolve_device
+    from jukebox_hf.generation import memory_needs
     from jukebox_hf.hub import gather_facts, info_lines, info_record, short_lines
     from jukebox_hf.words import printable
 
     facts = gather_facts(system)
     for text in facts.notes:
         note(f"Note: {text}", quiet=quiet)
-    configs = [part.config for part in facts.components.values()]
-    priors = [config for config in configs if isinstance(config, JukeboxPriorConfig)]
-    needs = memory_needs(facts.codec, priors)
-    device = resolve_device("auto")
-    available = available_memory(device)
-    record = info_record(facts) | {
-        "memory": [need._asdict() for need in needs],
-        "device": str(device),
-        "available_bytes": available,
-    }
-    if everything:
-        lines = info_lines(facts, memory=memory_lines(needs, available, str(device)))
+    needs = memory_needs(facts.codec, facts.priors, shapes=facts.shapes)
+    record: dict[str, Any] = {}
+    if everything or as_json:  # which tell of the device: only torch knows it
+        from jukebox_hf.generation import available_memory, resolve_device
+
+        device = str(resolve_device("auto"))
+        available = available_memory(device)
+        record = info_record(facts) | {
+            "memory": [need._asdict() for need in needs],
+            "device": device,
+            "available_bytes": available,
+        }
+        lines = info_lines(facts, memory=memory_lines(needs, available, device))
     else:
         lines = short_lines(facts, memory=[memory_line(needs)])
     shown = "\n".join(printable(line) for line in lines)

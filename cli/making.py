@@ -15,7 +15,7 @@ import click
 
 from .crew import join_crew, launch_if_asked, own_device, tell_folder
 from .generation_options import open_model, read_lyrics_option
-from .options import AUDIO_FORMATS, note, print_result, silence_transformers
+from .options import AUDIO_FORMATS, note, print_result
 
 if TYPE_CHECKING:
     from jukebox_hf.generation import (
@@ -219,7 +219,6 @@ def work_on(
     """
     from jukebox_hf.generation import Session
 
-    silence_transformers()
     tell_folder(output.crew, session.folder)
     bars = Bars(session, quiet=output.quiet)
     try:
@@ -253,7 +252,6 @@ def help_main_process(model: str | None, output: Output) -> None:
         if folder is None:
             return
         session = Session.open(folder)
-        silence_transformers()
         system = session.open_system(model)
         for _ in session.run(system, device=output.device, crew=output.crew):
             pass

@@ -6,7 +6,8 @@ transformers, so that a misspelt setting is refused at once.
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar, dataclass_transform
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
@@ -17,9 +18,24 @@ MESSAGE_LIMIT = 400
 ConfigT = TypeVar("ConfigT", bound=type)
 
 
+@dataclass_transform(kw_only_default=True)
+def plain_config(cls: ConfigT) -> ConfigT:
+    """Class decorator: a dataclass as `checked_config` makes it, with arguments by name alone.
+
+    `__post_init__` gets those that are no fields.
+    """
+    made: Any = dataclass(kw_only=True, eq=False)(cls)
+    return _checked(made, accept_kwargs=True)  # type: ignore[no-any-return]
+
+
 def checked_config(cls: ConfigT) -> ConfigT:
     """Class decorator: check field types on every assignment, and raise plain `ValueError`s."""
-    checked: Any = strict(cls)
+    return _checked(cls)
+
+
+def _checked(cls: ConfigT, *, accept_kwargs: bool = False) -> ConfigT:
+    given: Any = cls
+    checked: Any = strict(accept_kwargs=accept_kwargs)(given)
     checked.__init__ = _raise_inner_error(checked.__init__)
     checked.__setattr__ = _raise_inner_error(checked.__setattr__)
     return checked  # type: ignore[no-any-return]

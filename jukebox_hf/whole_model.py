@@ -19,6 +19,7 @@ from jukebox_hf.configuration import JukeboxConfig
 from jukebox_hf.hub import System
 from jukebox_hf.hub.manifest import WHOLE_MODEL_TYPE
 from jukebox_hf.pretrained import DEFAULT_DTYPE, JukeboxPreTrainedModel, refuse_quantization
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.strictness import checked_config
 
@@ -110,7 +111,7 @@ class JukeboxModel(JukeboxPreTrainedModel):
             config._attn_implementation = attn_implementation
         chosen: Any = DEFAULT_DTYPE if dtype is None else dtype
         if chosen == "auto":
-            stored = {system.prior_config(level).dtype for level in system.prior_levels}
+            stored = {_stored_dtype(system, level) for level in system.prior_levels}
             chosen = stored.pop() if len(stored) == 1 else None
             chosen = DEFAULT_DTYPE if chosen is None else chosen
         if isinstance(chosen, str):
@@ -161,6 +162,11 @@ class JukeboxModel(JukeboxPreTrainedModel):
             torch.nn.functional.pad(audio, (0, longest - audio.shape[-1])) for audio in music.audio
         ]
         return JukeboxModelOutput(audio=torch.stack(padded))
+
+
+def _stored_dtype(system: System, level: int) -> torch.dtype | str | None:
+    """The dtype that the config of a level's prior names, if it does."""
+    return JukeboxPriorConfig.of(system.prior_config(level)).dtype
 
 
 def _one_device(device_map: str | torch.device | Mapping[str, Any]) -> torch.device:

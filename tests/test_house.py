@@ -33,6 +33,7 @@ EVERYONES = {
     "launching",
     "layers",
     "locks",
+    "plain_config",
     "precision",
     "records",
     "strictness",

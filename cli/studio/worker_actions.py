@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..options import silence_transformers
 from .pieces import TRASH_FOLDER
 
 if TYPE_CHECKING:
@@ -51,10 +50,8 @@ class Actions:
 
     @staticmethod
     def load_library() -> None:
-        """Import what the first request needs, and let libraries show no bars of their own."""
+        """Import what the first request needs."""
         from jukebox_hf.generation import Session, estimate_costs  # noqa: F401
-
-        silence_transformers()
 
     def open_system(self, model: str | None) -> System:
         """A model by what the studio's command line named it; None is the built-in one."""

@@ -12,13 +12,13 @@ from torch import Tensor
 from jukebox_hf.audio import AudioReader
 from jukebox_hf.codes import Codes
 from jukebox_hf.data.regions import SECTION_SECONDS, encoding_margin
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.network import VQVAENetwork
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
 logger = logging.getLogger(__name__)
 
 
-def check_part(config: JukeboxVQVAEConfig, levels: Sequence[int], start: int, stop: int) -> None:
+def check_part(config: VQVAEConfig, levels: Sequence[int], start: int, stop: int) -> None:
     """Raise `ValueError` unless the codec has these levels, and codes for samples start to stop."""
     if not levels:
         raise ValueError("expected at least one level to encode, got none")

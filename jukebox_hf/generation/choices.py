@@ -4,4 +4,5 @@
 PRECISIONS = ("float32", "float16", "bfloat16", "int8", "int4")
 # What a step runs as; recorded with a session. In float32 they are the same code for code.
 BACKENDS = ("eager", "compiled", "graph")
+DECODED_SECONDS = 5.0  # of audio at a time: bounds memory, whatever the length
 MAX_SEED = 2**64 - 1

@@ -23,8 +23,8 @@ from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.generation.windows import Window, run_windows
 from jukebox_hf.layers import hollow
 from jukebox_hf.prior.bound_steps import BoundSteps, can_bind
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.network import PriorNetwork
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.prior.step_buffers import PriorCache
 from jukebox_hf.words import format_bytes, format_seconds
 
@@ -78,7 +78,7 @@ class SampledLevel(NamedTuple):
     """
 
     level: int
-    config: JukeboxPriorConfig
+    config: PriorConfig
     memory: PriorMemory
     batch_size: int
     rows: int
@@ -229,9 +229,7 @@ def level_work(plan: Plan, level: LevelPlan, batch_size: int) -> Work:
     )
 
 
-def measure(
-    config: JukeboxPriorConfig, precision: str, device: torch.device, batch_size: int
-) -> Speed:
+def measure(config: PriorConfig, precision: str, device: torch.device, batch_size: int) -> Speed:
     """How fast a prior of that config is: timed on a few layers, in the middle of a window."""
     with sampling_threads(device, config.width):
         few = _time_layers(config, min(FEW_LAYERS, config.depth), precision, device, batch_size)
@@ -244,10 +242,10 @@ def measure(
 
 
 def bare_layers(
-    config: JukeboxPriorConfig, depth: int, precision: str, device: torch.device
+    config: PriorConfig, depth: int, precision: str, device: torch.device
 ) -> PriorNetwork:
     """A prior with so many layers and nothing around them, whose weights say nothing."""
-    small = JukeboxPriorConfig(
+    small = PriorConfig(
         level=config.level,
         codebook_size=config.codebook_size,
         hop_length=config.hop_length,
@@ -273,7 +271,7 @@ def bare_layers(
 
 @torch.inference_mode()
 def _time_layers(
-    config: JukeboxPriorConfig, depth: int, precision: str, device: torch.device, batch_size: int
+    config: PriorConfig, depth: int, precision: str, device: torch.device, batch_size: int
 ) -> Speed:
     """Times of a prior with so many layers and nothing around them."""
     prior = bare_layers(config, depth, precision, device)
@@ -323,9 +321,7 @@ def _wait(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def _conditioner_seconds(
-    config: JukeboxPriorConfig, device: torch.device, batch_size: int
-) -> float:
+def _conditioner_seconds(config: PriorConfig, device: torch.device, batch_size: int) -> float:
     """Seconds for what is done once per window: the convolutions' products at the measured rate."""
     if not config.is_upsampler:
         return 0.0
@@ -335,7 +331,7 @@ def _conditioner_seconds(
     return conditioner_operations(config) * batch_size / rate
 
 
-def conditioner_operations(config: JukeboxPriorConfig) -> float:
+def conditioner_operations(config: PriorConfig) -> float:
     """Floating-point operations of the convolutions that condition one window of an upsampler."""
     if not config.is_upsampler:
         return 0.0

@@ -25,6 +25,7 @@ from jukebox_hf.generation.chains import (
     find_seams,
     splice,
 )
+from jukebox_hf.generation.choices import DECODED_SECONDS
 from jukebox_hf.generation.devices import check_backend, sampling_threads
 from jukebox_hf.generation.holes import (
     FIRST_TAKE,
@@ -45,8 +46,6 @@ from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.vqvae.network import VQVAENetwork
 
 logger = logging.getLogger(__name__)
-
-DECODED_SECONDS = 5.0  # of audio at a time: bounds memory, whatever the length
 
 
 class WindowRecord(NamedTuple):

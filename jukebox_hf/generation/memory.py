@@ -3,31 +3,31 @@
 Configs and devices go in, bytes and batch sizes come out; no weights are read.
 """
 
+from __future__ import annotations
+
 import contextlib
-import copy
 import ctypes
-import json
 import os
 import re
 import sys
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
-import torch
-from torch import nn
 
 from jukebox_hf.generation import containers
-from jukebox_hf.generation.weights import QUANTIZED, loading_dtype, prepare
-from jukebox_hf.hub.architecture import hollow_model
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.network import PriorNetwork
+from jukebox_hf.hub.architecture import expected_shapes
+from jukebox_hf.prior.prior_config import PriorConfig
+from jukebox_hf.prior.sizes import FLOAT32_BYTES, ITEM_BYTES, cached_numbers, weight_bytes
 from jukebox_hf.words import format_bytes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 LIMIT_VARIABLE = "JUKEBOX_MEMORY_LIMIT"
 USED_SHARE = 0.9  # of what is free: allocators need some room, and other programs live too
 LARGEST_BATCH = 64  # beyond this a batch only costs memory, on every device measured so far
-FLOAT32_BYTES = 4
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 
 
@@ -44,7 +44,7 @@ class PriorMemory(NamedTuple):
     cache: int
     workspace: int
 
-    def with_rows(self, rows_per_window: int) -> "PriorMemory":
+    def with_rows(self, rows_per_window: int) -> PriorMemory:
         """The same for windows that take so many rows of a batch each."""
         return self._replace(
             cache=self.cache * rows_per_window, workspace=self.workspace * rows_per_window
@@ -61,30 +61,21 @@ class PriorMemory(NamedTuple):
 
 
 def prior_memory(
-    config: JukeboxPriorConfig, precision: str, device: torch.device | str
+    config: PriorConfig,
+    precision: str,
+    device: torch.device | str,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> PriorMemory:
-    """What a prior of that config takes in a precision. Weights and cache are exact."""
-    text = config.to_json_string(use_diff=False)
-    return _prior_memory(text, precision, torch.device(device).type)
+    """What a prior of that config takes in a precision. Weights and cache are exact.
 
-
-@lru_cache(maxsize=32)
-def _prior_memory(config_json: str, precision: str, device_type: str) -> PriorMemory:
-    config = JukeboxPriorConfig.from_dict(json.loads(config_json))
-    dtype = loading_dtype(precision)
-    cache_dtype = torch.float32 if device_type == "cpu" else dtype  # as `new_cache` chooses
-    prior = hollow_model(config)
-    assert isinstance(prior, PriorNetwork), "of a prior's config"
-    if dtype != torch.float32:  # which it is in, and others use it
-        prior = copy.deepcopy(prior)
-        nn.Module.to(prior, dtype)
-    if precision in QUANTIZED:
-        prepare(prior, precision, torch.device("meta"))
-    return PriorMemory(
-        weights=module_bytes(prior),
-        cache=prior.cache_bytes(1, cache_dtype),
-        workspace=_workspace(config, dtype.itemsize),
-    )
+    `shapes` of its tensors, where the headers of its file have told them: torch is needed without.
+    """
+    weights = weight_bytes(expected_shapes(config) if shapes is None else shapes, precision)
+    item_bytes = ITEM_BYTES[precision]
+    on_cpu = str(device).partition(":")[0] == "cpu"
+    cached = FLOAT32_BYTES if on_cpu else item_bytes  # as `new_cache` chooses
+    return PriorMemory(weights, cached_numbers(config) * cached, _workspace(config, item_bytes))
 
 
 def module_bytes(module: nn.Module) -> int:
@@ -93,7 +84,7 @@ def module_bytes(module: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
-def _workspace(config: JukeboxPriorConfig, itemsize: int) -> int:
+def _workspace(config: PriorConfig, itemsize: int) -> int:
     """What is alive at once in the two passes over a whole window, per window of the batch.
 
     Prefill: inputs and what conditions each position in float32; in the prior's precision the
@@ -118,6 +109,8 @@ def available_memory(device: torch.device | str) -> int:
 
     On the CPU no more than the container of this process has left.
     """
+    import torch
+
     device = torch.device(device)
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
@@ -144,6 +137,8 @@ def memory_limit() -> int | None:
 
 def check_limit(memory: PriorMemory, batch_size: int) -> None:
     """Behave as a device with `JUKEBOX_MEMORY_LIMIT` bytes would: `torch.OutOfMemoryError`."""
+    import torch
+
     limit = memory_limit()
     if limit is not None and memory.total(batch_size) > limit:
         windows = "one window needs" if batch_size == 1 else f"{batch_size} windows at once need"
@@ -162,6 +157,8 @@ def trim() -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that a device had no room, in the words of any of them."""
+    import torch
+
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error).lower()

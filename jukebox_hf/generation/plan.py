@@ -28,7 +28,7 @@ from jukebox_hf.generation.settings import (
 from jukebox_hf.generation.windows import Run, chain_runs, run_windows, window_stride
 from jukebox_hf.hub.system import System
 from jukebox_hf.labels import ResolvedLabels
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.sampling_settings import SETTINGS, LevelSettings, check_level_values, level_settings
 from jukebox_hf.words import refuse_unknown
 
@@ -111,7 +111,7 @@ class LevelPlan:
 
     @classmethod
     def of(
-        cls, config: JukeboxPriorConfig, settings: LevelSettings, chain_starts: str = "primed"
+        cls, config: PriorConfig, settings: LevelSettings, chain_starts: str = "primed"
     ) -> "LevelPlan":
         """The plan of a prior's level."""
         unit = config.upper_ratio if config.is_upsampler else 1

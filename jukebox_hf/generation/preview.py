@@ -12,7 +12,8 @@ import soundfile
 from torch import Tensor
 
 from jukebox_hf.generation.chains import decode_part
-from jukebox_hf.generation.making import DECODED_SECONDS, Generation
+from jukebox_hf.generation.choices import DECODED_SECONDS
+from jukebox_hf.generation.making import Generation
 from jukebox_hf.generation.session_files import PREVIEW_FOLDER, preview_path
 
 logger = logging.getLogger(__name__)

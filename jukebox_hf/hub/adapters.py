@@ -5,21 +5,23 @@ in; the prior that it was trained on becomes the adapted one. What LoRA is: Hu e
 (arXiv:2106.09685): a layer's weight gets `scale * B @ A`.
 """
 
+from __future__ import annotations
+
 import copy
 import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, NamedTuple
 
 from jukebox_hf.hub.tensor_files import open_tensors
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.network import PriorNetwork
-from jukebox_hf.prior.transformer import TokenEmbedding
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.records import read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from jukebox_hf.prior.network import PriorNetwork
 
 # peft's own names, so that `PeftModel.from_pretrained` reads the folder too.
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -113,13 +115,21 @@ def _read_weights(
     return {layer: (found["A"], found["B"]) for layer, found in sides.items()}, tables
 
 
-@torch.no_grad()
 def merge_adapter(prior: PriorNetwork, adapter: Adapter, source: str) -> None:
     """Make `prior` the adapted one, in place. Sums are formed in float32, in whatever dtype it is.
 
     Raises:
         ValueError: if the adapter belongs to another prior; begins with `source`.
     """
+    import torch
+
+    with torch.no_grad():
+        _merge(prior, adapter, source)
+
+
+def _merge(prior: PriorNetwork, adapter: Adapter, source: str) -> None:
+    from torch import nn
+
     layers = dict(prior.named_modules())
     for name, (a, b) in adapter.pairs.items():
         layer = layers.get(name)
@@ -139,12 +149,16 @@ def merge_adapter(prior: PriorNetwork, adapter: Adapter, source: str) -> None:
         grow_table(prior, name, rows, source)
 
 
-@torch.no_grad()
 def grow_table(prior: PriorNetwork, name: str, rows: Tensor, source: str) -> None:
     """Append rows (new, width) to a label table and its count in the config.
 
     `name` is the table's weight, one of `TABLES`. Raises `ValueError` for rows of another width.
     """
+    import torch
+    from torch import nn
+
+    from jukebox_hf.prior.transformer import TokenEmbedding
+
     table = prior.get_submodule(name.removesuffix(".weight")) if prior.config.has_labels else None
     if (
         not isinstance(table, TokenEmbedding)
@@ -152,13 +166,13 @@ def grow_table(prior: PriorNetwork, name: str, rows: Tensor, source: str) -> Non
         or rows.shape[1] != table.embedding_dim
     ):
         raise ValueError(f"{source}: its rows do not fit the table {name} of this prior")
-    weight = torch.cat([table.weight, rows.to(table.weight)])
+    weight = torch.cat([table.weight, rows.to(table.weight)]).detach()
     table.weight = nn.Parameter(weight, requires_grad=table.weight.requires_grad)
     table.num_embeddings = len(weight)
     setattr(prior.config, TABLES[name], len(weight))
 
 
-def adapted_config(base: JukeboxPriorConfig, adapter: Adapter) -> JukeboxPriorConfig:
+def adapted_config(base: PriorConfig, adapter: Adapter) -> PriorConfig:
     """The config that a prior has with an adapter of peft, which brings none of its own."""
     config = copy.deepcopy(base)
     for name, table in adapter.tables.items():
@@ -166,12 +180,12 @@ def adapted_config(base: JukeboxPriorConfig, adapter: Adapter) -> JukeboxPriorCo
     return config
 
 
-def check_weights_fit(prior: PriorNetwork, config: JukeboxPriorConfig, source: str) -> None:
+def check_weights_fit(prior: PriorNetwork, config: PriorConfig, source: str) -> None:
     """Raise `ValueError` unless the adapted prior is what the adapter's config describes."""
     _check_same(prior.config, config, source)
 
 
-def check_configs_fit(base: JukeboxPriorConfig, config: JukeboxPriorConfig, source: str) -> None:
+def check_configs_fit(base: PriorConfig, config: PriorConfig, source: str) -> None:
     """Raise `ValueError` unless an adapter on the prior `base` can make what `config` describes."""
     _check_same(base, config, source, *TABLES.values())
     for name in TABLES.values():
@@ -179,15 +193,11 @@ def check_configs_fit(base: JukeboxPriorConfig, config: JukeboxPriorConfig, sour
             raise ValueError(f"{source}: belongs to another prior, with another {name}")
 
 
-def _check_same(
-    mine: JukeboxPriorConfig, theirs: JukeboxPriorConfig, source: str, *free: str
-) -> None:
-    found, expected = mine.to_dict(), theirs.to_dict()
-    fields = [name for name in expected if name in JukeboxPriorConfig.__dataclass_fields__]
+def _check_same(mine: PriorConfig, theirs: PriorConfig, source: str, *free: str) -> None:
+    found, expected = mine.plain_fields(), theirs.plain_fields()
     # Dropout may differ between training the one and the other.
-    differing = [n for n in fields if found.get(n) != expected[n] and not n.endswith("dropout")]
-    ignored = {"architectures", "dtype", "lyric_loss_fraction", "transformers_version", *free}
-    differing = sorted(set(differing) - ignored)
+    differing = [n for n in expected if found[n] != expected[n] and not n.endswith("dropout")]
+    differing = sorted(set(differing) - {"lyric_loss_fraction", *free})
     if differing:
         raise ValueError(f"{source}: belongs to another prior, with another {', '.join(differing)}")
 

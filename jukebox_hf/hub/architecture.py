@@ -4,24 +4,27 @@ Tensors go by our names throughout. Shapes are known from the headers of files: 
 or allocates weights, so a config can be judged before anything is built from it.
 """
 
+from __future__ import annotations
+
 import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from jukebox_hf.layers import hollow
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.prior.presets import PRIOR_PRESETS
-from jukebox_hf.vqvae.configuration_vqvae import PRESETS as VQVAE_PRESETS
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
-from jukebox_hf.vqvae.network import VQVAENetwork
+from jukebox_hf.prior.prior_config import PriorConfig
+from jukebox_hf.vqvae.vqvae_config import PRESETS as VQVAE_PRESETS
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
-Config = JukeboxVQVAEConfig | JukeboxPriorConfig
+if TYPE_CHECKING:
+    from jukebox_hf.prior.network import PriorNetwork
+    from jukebox_hf.vqvae.network import VQVAENetwork
+
+Config = VQVAEConfig | PriorConfig
 Shapes = Mapping[str, tuple[int, ...]]
 
 # Far above every model there is, far below what would fill a memory while a config is checked.
@@ -143,7 +146,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def check_levels(config: JukeboxPriorConfig, vqvae: JukeboxVQVAEConfig, source: str) -> None:
+def check_levels(config: PriorConfig, vqvae: VQVAEConfig, source: str) -> None:
     """Raise `ValueError` unless a prior was made for the codes of a VQ-VAE.
 
     Compares configs alone: the fingerprint of the codebooks stands in both.
@@ -183,18 +186,18 @@ def _short(fingerprint: str | None) -> str:
 def recognise_vqvae(measured: Mapping[str, Any]) -> str | None:
     """The name of the preset that has exactly these measures, if any."""
     for name in VQVAE_PRESETS:
-        if _agrees(JukeboxVQVAEConfig.preset(name), measured):
+        if _agrees(VQVAEConfig.preset(name), measured):
             return name
     return None
 
 
-def recognise_prior(measured: Mapping[str, Any]) -> dict[str, JukeboxPriorConfig]:
+def recognise_prior(measured: Mapping[str, Any]) -> dict[str, PriorConfig]:
     """The presets that have exactly these measures, by name.
 
     The released upsamplers have the same shapes and differ in level and in one scale, so there
     may be two: the caller must know the level.
     """
-    presets = {name: JukeboxPriorConfig.preset(name) for name in PRIOR_PRESETS}
+    presets = {name: PriorConfig.preset(name) for name in PRIOR_PRESETS}
     return {name: config for name, config in presets.items() if _agrees(config, measured)}
 
 
@@ -206,17 +209,19 @@ def hollow_model(config: Config) -> VQVAENetwork | PriorNetwork:
     """A model of that config without memory (on the meta device). Whoever changes it copies it:
     the next one who asks for this config gets the same.
     """
-    kind: Any = type(config)
-    return _hollow_model(kind, config.to_json_string(use_diff=False))
+    kind: Any = config.plain_kind()
+    return _hollow_model(kind, json.dumps(config.plain_fields()))
 
 
 @lru_cache(maxsize=8)
 def _hollow_model(kind: type[Any], text: str) -> VQVAENetwork | PriorNetwork:
-    config: Config = kind.from_dict(json.loads(text))  # as it is now: it can be changed
+    from jukebox_hf.layers import hollow
+    from jukebox_hf.prior.network import PriorNetwork
+    from jukebox_hf.vqvae.network import VQVAENetwork
+
+    config: Config = kind(**json.loads(text))  # as it is now: it can be changed
     with hollow():
-        return (
-            VQVAENetwork(config) if isinstance(config, JukeboxVQVAEConfig) else PriorNetwork(config)
-        )
+        return VQVAENetwork(config) if isinstance(config, VQVAEConfig) else PriorNetwork(config)
 
 
 def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
@@ -270,7 +275,7 @@ def check_shapes(expected: Shapes, found: Shapes, source: str) -> None:
 
 def check_dilations(config: Config, source: str) -> None:
     """Raise `ValueError` for dilations of which the padding alone would fill a memory."""
-    if isinstance(config, JukeboxVQVAEConfig):
+    if isinstance(config, VQVAEConfig):
         prefix, depth = "", max(config.depths)
     elif config.is_upsampler:
         prefix, depth = "conditioner_", config.conditioner_depth

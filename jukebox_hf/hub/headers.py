@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from huggingface_hub import HfApi, constants, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, SafetensorsParsingError
-
 from jukebox_hf.hub.adapters import ADAPTER_WEIGHTS, NEW_ROWS
 from jukebox_hf.hub.loading import INDEX, SINGLE, check_sizes, shard_names
 from jukebox_hf.hub.locations import (
@@ -18,34 +15,13 @@ from jukebox_hf.hub.locations import (
     HubRepository,
     Location,
 )
-from jukebox_hf.hub.tensor_files import DTYPES, open_tensors
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.hub.tensor_files import DTYPES, Header, read_headers
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.refusals import hub_refusals
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
 # What training keeps about codebooks beside the vectors; no parameters.
 STATISTICS = (".codebook.sums", ".codebook.counts", ".codebook.initialized")
-DTYPE_WORDS = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-    "BOOL": "bool",
-}
-ITEM_BYTES = {name: dtype.itemsize for name, dtype in DTYPES.items()}
-NAMES = {dtype: name for name, dtype in DTYPES.items()}
-
-
-class Header(NamedTuple):
-    """One tensor: its shape, and its dtype as safetensors calls it ("F32")."""
-
-    shape: tuple[int, ...]
-    dtype: str
 
 
 class StoredWeights(NamedTuple):
@@ -91,9 +67,7 @@ def stored_weights(
     return _count(headers)
 
 
-def check_headers(
-    weights: StoredWeights, config: JukeboxVQVAEConfig | JukeboxPriorConfig, source: str
-) -> None:
+def check_headers(weights: StoredWeights, config: VQVAEConfig | PriorConfig, source: str) -> None:
     """Raise `ValueError` unless the tensors are of the sizes that a config claims."""
     shapes = {name: header.shape for name, header in weights.headers.items()}
     check_sizes(config, shapes, source)
@@ -112,10 +86,7 @@ def _headers(
         raise FileNotFoundError(
             f"{location}: expected weights in {_join(subfolder, name)}, found none"
         )
-    return {
-        key: Header(tensor.shape, NAMES[tensor.dtype])
-        for key, tensor in open_tensors(path).tensors.items()
-    }
+    return read_headers(path)
 
 
 def _exists(location: Location, folder: Path, subfolder: str | None, name: str) -> bool:
@@ -123,6 +94,8 @@ def _exists(location: Location, folder: Path, subfolder: str | None, name: str) 
         return True
     if not isinstance(location, HubRepository) or _offline(location):
         return False
+    from huggingface_hub import HfApi
+
     with hub_refusals(location.repo_id, location.commit):
         return bool(
             HfApi().file_exists(location.repo_id, _join(subfolder, name), revision=location.commit)
@@ -130,6 +103,8 @@ def _exists(location: Location, folder: Path, subfolder: str | None, name: str) 
 
 
 def _cached(location: HubRepository, subfolder: str | None, name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
     found = try_to_load_from_cache(
         location.repo_id,
         _join(subfolder, name),
@@ -144,6 +119,9 @@ def _remote_headers(
 ) -> dict[str, Header] | None:
     if _offline(location):
         return None
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, SafetensorsParsingError
+
     path = _join(subfolder, name)
     try:
         with hub_refusals(location.repo_id, location.commit):
@@ -158,13 +136,15 @@ def _remote_headers(
     for key, tensor in found.tensors.items():
         shape: Any = tensor.shape
         sizes = isinstance(shape, list) and all(isinstance(n, int) and n >= 0 for n in shape)
-        if tensor.dtype not in ITEM_BYTES or not sizes:
+        if tensor.dtype not in DTYPES or not sizes:
             raise ValueError(f"{location}: {path} is damaged: {key[:80]!r} has no size")
         headers[key] = Header(tuple(shape), tensor.dtype)
     return headers
 
 
 def _offline(location: HubRepository) -> bool:
+    from huggingface_hub import constants
+
     return location.local_files_only or bool(constants.HF_HUB_OFFLINE)
 
 
@@ -177,9 +157,9 @@ def _count(headers: Mapping[str, Header]) -> StoredWeights:
     total = 0
     for name, header in headers.items():
         size = math.prod(header.shape)
-        total += size * ITEM_BYTES[header.dtype]
+        word, item_bytes = DTYPES[header.dtype]
+        total += size * item_bytes
         if not name.endswith(STATISTICS):
-            word = DTYPE_WORDS[header.dtype]
             by_dtype[word] = by_dtype.get(word, 0) + size
     ordered = dict(sorted(by_dtype.items(), key=lambda item: -item[1]))
     return StoredWeights(dict(headers), sum(ordered.values()), total, ordered)

@@ -2,9 +2,6 @@
 
 from typing import Any
 
-import yaml
-from huggingface_hub.repocard import REGEX_YAML_BLOCK
-
 from jukebox_hf.hub.locations import Location
 from jukebox_hf.hub.manifest import MANIFEST_NAME, OPENAI_LICENCE, load_manifest
 
@@ -57,6 +54,9 @@ def licence_in_card(content: str) -> str | None:
     >>> licence_in_card("---\\nlicense: other\\nlicense_name: ask me\\n---\\n# Model")
     'ask me'
     """
+    import yaml
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
     match = REGEX_YAML_BLOCK.search(content)
     try:
         metadata = yaml.safe_load(match.group(2)) if match else None

@@ -4,14 +4,13 @@ A folder may be a stranger's. Nothing is unpickled, no code is run, and a config
 model of another size than its weights have is refused before memory is allocated.
 """
 
+from __future__ import annotations
+
 import copy
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jukebox_hf.hub.architecture import (
     check_dilations,
@@ -22,22 +21,30 @@ from jukebox_hf.hub.architecture import (
     measure_prior,
     measure_vqvae,
 )
-from jukebox_hf.hub.tensor_files import StoredTensor, open_tensors
-from jukebox_hf.layers import hollow
-from jukebox_hf.precision import torch_dtype
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.network import PriorNetwork
+from jukebox_hf.hub.tensor_files import open_tensors, read_headers
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.records import read_json
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
-from jukebox_hf.vqvae.network import VQVAENetwork
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from jukebox_hf.hub.tensor_files import StoredTensor
+    from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+    from jukebox_hf.prior.network import PriorNetwork
+    from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+    from jukebox_hf.vqvae.network import VQVAENetwork
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 SHARD = re.compile(r"[\w.-]+\.safetensors")
 # transformers would follow the first to other repositories, and let the second change the weights.
 FORBIDDEN_FILE, FORBIDDEN_SETTING = "adapter_config.json", "quantization_config"
+# What saved configs have beside their fields; its values need no library to be looked at.
+USUAL_KEYS = {"architectures", "dtype", "model_type", "torch_dtype", "transformers_version"}
 
-NetworkT = TypeVar("NetworkT", VQVAENetwork, PriorNetwork)
-ConfigT = TypeVar("ConfigT", JukeboxVQVAEConfig, JukeboxPriorConfig)
+NetworkT = TypeVar("NetworkT", "VQVAENetwork", "PriorNetwork")
+ConfigT = TypeVar("ConfigT", VQVAEConfig, PriorConfig)
 
 
 def read_config(folder: Path, config_class: type[ConfigT]) -> ConfigT:
@@ -60,34 +67,48 @@ def read_config(folder: Path, config_class: type[ConfigT]) -> ConfigT:
         raise ValueError(f"{path}: has a {FORBIDDEN_SETTING}, which is not supported here")
     check_numbers(content, str(path))
     try:
-        config: ConfigT = config_class.from_dict(content)
-    except (ValueError, TypeError) as error:
+        config = config_class(**content)
+        if not config.beside.keys() <= USUAL_KEYS:
+            transformers_config(config)  # what it keeps besides is for transformers to judge
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: {error}") from error
     return config
 
 
-def check_weights(folder: Path, config: JukeboxVQVAEConfig | JukeboxPriorConfig) -> None:
+def transformers_config(
+    config: VQVAEConfig | PriorConfig,
+) -> JukeboxVQVAEConfig | JukeboxPriorConfig:
+    """The same config as models of transformers have it, and as it is written."""
+    from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+    from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+
+    if isinstance(config, VQVAEConfig):
+        return JukeboxVQVAEConfig.of(config)
+    return JukeboxPriorConfig.of(config)
+
+
+def check_weights(folder: Path, config: VQVAEConfig | PriorConfig) -> None:
     """Raise `ValueError` unless the safetensors in `folder` hold exactly what `config` describes.
 
     Reads headers only.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for path in weight_files(folder):
-        for name, tensor in open_tensors(path).tensors.items():
+        for name, header in read_headers(path).items():
             if name in shapes:
                 raise ValueError(f"{path}: holds {name}, which another file holds too")
-            shapes[name] = tensor.shape
+            shapes[name] = header.shape
     check_sizes(config, shapes, str(folder))
     check_shapes(expected_shapes(config), shapes, str(folder))
 
 
 def check_sizes(
-    config: JukeboxVQVAEConfig | JukeboxPriorConfig,
+    config: VQVAEConfig | PriorConfig,
     shapes: Mapping[str, tuple[int, ...]],
     source: str,
 ) -> None:
     """Raise `ValueError` if a config claims other sizes than tensors have; builds nothing."""
-    if isinstance(config, JukeboxVQVAEConfig):
+    if isinstance(config, VQVAEConfig):
         measured = measure_vqvae(shapes, source)
     else:
         measured = measure_prior(shapes, source)
@@ -138,6 +159,8 @@ def load_network(
     Raises:
         ValueError: if weights are missing, left over, or do not fit the config.
     """
+    from jukebox_hf.layers import hollow
+
     if (folder / FORBIDDEN_FILE).exists():
         raise ValueError(
             f"{folder}: has an {FORBIDDEN_FILE}; adapters belong in a folder of their own"
@@ -169,11 +192,15 @@ def _dtype(
 ) -> torch.dtype:
     """The dtype to load weights in that need not be float32.
 
-    As stored is what the matrices are stored as: their biases may be float32 beside them.
+    As stored is what matrices and kernels are stored as: their biases may be float32 beside them.
     """
+    import torch
+
+    from jukebox_hf.precision import torch_dtype
+
     if dtype == "auto":
         free = copy.deepcopy(network).to(torch.float16).state_dict()
-        matrices = (name for name, each in free.items() if each.ndim == 2)
+        matrices = (name for name, each in free.items() if each.ndim >= 2)
         names = (name for name in matrices if name in stored and free[name].dtype == torch.float16)
         return next((stored[name].dtype for name in names), torch.float32)
     if isinstance(dtype, str):

@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, snapshot_download
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
 from jukebox_hf.hub.built_in import BUILT_IN_NAME, built_in_model
 from jukebox_hf.hub.manifest import MANIFEST_NAME
 from jukebox_hf.refusals import hub_refusals, is_reachable
@@ -97,6 +94,9 @@ class HubRepository:
 
     def file(self, name: str) -> Path | None:
         """One file by its path below the root; `None` if there is none, or it is not to be had."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
+
         try:
             with hub_refusals(self.repo_id, self.commit):
                 return Path(
@@ -113,6 +113,9 @@ class HubRepository:
 
     def folder(self, subfolder: str | None, patterns: Sequence[str]) -> Path:
         """A folder below the root; fetches those of the matching files that are not cached."""
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
         prefix = f"{subfolder}/" if subfolder else ""
         try:
             with hub_refusals(self.repo_id, self.commit):
@@ -180,6 +183,9 @@ def open_repository(
     cache_dir: Path | None = None,
 ) -> HubRepository:
     """Find a model on the Hub, at the commit that `revision` now is; raises as `open_location`."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
     local_files_only = local_files_only or not is_reachable(repo_id, revision)
     not_cached = None
     with hub_refusals(repo_id, revision):

@@ -23,13 +23,13 @@ from jukebox_hf.hub.manifest import (
     save_manifest,
 )
 from jukebox_hf.labels import PriorProcessor
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.sampling_settings import (
     DEFAULT_HOP_FRACTION,
     DEFAULT_TEMPERATURE,
     DEFAULT_UPPER_HOP_FRACTION,
 )
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
 if TYPE_CHECKING:
     from jukebox_hf.prior.modeling_prior import JukeboxPrior
@@ -97,10 +97,10 @@ def _placed(folder: Path, part: Reference | Fill, own: Reference) -> Reference:
 
 
 def default_generation(
-    configs: Sequence[JukeboxVQVAEConfig | JukeboxPriorConfig],
+    configs: Sequence[VQVAEConfig | PriorConfig],
 ) -> dict[str, Any]:
     """Sampling defaults as in the original's script, within the lengths that the priors allow."""
-    priors = [config for config in configs if isinstance(config, JukeboxPriorConfig)]
+    priors = [config for config in configs if isinstance(config, PriorConfig)]
     if not priors:
         return {}
     levels = sorted(config.level for config in priors)

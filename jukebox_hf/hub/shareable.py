@@ -19,9 +19,9 @@ from jukebox_hf.hub.manifest import FINAL, MANIFEST_NAME, ComponentReference
 from jukebox_hf.hub.training_facts import TRAINING_FILE, load_training_facts
 from jukebox_hf.labels import PriorProcessor
 from jukebox_hf.labels.storage import CONFIG_FILE, VOCABULARY_FILE
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.records import read_json
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
 Kind = Literal["system", "component", "adapter", "codes", "features"]
 CODES_FILE, CODES_STATE = "jukebox_codes.json", "state.json"
@@ -74,7 +74,7 @@ def component_files(folder: Path) -> list[Path]:
     """
     config = _any_config(folder)
     check_weights(folder, config)
-    if isinstance(config, JukeboxPriorConfig):
+    if isinstance(config, PriorConfig):
         check_processor(folder, config)
     load_training_facts(folder)
     weights = weight_files(folder)
@@ -86,7 +86,7 @@ def adapter_files(folder: Path) -> list[Path]:
     """The files of an adapter that can be applied; raises as `component_files`."""
     read_adapter(folder)
     if (folder / "config.json").is_file():
-        check_processor(folder, read_config(folder, JukeboxPriorConfig))
+        check_processor(folder, read_config(folder, PriorConfig))
     load_training_facts(folder)
     weights = [folder / name for name in (ADAPTER_WEIGHTS, NEW_ROWS) if (folder / name).is_file()]
     return [*_settings(folder), folder / ADAPTER_CONFIG, *weights]
@@ -193,14 +193,14 @@ def inherited_from_parent(folder: Path) -> Path | None:
     return parent if (parent / MANIFEST_NAME).is_file() else None
 
 
-def _any_config(folder: Path) -> JukeboxVQVAEConfig | JukeboxPriorConfig:
+def _any_config(folder: Path) -> VQVAEConfig | PriorConfig:
     path = folder / "config.json"
-    if path.is_file() and read_json(path).get("model_type") == JukeboxVQVAEConfig.model_type:
-        return read_config(folder, JukeboxVQVAEConfig)
-    return read_config(folder, JukeboxPriorConfig)
+    if path.is_file() and read_json(path).get("model_type") == VQVAEConfig.model_type:
+        return read_config(folder, VQVAEConfig)
+    return read_config(folder, PriorConfig)
 
 
-def check_processor(folder: Path, config: JukeboxPriorConfig) -> None:
+def check_processor(folder: Path, config: PriorConfig) -> None:
     """Raise `ValueError` if a prior's folder has a processor that is damaged or not the prior's."""
     if (folder / CONFIG_FILE).is_file():
         try:

@@ -31,7 +31,7 @@ from jukebox_hf.hub.cards.model_facts import (
 )
 from jukebox_hf.hub.cards.rendering import NewCard, make_card, text_outside
 from jukebox_hf.hub.licences import CARD, licence_in_card
-from jukebox_hf.hub.loading import read_config
+from jukebox_hf.hub.loading import read_config, transformers_config
 from jukebox_hf.hub.locations import HubRepository, LocalFolder
 from jukebox_hf.hub.manifest import (
     MANIFEST_NAME,
@@ -67,7 +67,7 @@ from jukebox_hf.hub.shareable import (
 from jukebox_hf.hub.system import System
 from jukebox_hf.hub.training_facts import load_training_facts
 from jukebox_hf.hub.uploading import Content, Target, open_target
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.records import read_json
 
 DATASETS = ("codes", "features")
@@ -271,7 +271,7 @@ class _Part:
     folder: Path
     kind: str
     files: list[Path]
-    config: JukeboxPriorConfig | None = None
+    config: PriorConfig | None = None
     base: ComponentReference | None = None
     licence: str | None = None
 
@@ -292,15 +292,13 @@ def _read_part(
     return replace(part, config=_adapted_config(folder, refer_to, components or ()), base=base)
 
 
-def _adapted_config(
-    folder: Path, refer_to: str | None, components: Sequence[str]
-) -> JukeboxPriorConfig:
+def _adapted_config(folder: Path, refer_to: str | None, components: Sequence[str]) -> PriorConfig:
     """The config of an adapter, which peft does not write: then that of the prior it is for.
 
     Raises `ValueError` if it does not say which that is.
     """
     if (folder / ROOT_CONFIG_NAME).is_file():
-        return read_config(folder, JukeboxPriorConfig)
+        return read_config(folder, PriorConfig)
     system = System.open(_base_of(folder, refer_to))
     return system.prior_config(system.attach_adapter(folder, level=_stated_prior(components)))
 
@@ -333,7 +331,7 @@ def _plan_part(part: _Part, target: Target) -> _Plan:
         for path in part.files
     }
     if part.config is not None and ROOT_CONFIG_NAME not in files:
-        files[ROOT_CONFIG_NAME] = part.config.to_json_string().encode()
+        files[ROOT_CONFIG_NAME] = transformers_config(part.config).to_json_string().encode()
     return _Plan(
         files=files,
         folders=["data"] if part.kind in DATASETS else [""],
@@ -574,5 +572,5 @@ def _merged_facts(
 def _check_together(facts: SystemFacts) -> None:
     """Raise `ValueError` if a prior was not made for the codes of the VQ-VAE beside it."""
     for name, part in facts.components.items():
-        if facts.codec is not None and isinstance(part.config, JukeboxPriorConfig):
+        if facts.codec is not None and isinstance(part.config, PriorConfig):
             check_levels(part.config, facts.codec, name)

@@ -4,14 +4,14 @@ A component is a folder with a config and weights, in this repository or another
 checked against each other before any weight is fetched or read.
 """
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import torch
 
 from jukebox_hf.hub.adapters import (
     ADAPTER_CONFIG,
@@ -51,15 +51,17 @@ from jukebox_hf.hub.manifest import (
 )
 from jukebox_hf.labels import PriorProcessor
 from jukebox_hf.labels.storage import CONFIG_FILE
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.network import PriorNetwork
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.records import read_json
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
-from jukebox_hf.vqvae.network import VQVAENetwork
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
 if TYPE_CHECKING:
+    import torch
+
     from jukebox_hf.prior.modeling_prior import JukeboxPrior
+    from jukebox_hf.prior.network import PriorNetwork
     from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
+    from jukebox_hf.vqvae.network import VQVAENetwork
 
 
 class System:
@@ -89,7 +91,7 @@ class System:
         self._local_files_only = local_files_only
         self._cache_dir = cache_dir
         self._others: dict[tuple[str, str | None], Location] = {}
-        self._prior_configs: dict[int, JukeboxPriorConfig] = {}
+        self._prior_configs: dict[int, PriorConfig] = {}
         self._processors: dict[int, PriorProcessor] = {}
         self._weights: dict[str, StoredWeights | None] = {}
         self._attached: dict[str, Location] = {}
@@ -102,7 +104,7 @@ class System:
         revision: str | None = None,
         local_files_only: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
-    ) -> "System":
+    ) -> System:
         """Open a model without reading or fetching any weights.
 
         Args:
@@ -356,16 +358,16 @@ class System:
     # --- configs, without weights ---
 
     @cached_property
-    def _vqvae_config(self) -> JukeboxVQVAEConfig:
-        config = read_config(self.settings_path(VQVAE), JukeboxVQVAEConfig)
+    def _vqvae_config(self) -> VQVAEConfig:
+        config = read_config(self.settings_path(VQVAE), VQVAEConfig)
         self._check_sizes(VQVAE, config)
         return config
 
-    def vqvae_config(self) -> JukeboxVQVAEConfig:
+    def vqvae_config(self) -> VQVAEConfig:
         """The VQ-VAE's config; raises as `prior_config`."""
         return self._vqvae_config
 
-    def prior_config(self, level: int) -> JukeboxPriorConfig:
+    def prior_config(self, level: int) -> PriorConfig:
         """The config of a level's prior, which fits the VQ-VAE of this model, if it has one.
 
         Its sizes are those of the weights, as their headers tell: of weights that are only on the
@@ -378,19 +380,19 @@ class System:
             self._prior_configs[level] = self._read_prior_config(level)
         return self._prior_configs[level]
 
-    def _read_prior_config(self, level: int) -> JukeboxPriorConfig:
+    def _read_prior_config(self, level: int) -> PriorConfig:
         config = self._unweighed_config(level)
         self._check_sizes(prior_name(level), self.base_config(level))
         return config
 
-    def _unweighed_config(self, level: int) -> JukeboxPriorConfig:
+    def _unweighed_config(self, level: int) -> PriorConfig:
         """As `prior_config`, without a look at the weights: enough to read names with."""
         name = prior_name(level)
         base = self.base_config(level)
         adapter = self._adapter_folder(name, SETTINGS_FILES)
         config = base
         if adapter is not None and (adapter / "config.json").is_file():
-            config = read_config(adapter, JukeboxPriorConfig)
+            config = read_config(adapter, PriorConfig)
         elif adapter is not None:
             path = self._adapter_folder(name, ALL_FILES)
             assert path is not None
@@ -405,7 +407,7 @@ class System:
             check_levels(config, self.vqvae_config(), f"{self.source}, {name}")
         return config
 
-    def _check_sizes(self, name: str, config: JukeboxVQVAEConfig | JukeboxPriorConfig) -> None:
+    def _check_sizes(self, name: str, config: VQVAEConfig | PriorConfig) -> None:
         """Raise `ValueError` if a config claims other sizes than the weights have."""
         weights = self.stored_weights(name)
         if weights is not None:
@@ -417,9 +419,9 @@ class System:
             self._weights[name] = stored_weights(*self.place(name))
         return self._weights[name]
 
-    def base_config(self, level: int) -> JukeboxPriorConfig:
+    def base_config(self, level: int) -> PriorConfig:
         """The config of a level's prior as it is without an adapter."""
-        return read_config(self.settings_path(prior_name(level)), JukeboxPriorConfig)
+        return read_config(self.settings_path(prior_name(level)), PriorConfig)
 
     def processor(self, level: int) -> PriorProcessor:
         """The processor of a level's prior, which fits the prior's tables. Read once: a processor
@@ -458,7 +460,7 @@ class System:
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
-    ) -> "JukeboxVQVAE":
+    ) -> JukeboxVQVAE:
         """Load the VQ-VAE as a model of transformers; as `load_vqvae_network`."""
         from jukebox_hf.vqvae.modeling_vqvae import JukeboxVQVAE
 
@@ -473,7 +475,7 @@ class System:
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
         num_layers: int | None = None,
-    ) -> "JukeboxPrior":
+    ) -> JukeboxPrior:
         """Load the prior of a level as a model of transformers; as `load_prior_network`."""
         from jukebox_hf.prior.modeling_prior import JukeboxPrior
 
@@ -498,6 +500,8 @@ class System:
         Raises:
             ValueError: if weights are missing, left over, or do not fit the config.
         """
+        from jukebox_hf.vqvae.network import VQVAENetwork
+
         folder = self.component_path(VQVAE)
         return load_network(VQVAENetwork, folder, self.vqvae_config(), device=device, dtype=dtype)
 
@@ -514,6 +518,8 @@ class System:
         With `num_layers` only the first so many layers are read from disk and held, for their
         states; one with an adapter is read whole first.
         """
+        from jukebox_hf.prior.network import PriorNetwork
+
         name = prior_name(level)
         config = self.prior_config(level)
         folder = self.component_path(name)
@@ -534,7 +540,7 @@ class System:
 def _stated_level(folder: Path) -> int | None:
     """The level that an adapter says it is for: in its own config, or as the folder of its base."""
     if (folder / "config.json").is_file():
-        return read_config(folder, JukeboxPriorConfig).level
+        return read_config(folder, PriorConfig).level
     base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
     stated = re.search(r"(?:^|[/\\])prior_(\d)$", base) if isinstance(base, str) else None
     return int(stated[1]) if stated is not None else None
@@ -547,10 +553,10 @@ def _read_manifest(location: Location) -> Manifest:
         return load_manifest(path)
     config = location.file("config.json")
     model_type = read_json(config).get("model_type") if config is not None else None
-    if config is not None and model_type == JukeboxVQVAEConfig.model_type:
+    if config is not None and model_type == VQVAEConfig.model_type:
         return Manifest({VQVAE: ComponentReference()})
-    if config is not None and model_type == JukeboxPriorConfig.model_type:
-        level = read_config(config.parent, JukeboxPriorConfig).level
+    if config is not None and model_type == PriorConfig.model_type:
+        level = read_config(config.parent, PriorConfig).level
         return Manifest({prior_name(level): ComponentReference()})
     if isinstance(location, LocalFolder) and find_files(location.root):
         raise ValueError(

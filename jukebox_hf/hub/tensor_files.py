@@ -4,34 +4,47 @@ Opening a file tells names, shapes and dtypes; the values stay on disk until `St
 Pickled files pass through torch's restricted unpickler alone (`weights_only=True`).
 """
 
+from __future__ import annotations
+
 import io
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar, cast
 
-import torch
 from safetensors import safe_open
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 # Storages of a legacy file up to this size are read when it is opened, larger ones when used.
 EAGER_BYTES = 1 << 16
 ZIP_START = b"PK\x03\x04"
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number, pickled
+# What safetensors calls a dtype: what torch calls it, and the bytes of a number.
 DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
+    "F64": ("float64", 8),
+    "F32": ("float32", 4),
+    "F16": ("float16", 2),
+    "BF16": ("bfloat16", 2),
+    "I64": ("int64", 8),
+    "I32": ("int32", 4),
+    "I16": ("int16", 2),
+    "I8": ("int8", 1),
+    "U8": ("uint8", 1),
+    "BOOL": ("bool", 1),
 }
+Found = TypeVar("Found")
+
+
+class Header(NamedTuple):
+    """One tensor: its shape, and its dtype as safetensors calls it ("F32")."""
+
+    shape: tuple[int, ...]
+    dtype: str
 
 
 class StoredTensor(NamedTuple):
@@ -60,32 +73,61 @@ def open_tensors(path: Path) -> TensorFile:
         FileNotFoundError: if there is no such file.
         ValueError: for a file that is truncated, is no checkpoint, or would run code when read.
     """
+    if path.suffix == ".safetensors":
+        return _opened(path, _open_safetensors)
+    return _sort(path, *_opened(path, _load_pickled))
+
+
+def read_headers(path: Path) -> dict[str, Header]:
+    """What a safetensors file holds, by name, without torch; raises as `open_tensors`."""
+    return _opened(path, lambda path: _headers(safe_open(path, framework="numpy")))
+
+
+def torch_dtype_of(name: str) -> torch.dtype:
+    """The dtype that safetensors calls `name`."""
+    import torch
+
+    dtype: torch.dtype = getattr(torch, DTYPES[name][0])
+    return dtype
+
+
+def _opened(path: Path, read: Callable[[Path], Found]) -> Found:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        if path.suffix == ".safetensors":
-            return _open_safetensors(path)
-        content, lazy = _load_pickled(path)
+        return read(path)
     except Exception as error:  # what damaged files make the two libraries raise has no common base
         raise ValueError(_explain(path, error)) from error
-    return _sort(path, content, lazy)
 
 
 def _open_safetensors(path: Path) -> TensorFile:
     file: Any = safe_open(path, framework="pt")  # mapped into memory for as long as a reader lives
-    tensors = {}
-    for name in file.keys():  # noqa: SIM118 (the file is no dict)
-        header = file.get_slice(name)
-        shape, dtype = tuple(header.get_shape()), DTYPES[header.get_dtype()]
-        tensors[name] = StoredTensor(shape, dtype, partial(file.get_tensor, name))
+    tensors = {
+        name: StoredTensor(
+            header.shape, torch_dtype_of(header.dtype), partial(file.get_tensor, name)
+        )
+        for name, header in _headers(file).items()
+    }
     return TensorFile(path, tensors, {})
 
 
-Lazy = Callable[[Tensor], Callable[[], Tensor]]
+def _headers(file: Any) -> dict[str, Header]:
+    headers = {}
+    for name in file.keys():  # noqa: SIM118 (the file is no dict)
+        part = file.get_slice(name)
+        headers[name] = Header(tuple(part.get_shape()), part.get_dtype())
+        if headers[name].dtype not in DTYPES:
+            raise ValueError(f"tensors of {headers[name].dtype} are not read")
+    return headers
+
+
+Lazy = Callable[["Tensor"], Callable[[], "Tensor"]]
 
 
 def _load_pickled(path: Path) -> tuple[Any, Lazy]:
     """Return what the file holds, and what makes the reader of one of its tensors."""
+    import torch
+
     with warnings.catch_warnings(), path.open("rb") as file:
         # torch 2.14 and later say that they check sparse tensors, which `_sort` refuses anyway
         warnings.filterwarnings("ignore", "Validating sparse tensor invariants", UserWarning)
@@ -131,6 +173,8 @@ class _SkippingFile(io.RawIOBase):
         return self.file.readline(-1 if size is None else size)
 
     def readinto(self, buffer: Any) -> int:
+        import torch
+
         view = memoryview(buffer).cast("B")
         position = self.file.tell()
         if len(view) <= EAGER_BYTES or position + len(view) > self.size:
@@ -151,6 +195,8 @@ def _legacy_reader(path: Path, tensor: Tensor, skipped: Mapping[int, int]) -> Ca
 def _read_legacy(
     path: Path, start: int, dtype: torch.dtype, shape: Sequence[int], stride: Sequence[int]
 ) -> Tensor:
+    import torch
+
     steps = zip(shape, stride, strict=True)
     values = torch.empty(1 + sum((size - 1) * step for size, step in steps), dtype=dtype)
     data: Any = values.view(torch.uint8).numpy()
@@ -163,6 +209,8 @@ def _read_legacy(
 
 def _sort(path: Path, content: Any, lazy: Lazy) -> TensorFile:
     """Tell tensors from the rest, and drop what was loaded in full."""
+    import torch
+
     if not isinstance(content, Mapping):
         raise ValueError(f"{path}: expected a dict of tensors, found {type(content).__name__}")
     state, values = content, {}
@@ -173,7 +221,7 @@ def _sort(path: Path, content: Any, lazy: Lazy) -> TensorFile:
         raise ValueError(f"{path}: expected tensors under 'model', found {type(state).__name__}")
     tensors = {}
     for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             kind = type(value).__name__
             raise ValueError(f"{path}: expected named tensors, found {kind} under {name!r}")
         if value.layout != torch.strided or value.is_quantized:

@@ -14,10 +14,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
-
-import numpy as np
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Self
 
 from jukebox_hf.labels.checks import (
     LARGEST_TEXT,
@@ -52,6 +49,9 @@ from jukebox_hf.labels.vocabularies import (
     genre_keys,
     normalise_name,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The arguments that stand in `processor_config.json`; names have a file of their own.
 SETTINGS = (
@@ -536,9 +536,8 @@ def _one_each(name: str, value: Any, count: int) -> list[int]:
 
 def _is_list(value: object) -> bool:
     """Whether a value has an entry per piece: a list, a tuple, or a vector of numbers."""
-    return isinstance(value, list | tuple) or (
-        isinstance(value, Tensor | np.ndarray) and value.ndim > 0
-    )
+    dimensions: int = getattr(value, "ndim", 0)  # of an array or a tensor
+    return isinstance(value, list | tuple) or dimensions > 0
 
 
 def _a_list(names: Sequence[str]) -> Sequence[str]:

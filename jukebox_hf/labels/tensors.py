@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import UserDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from jukebox_hf.labels.lyric_windows import LyricWindow
 from jukebox_hf.labels.vocabularies import UNKNOWN_ID
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class JukeboxLabels(_LabelTensors):
         """The same labels, but artist and genre of the items where `items` (batch,) is true are
         `unknown`, as for a piece that was given none.
         """
+        import torch
+
         unknown = torch.full_like(self.genres, -1)
         unknown[:, :1] = UNKNOWN_ID
         return self._replace(
@@ -128,6 +131,8 @@ def stack_labels(
     genre_slots: int,
 ) -> JukeboxLabels:
     """The labels of one window of every piece."""
+    import torch
+
     genres = torch.full((len(resolved), genre_slots), -1, dtype=torch.int64)
     for row, piece in enumerate(resolved):
         genres[row, : len(piece.genre_ids)] = torch.tensor(piece.genre_ids, dtype=torch.int64)
@@ -143,6 +148,8 @@ def stack_lyrics(
     resolved: Sequence[ResolvedLabels], windows: Sequence[LyricWindow], lyric_length: int
 ) -> tuple[Tensor, Tensor]:
     """Lyric tokens and their places in the lyrics, both (batch, lyric_length)."""
+    import torch
+
     tokens = torch.zeros(len(resolved), lyric_length, dtype=torch.int64)
     indices = torch.full_like(tokens, -1)
     for row, (piece, (padding, first, stop)) in enumerate(zip(resolved, windows, strict=True)):

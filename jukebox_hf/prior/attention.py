@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jukebox_hf.prior import kernels
-from jukebox_hf.prior.configuration_prior import LayerKind
-from jukebox_hf.prior.step_buffers import LayerCache, Layout, StepPlace
+from jukebox_hf.prior.prior_config import LayerKind
+from jukebox_hf.prior.sizes import Layout
+from jukebox_hf.prior.step_buffers import LayerCache, StepPlace
 
 
 class Linear(nn.Linear):

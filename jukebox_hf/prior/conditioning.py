@@ -14,8 +14,8 @@ from jukebox_hf.convnet import DecoderBlock, ResidualShape
 from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.precision import Float32Module
 from jukebox_hf.prior.attention import Linear
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.step_buffers import Layout
+from jukebox_hf.prior.prior_config import PriorConfig
+from jukebox_hf.prior.sizes import Layout
 from jukebox_hf.prior.transformer import LayerNorm, TokenEmbedding, Transformer, TransformerShape
 
 
@@ -45,7 +45,7 @@ class Conditioning(NamedTuple):
 class LabelEmbedding(nn.Module):
     """Artist and a bag of genre words as one vector: the sum of their embeddings."""
 
-    def __init__(self, config: JukeboxPriorConfig) -> None:
+    def __init__(self, config: PriorConfig) -> None:
         super().__init__()
         std = 0.01 * config.init_scale
         self.artist = TokenEmbedding(config.artist_count, config.width, init_std=std)
@@ -65,7 +65,7 @@ class TimingEmbedding(nn.Module):
     fewer codes are sampled; all arithmetic is float32. The weights were trained this way.
     """
 
-    def __init__(self, config: JukeboxPriorConfig) -> None:
+    def __init__(self, config: PriorConfig) -> None:
         super().__init__()
         std = 0.01 * config.init_scale
         self.bins = config.timing_bins
@@ -113,7 +113,7 @@ class TimingEmbedding(nn.Module):
 class UpperConditioner(Float32Module):
     """Codes of the level above, stretched to one vector per position by dilated convolutions."""
 
-    def __init__(self, config: JukeboxPriorConfig) -> None:
+    def __init__(self, config: PriorConfig) -> None:
         super().__init__()
         self.embedding = TokenEmbedding(
             config.codebook_size, config.width, init_std=0.02 * config.init_scale
@@ -143,7 +143,7 @@ class UpperConditioner(Float32Module):
 class LyricEncoder(nn.Module):
     """Lyrics to states for cross-attention, and a guess of each symbol from those before it."""
 
-    def __init__(self, config: JukeboxPriorConfig) -> None:
+    def __init__(self, config: PriorConfig) -> None:
         super().__init__()
         self.transformer = Transformer(
             TransformerShape(

@@ -98,7 +98,8 @@ class JukeboxPrior(PriorNetwork, JukeboxPreTrainedModel):
     def of(cls, network: PriorNetwork) -> Self:
         """The model of transformers that has the parts of a network, which the two then share."""
         with hollow():
-            model = cls(network.config, num_layers=len(network.decoder.layers))
+            config = JukeboxPriorConfig.of(network.config)
+            model = cls(config, num_layers=len(network.decoder.layers))
         for name, part in network.named_children():
             setattr(model, name, part)
         model.set_attn_implementation(model.config._attn_implementation)

@@ -5,7 +5,6 @@ choice of codes are `generation`'s work. `JukeboxPrior` makes a model of transfo
 takes seconds to import; the names of all tensors are the same.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -22,8 +21,9 @@ from jukebox_hf.prior.conditioning import (
     TimingEmbedding,
     UpperConditioner,
 )
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.step_buffers import Layout, PriorCache
+from jukebox_hf.prior.prior_config import PriorConfig
+from jukebox_hf.prior.sizes import Layout
+from jukebox_hf.prior.step_buffers import PriorCache
 from jukebox_hf.prior.transformer import Transformer, TransformerShape
 
 
@@ -35,9 +35,9 @@ class PriorNetwork(nn.Module):
     output layer stay in float32, as in the release.
     """
 
-    config: JukeboxPriorConfig
+    config: PriorConfig
 
-    def __init__(self, config: JukeboxPriorConfig, *, num_layers: int | None = None) -> None:
+    def __init__(self, config: PriorConfig, *, num_layers: int | None = None) -> None:
         """A prior; with `num_layers` the first so many of its layers only, for their states."""
         super().__init__()
         self.config = config
@@ -271,11 +271,6 @@ class PriorNetwork(nn.Module):
         if dtype is None:
             dtype = torch.float32 if device.type == "cpu" else self.decoder.dtype
         return self.decoder.new_cache(batch_size, self._encoder_length, dtype, device)
-
-    def cache_bytes(self, batch_size: int, dtype: torch.dtype) -> int:
-        """Memory that the keys and values of `new_cache` take, which is not made for that."""
-        shapes = self.decoder.cache_shapes(batch_size, self._encoder_length)
-        return sum(math.prod(shape) for shape in shapes) * dtype.itemsize
 
     @property
     def _encoder_length(self) -> int:

@@ -19,11 +19,11 @@ from torch.nn import functional
 from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.kernels import compiles_one_row, packs_float32, row_product
 from jukebox_hf.prior.network import PriorNetwork
+from jukebox_hf.prior.sizes import GROUP_SIZE, fits_kernels, is_rounded_to_4_bits
 from jukebox_hf.prior.transformer import Transformer
 
 QuantizedPrecision = Literal["int8", "int4"]
 PriorT = TypeVar("PriorT", bound=PriorNetwork)
-GROUP_SIZE = 64  # inputs that share a scale and an offset, in 4 bits
 # Shares of a group's range that its 16 values may span: a few weights are clipped when that brings
 # the others closer.
 RANGE_SHARES = (1.0, 0.9, 0.8)
@@ -56,7 +56,7 @@ def quantize(
     if precision not in ("int8", "int4"):
         raise ValueError(f"quantized precision must be int8 or int4, got {precision!r}")
     for index, module, name, linear in _layer_linears(prior):
-        can_be_4_bits = index > 0 and fits_kernels(linear.in_features, linear.out_features)
+        can_be_4_bits = is_rounded_to_4_bits(index, linear.in_features, linear.out_features)
         make = Int4Linear if precision == "int4" and can_be_4_bits else Int8Linear
         setattr(module, name, make(linear if device is None else linear.to(device)))
     if device is not None:
@@ -135,11 +135,6 @@ class _FrozenLinear(nn.Module):
     def unpacked(self) -> Tensor:
         """The weights (out_features, in_features) in `compute_dtype`."""
         raise NotImplementedError
-
-
-def fits_kernels(in_features: int, out_features: int) -> bool:
-    """Whether the CPU's kernels take such a layer: others crash or are refused."""
-    return in_features % GROUP_SIZE == 0 and out_features % 16 == 0
 
 
 def _compute_dtype(linear: Linear) -> torch.dtype:

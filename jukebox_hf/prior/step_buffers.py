@@ -11,20 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from jukebox_hf.prior.configuration_prior import LayerKind
-
-
-class Layout(NamedTuple):
-    """How a transformer's sequence is folded, and which part of it prime layers see."""
-
-    sequence_length: int
-    row_length: int
-    prime_length: int
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of the folded sequence."""
-        return self.sequence_length // self.row_length
+from jukebox_hf.prior.prior_config import LayerKind
+from jukebox_hf.prior.sizes import Layout
 
 
 class StepPlace(NamedTuple):
@@ -133,18 +121,6 @@ class LayerCache(NamedTuple):
     def values(self) -> Tensor:
         """(batch, heads, *kept, head_dim), a view."""
         return self.both[1]
-
-    @staticmethod
-    def kept(kind: LayerKind, layout: Layout, encoder_length: int) -> tuple[int, ...]:
-        """Shape of the kept positions for a layer of this kind."""
-        return {
-            "row": (layout.row_length,),
-            "column": (layout.row_length, layout.num_rows),
-            "previous_row": (2, layout.row_length),
-            "dense": (layout.sequence_length,),
-            "prime": (layout.prime_length,),
-            "cross": (encoder_length,),
-        }[kind]
 
 
 class PriorCache(NamedTuple):

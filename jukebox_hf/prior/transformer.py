@@ -14,8 +14,9 @@ from torch.nn import functional
 from jukebox_hf.layers import CheckpointedLayer
 from jukebox_hf.precision import Float32Module
 from jukebox_hf.prior.attention import Attention, Linear, layer_dtype
-from jukebox_hf.prior.configuration_prior import LayerKind
-from jukebox_hf.prior.step_buffers import LayerCache, Layout, PriorCache, StepPlace, StepTables
+from jukebox_hf.prior.prior_config import LayerKind
+from jukebox_hf.prior.sizes import Layout, kept_positions
+from jukebox_hf.prior.step_buffers import LayerCache, PriorCache, StepPlace, StepTables
 
 
 class LayerNorm(Float32Module, nn.LayerNorm):
@@ -264,7 +265,7 @@ class Transformer(nn.Module):
 
     def cache_shapes(self, batch_size: int, encoder_length: int) -> list[tuple[int, ...]]:
         """Of the keys and values that each layer keeps."""
-        kept = [LayerCache.kept(kind, self.layout, encoder_length) for kind in self.kinds]
+        kept = [kept_positions(kind, self.layout, encoder_length) for kind in self.kinds]
         return [(2, batch_size, self.heads, *one, self.head_dim) for one in kept]
 
     def fill_encoder_cache(self, encoder_states: Tensor, cache: PriorCache) -> None:

@@ -22,8 +22,8 @@ from jukebox_hf.generation.devices import resolve_device
 from jukebox_hf.generation.weights import QUANTIZED, loading_dtype, prepare
 from jukebox_hf.hub.manifest import VQVAE
 from jukebox_hf.hub.system import System
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.representations.embedding_settings import EmbeddingSettings
 from jukebox_hf.representations.embedding_windows import Timing
 from jukebox_hf.representations.inputs import (
@@ -88,7 +88,7 @@ class JukeboxEmbedder:
     ) -> None:
         self.prior = prior
         self.vqvae = vqvae
-        self.config: JukeboxPriorConfig = prior.config
+        self.config: PriorConfig = prior.config
         self.settings = (settings or EmbeddingSettings()).for_prior(self.config)
         self.batch_size = batch_size
         self._passes = passes or WholePasses(prior)

@@ -5,28 +5,21 @@ here is measured on a few layers of the right shape; on other GPUs it is predict
 rates, of which a share is assumed: `generation.gpus`.
 """
 
-import json
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from jukebox_hf.generation.estimate import bare_layers, best_time
 from jukebox_hf.generation.gpus import GPUS, PRODUCT_SHARE, Gpu
-from jukebox_hf.generation.memory import (
-    FLOAT32_BYTES,
-    USED_SHARE,
-    available_memory,
-    module_bytes,
-)
-from jukebox_hf.generation.weights import QUANTIZED, loading_dtype, prepare
-from jukebox_hf.layers import hollow
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.network import PriorNetwork
+from jukebox_hf.generation.memory import USED_SHARE, available_memory
+from jukebox_hf.generation.weights import loading_dtype
+from jukebox_hf.hub.architecture import expected_shapes
+from jukebox_hf.prior import sizes
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.representations.embedder import DEFAULT_BATCH_SIZE
 from jukebox_hf.representations.embedding_settings import EmbeddingSettings
 from jukebox_hf.representations.embedding_windows import code_windows, piece_starts
@@ -34,6 +27,7 @@ from jukebox_hf.representations.frames import num_frames
 from jukebox_hf.words import format_bytes, format_seconds
 
 FEW_LAYERS, MORE_LAYERS = 2, 5
+DECODER_LAYER = re.compile(r"decoder\.layers\.(\d+)\.")
 TIMED_CODES = 512
 NPY_HEADER_BYTES = 128
 
@@ -112,9 +106,7 @@ class Cost:
         }
 
 
-def work_of(
-    config: JukeboxPriorConfig, settings: EmbeddingSettings, seconds: float
-) -> EmbeddingWork:
+def work_of(config: PriorConfig, settings: EmbeddingSettings, seconds: float) -> EmbeddingWork:
     """What a file of so many seconds takes."""
     start, end = settings.start_seconds, settings.end_seconds
     seconds = max(min(seconds, seconds if end is None else end) - start, 0.0)
@@ -144,7 +136,7 @@ def work_of(
     )
 
 
-def operations_per_code(config: JukeboxPriorConfig, num_layers: int) -> float:
+def operations_per_code(config: PriorConfig, num_layers: int) -> float:
     """Floating-point operations per code: two per weight, and two products with keys and values.
 
     The attention of rows, columns and previous rows; for 5b 0.3 % of the whole.
@@ -162,23 +154,17 @@ def operations_per_code(config: JukeboxPriorConfig, num_layers: int) -> float:
     return 2 * linear * num_layers + attention
 
 
-def weight_bytes(config: JukeboxPriorConfig, precision: str, num_layers: int) -> int:
+def weight_bytes(config: PriorConfig, precision: str, num_layers: int) -> int:
     """Of a prior with so many layers, as it is held; exact."""
-    return _weight_bytes(config.to_json_string(use_diff=False), precision, num_layers)
+    held = {
+        name: shape
+        for name, shape in expected_shapes(config).items()
+        if (place := DECODER_LAYER.match(name)) is None or int(place[1]) < num_layers
+    }
+    return sizes.weight_bytes(held, precision)
 
 
-@lru_cache(maxsize=32)
-def _weight_bytes(config_json: str, precision: str, num_layers: int) -> int:
-    config = JukeboxPriorConfig.from_dict(json.loads(config_json))
-    with hollow():
-        prior = PriorNetwork(config, num_layers=num_layers)
-    nn.Module.to(prior, loading_dtype(precision))
-    if precision in QUANTIZED:
-        prepare(prior, precision, torch.device("meta"))
-    return module_bytes(prior)
-
-
-def window_bytes(config: JukeboxPriorConfig, precision: str) -> int:
+def window_bytes(config: PriorConfig, precision: str) -> int:
     """The most that one window of a batch takes while it passes a layer, estimated.
 
     The stream and its normed copy, the larger of attention's and the feed-forward's intermediates,
@@ -186,12 +172,12 @@ def window_bytes(config: JukeboxPriorConfig, precision: str) -> int:
     """
     size = loading_dtype(precision).itemsize
     inner = max(4 * config.attention_width, 2 * config.mlp_width)
-    per_position = (2 * config.width + inner) * size + 2 * config.width * FLOAT32_BYTES
+    per_position = (2 * config.width + inner) * size + 2 * config.width * sizes.FLOAT32_BYTES
     return config.sequence_length * per_position
 
 
 def fitting_batch_size(
-    config: JukeboxPriorConfig,
+    config: PriorConfig,
     num_layers: int,
     precision: str,
     device: torch.device,
@@ -217,7 +203,7 @@ def fitting_batch_size(
 
 
 def estimate(
-    config: JukeboxPriorConfig,
+    config: PriorConfig,
     settings: EmbeddingSettings,
     durations: Sequence[float],
     *,
@@ -270,7 +256,7 @@ def _on_gpu(
 
 @torch.inference_mode()
 def seconds_per_code(
-    config: JukeboxPriorConfig, precision: str, device: torch.device, num_layers: int
+    config: PriorConfig, precision: str, device: torch.device, num_layers: int
 ) -> float:
     """Measured on a few layers with made-up weights, of a part of a window."""
     few = min(FEW_LAYERS, num_layers)
@@ -283,9 +269,7 @@ def seconds_per_code(
     return first + per_layer * (num_layers - few)
 
 
-def _time_layers(
-    config: JukeboxPriorConfig, precision: str, device: torch.device, depth: int
-) -> float:
+def _time_layers(config: PriorConfig, precision: str, device: torch.device, depth: int) -> float:
     length = min(TIMED_CODES, config.context_length)
     prior = bare_layers(config, depth, precision, device)
     codes = torch.zeros(1, length, dtype=torch.int64, device=device)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from jukebox_hf.audio.resampling import QUALITIES, Quality
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.prior_config import PriorConfig
 
 Pool = Literal["none", "mean"]
 TimingKind = Literal["fixed", "true"]
@@ -126,7 +126,7 @@ class EmbeddingSettings:
         assert self.window_seconds is not None
         return self.window_seconds if self.stride_seconds is None else self.stride_seconds
 
-    def for_prior(self, config: JukeboxPriorConfig) -> "EmbeddingSettings":
+    def for_prior(self, config: PriorConfig) -> "EmbeddingSettings":
         """These settings with the layers named, if that prior can do what they ask for.
 
         Raises:

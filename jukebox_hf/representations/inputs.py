@@ -20,7 +20,7 @@ from torch import Tensor
 
 from jukebox_hf.audio import AudioReader, as_audio, peak_normalize, resample
 from jukebox_hf.codes import Codes
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.representations.embedding_settings import EmbeddingSettings
 from jukebox_hf.representations.embedding_windows import (
     CodeWindow,
@@ -127,7 +127,7 @@ class Preparation:
     """Turns inputs into pieces, for one prior, one codec and one set of settings."""
 
     def __init__(
-        self, config: JukeboxPriorConfig, vqvae: VQVAENetwork | None, settings: EmbeddingSettings
+        self, config: PriorConfig, vqvae: VQVAENetwork | None, settings: EmbeddingSettings
     ) -> None:
         self.config = config
         self.vqvae = vqvae

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.precision import exact_float32
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.network import PriorNetwork
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.representations.embedding_windows import Timing
 
 # Fewer positions than this are padded up to it: with few rows the CPU's matrix products round
@@ -56,7 +56,7 @@ class LayerStates(NamedTuple):
 class Passes(Protocol):
     """A prior that windows are put through."""
 
-    config: JukeboxPriorConfig
+    config: PriorConfig
 
     def run(
         self, windows: Sequence[WindowInput], layers: Sequence[int], batch_size: int
@@ -202,7 +202,7 @@ def layer_inputs(prior: PriorNetwork, inputs: BatchInputs) -> tuple[Tensor, Tens
     )
 
 
-def unknown_labels(config: JukeboxPriorConfig, timings: Sequence[Timing]) -> JukeboxLabels:
+def unknown_labels(config: PriorConfig, timings: Sequence[Timing]) -> JukeboxLabels:
     """Labels of pieces by nobody known, of no known genre: row 0 of both tables, one genre slot."""
     genres = torch.full((len(timings), config.genre_slots), -1, dtype=torch.int64)
     genres[:, :1] = 0

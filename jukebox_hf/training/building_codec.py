@@ -22,6 +22,7 @@ from jukebox_hf.training.song_split import (
 from jukebox_hf.training.tasks import CodecTask
 from jukebox_hf.vqvae import JukeboxVQVAE, JukeboxVQVAEConfig
 from jukebox_hf.vqvae.losses import STFT
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -109,7 +110,7 @@ def _measure_bandwidth(codec: JukeboxVQVAE, split: SongSplit, settings: Training
 
 
 def _clips(
-    songs: Sequence[Song], config: JukeboxVQVAEConfig, settings: TrainingSettings, *, augment: bool
+    songs: Sequence[Song], config: VQVAEConfig, settings: TrainingSettings, *, augment: bool
 ) -> ClipDataset:
     return ClipDataset(
         songs,

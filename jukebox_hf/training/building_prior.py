@@ -13,6 +13,7 @@ from jukebox_hf.hub.architecture import check_memory
 from jukebox_hf.labels import LYRIC_CHARACTERS, UNKNOWN, PriorProcessor
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.training.batches import derived_seed
 from jukebox_hf.training.changes import change_config
 from jukebox_hf.training.finetuning import adapted_prior, add_new_labels, grown_like
@@ -25,7 +26,8 @@ from jukebox_hf.training.song_split import (
     song_notes,
 )
 from jukebox_hf.training.tasks import EncodeBatch, PriorTask
-from jukebox_hf.vqvae import JukeboxVQVAE, JukeboxVQVAEConfig
+from jukebox_hf.vqvae import JukeboxVQVAE
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -142,7 +144,7 @@ def _level(settings: TrainingSettings, base: System, origin: System) -> int:
 def _make_prior(
     settings: TrainingSettings,
     level: int,
-    codec_config: JukeboxVQVAEConfig,
+    codec_config: VQVAEConfig,
     origin: System,
     split: SongSplit,
     checkpoint: Path | None,
@@ -220,7 +222,7 @@ def _new_processor(settings: TrainingSettings, split: SongSplit) -> PriorProcess
 def _prior_config(
     settings: TrainingSettings,
     level: int,
-    codec: JukeboxVQVAEConfig,
+    codec: VQVAEConfig,
     processor: PriorProcessor | None,
 ) -> JukeboxPriorConfig:
     """The config of a new prior: what the settings say, and what follows from codec and songs."""
@@ -260,7 +262,7 @@ def _prior_config(
 def prior_windows(
     songs: Sequence[Song] | CodeSongs,
     codec: JukeboxVQVAE | None,
-    config: JukeboxPriorConfig,
+    config: PriorConfig,
     *,
     processor: PriorProcessor | None,
     seed: int,

@@ -15,11 +15,11 @@ from typing import Any
 
 from jukebox_hf.hub import AdapterReference, ComponentReference, System
 from jukebox_hf.hub.saving import Fill, default_generation, fill_system
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.training.checkpoints import AVERAGES, OPTIMIZER, STATE
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
-Config = JukeboxVQVAEConfig | JukeboxPriorConfig
+Config = VQVAEConfig | PriorConfig
 # What a checkpoint holds beside a model.
 NOT_THE_MODEL = frozenset({STATE, AVERAGES, OPTIMIZER})
 

@@ -381,13 +381,11 @@ def _refuse_fields_of_models(unknown: Sequence[str], known: Iterable[str], sourc
         and not difflib.get_close_matches(name[:100], names, n=1, cutoff=SLIP)
     ]
     if not unknown:
-        return  # without the models, which bring torch
-    from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-    from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+        return
+    from jukebox_hf.prior.prior_config import PriorConfig
+    from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
-    of_models = {
-        entry.name for kind in (JukeboxVQVAEConfig, JukeboxPriorConfig) for entry in fields(kind)
-    }
+    of_models = {entry.name for kind in (VQVAEConfig, PriorConfig) for entry in fields(kind)}
     for name in unknown:
         nearest = difflib.get_close_matches(name[:100], [*names, *sorted(of_models)], n=1)
         if nearest and nearest[0] in of_models:

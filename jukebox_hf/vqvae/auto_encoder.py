@@ -21,11 +21,11 @@ from jukebox_hf.convnet import (
     edges_through,
 )
 from jukebox_hf.vqvae.codebook import Codebook, CodebookMetrics
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from jukebox_hf.vqvae.losses import commitment_loss
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
 
-def residual_shape(config: JukeboxVQVAEConfig, level: int) -> ResidualShape:
+def residual_shape(config: VQVAEConfig, level: int) -> ResidualShape:
     """The residual stacks of a level, as its encoder has them."""
     return ResidualShape(
         depth=config.depths[level],
@@ -40,7 +40,7 @@ def residual_shape(config: JukeboxVQVAEConfig, level: int) -> ResidualShape:
 class Encoder(nn.Module):
     """Audio to latents: the blocks of this level and of all finer ones, finest first."""
 
-    def __init__(self, config: JukeboxVQVAEConfig, level: int) -> None:
+    def __init__(self, config: VQVAEConfig, level: int) -> None:
         super().__init__()
         residual = residual_shape(config, level)
         self.blocks = nn.ModuleList(
@@ -70,7 +70,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents to audio: the blocks of an encoder mirrored, coarsest first, and one convolution."""
 
-    def __init__(self, config: JukeboxVQVAEConfig, level: int) -> None:
+    def __init__(self, config: VQVAEConfig, level: int) -> None:
         super().__init__()
         residual = residual_shape(config, level)
         residual = replace(residual, reverse_dilation=config.reverse_decoder_dilation)
@@ -115,7 +115,7 @@ class Reconstruction(NamedTuple):
 class JukeboxVQVAELevel(nn.Module):
     """The auto-encoder of one level: its own precision inside, float32 outside."""
 
-    def __init__(self, config: JukeboxVQVAEConfig, level: int) -> None:
+    def __init__(self, config: VQVAEConfig, level: int) -> None:
         super().__init__()
         self.hop_length = config.hop_lengths[level]
         self.encoder = Encoder(config, level)

@@ -14,6 +14,7 @@ from transformers import AutoFeatureExtractor, BatchFeature, SequenceFeatureExtr
 
 from jukebox_hf.audio import AudioArray, as_mono
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 from jukebox_hf.words import shorten
 
 
@@ -39,7 +40,7 @@ class JukeboxFeatureExtractor(SequenceFeatureExtractor):
         self.pad_to_multiple_of = pad_to_multiple_of
 
     @classmethod
-    def for_codec(cls, config: JukeboxVQVAEConfig) -> "JukeboxFeatureExtractor":
+    def for_codec(cls, config: VQVAEConfig) -> "JukeboxFeatureExtractor":
         """The one that goes with a codec."""
         return cls(config.sampling_rate, config.hop_lengths[-1])
 

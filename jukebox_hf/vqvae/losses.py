@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
 SILENCE_NORM = 2e-3  # spectral convergence counts spectra below this as silence
 
@@ -39,7 +39,7 @@ class ReconstructionLosses(NamedTuple):
 
 
 def reconstruction_losses(
-    audio: Tensor, reconstructions: Sequence[Tensor], config: JukeboxVQVAEConfig
+    audio: Tensor, reconstructions: Sequence[Tensor], config: VQVAEConfig
 ) -> list[ReconstructionLosses]:
     """The losses of each reconstruction, unweighted.
 
@@ -70,7 +70,7 @@ def reconstruction_losses(
     ]
 
 
-def multispectral_stfts(config: JukeboxVQVAEConfig) -> list[STFT]:
+def multispectral_stfts(config: VQVAEConfig) -> list[STFT]:
     """The resolutions of the multi-resolution spectral loss."""
     return [
         STFT(*settings)
@@ -140,7 +140,7 @@ def _losses_of_level(
     reconstruction: Tensor,
     targets: Sequence[Tensor],
     stfts: Sequence[STFT],
-    config: JukeboxVQVAEConfig,
+    config: VQVAEConfig,
 ) -> ReconstructionLosses:
     l1 = F.l1_loss(reconstruction, audio) / config.bandwidth_l1
     l2 = F.mse_loss(reconstruction, audio) / config.bandwidth_l2

@@ -108,7 +108,7 @@ class JukeboxVQVAE(VQVAENetwork, JukeboxPreTrainedModel):
     def of(cls, network: VQVAENetwork) -> Self:
         """The model of transformers that has the parts of a network, which the two then share."""
         with hollow():
-            model = cls(network.config)
+            model = cls(JukeboxVQVAEConfig.of(network.config))
         model.levels = network.levels
         model.train(network.training)
         return model

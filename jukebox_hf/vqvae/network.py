@@ -18,7 +18,7 @@ from jukebox_hf.precision import exact_float32
 from jukebox_hf.vqvae.auto_encoder import JukeboxVQVAELevel
 from jukebox_hf.vqvae.chunks import chunks
 from jukebox_hf.vqvae.codebook import Codebook, codebook_fingerprint
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
 CHECKED_SAMPLES = 2**20  # checked at a time for NaNs, so that the check takes no room
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -32,9 +32,9 @@ class VQVAENetwork(nn.Module):
     finest. Weights may be float16 or bfloat16; codebooks and decoded audio are float32.
     """
 
-    config: JukeboxVQVAEConfig
+    config: VQVAEConfig
 
-    def __init__(self, config: JukeboxVQVAEConfig) -> None:
+    def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
         self.config = config
         self._build()

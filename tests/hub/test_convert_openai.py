@@ -16,6 +16,7 @@ from jukebox_hf.hub import OPENAI_LICENCE, System, convert
 from jukebox_hf.hub.conversion.openai import with_options
 from jukebox_hf.hub.conversion.recognising import is_released, prior_config, vqvae_config
 from jukebox_hf.hub.conversion.tensor_names import is_linear_weight, openai_targets
+from jukebox_hf.hub.loading import transformers_config
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
 from tests.golden_data import golden, load_json
@@ -121,7 +122,7 @@ def test_only_linear_weights_take_the_chosen_dtype(tmp_path: Path, dtype: str) -
         assert each.dtype == (chosen if is_linear_weight(key) else torch.float32)
     codec = tensors_of(system, "vqvae").values()
     assert {each.dtype for each in codec} == {torch.float32, torch.bool}
-    assert system.prior_config(2).dtype == chosen
+    assert transformers_config(system.prior_config(2)).dtype == chosen
     assert conversion.components["prior_2"].dtype == dtype
     loaded = system.load_prior(2, dtype="auto")
     assert loaded.decoder.layers[0].mlp.expand.weight.dtype == chosen

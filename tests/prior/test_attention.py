@@ -8,8 +8,9 @@ from torch import Tensor
 
 from jukebox_hf.prior import kernels
 from jukebox_hf.prior.attention import Attention, Linear
-from jukebox_hf.prior.configuration_prior import LayerKind
-from jukebox_hf.prior.step_buffers import LayerCache, Layout, StepTables
+from jukebox_hf.prior.prior_config import LayerKind
+from jukebox_hf.prior.sizes import Layout, kept_positions
+from jukebox_hf.prior.step_buffers import LayerCache, StepTables
 
 SELF_KINDS: tuple[LayerKind, ...] = ("row", "column", "previous_row", "dense", "prime")
 WIDTH, HEADS = 12, 2
@@ -96,7 +97,7 @@ def test_the_first_row_of_previous_row_attention_is_the_output_bias() -> None:
 
 
 def new_cache(module: Attention, batch: int, fill: float) -> LayerCache:
-    shape = (batch, HEADS, *LayerCache.kept(module.kind, module.layout, 5), module.head_dim)
+    shape = (batch, HEADS, *kept_positions(module.kind, module.layout, 5), module.head_dim)
     return LayerCache(torch.full((2, *shape), fill))
 
 

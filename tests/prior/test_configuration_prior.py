@@ -1,14 +1,15 @@
-"""JukeboxPriorConfig: layer patterns, derived sizes, and contradictions."""
+"""The config of a prior: layer patterns, derived sizes, and contradictions."""
 
 from collections import Counter
 from typing import Any
 
 import pytest
 
-from jukebox_hf.prior.configuration_prior import (
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.prior_config import (
     ATTENTION_PATTERNS,
     ORIGINAL_ATTENTION_ORDERS,
-    JukeboxPriorConfig,
+    PriorConfig,
 )
 from tests.prior.tiny_priors import ARCHITECTURES, BASE, LABELS, LYRICS, TIMING
 
@@ -88,13 +89,15 @@ def test_the_released_layouts() -> None:
     ],
 )  # fmt: skip
 def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        JukeboxPriorConfig(**{**BASE, **changes})
+    for kind in (PriorConfig, JukeboxPriorConfig):
+        with pytest.raises(ValueError, match=message):
+            kind(**{**BASE, **changes})
 
 
 def test_a_config_of_the_former_port_names_the_command() -> None:
-    with pytest.raises(ValueError, match="jukebox convert"):
-        JukeboxPriorConfig(model_type="jukebox_prior", hidden_size=3)
+    for kind in (PriorConfig, JukeboxPriorConfig):
+        with pytest.raises(ValueError, match="jukebox convert"):
+            kind(model_type="jukebox_prior", hidden_size=3)
 
 
 def test_an_unknown_preset_names_the_nearest() -> None:

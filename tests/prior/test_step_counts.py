@@ -12,8 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from jukebox_hf.generation.sampling import WindowSampler
 from jukebox_hf.precision import torch_dtype
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig, LayerKind
+from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.prior_config import LayerKind
 from jukebox_hf.prior.quantization import pack, quantize
 from jukebox_hf.sampling_settings import LevelSettings
 from tests.prior.tiny_priors import ARCHITECTURES, inputs, tiny_prior

@@ -15,8 +15,8 @@ from jukebox_hf.hub.cards.model_facts import AdapterFacts, ComponentFacts, Label
 from jukebox_hf.hub.manifest import OPENAI_LICENCE, VQVAE, prior_name
 from jukebox_hf.hub.shareable import REPO_ID
 from jukebox_hf.hub.training_facts import Figure, TrainingFacts
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.prior.prior_config import PriorConfig
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 from jukebox_hf.words import enumerate_words, format_bytes, format_count
 
 NONCOMMERCIAL = (
@@ -79,7 +79,7 @@ def system_text(facts: SystemFacts, repo_id: str, *, in_subfolder: bool = True) 
         kind = "adapter"
         part = adapted[-1]
         assert part.adapter is not None
-        assert isinstance(part.config, JukeboxPriorConfig)
+        assert isinstance(part.config, PriorConfig)
         values |= {
             "is_system": True,
             "level": part.config.level,
@@ -101,7 +101,7 @@ def system_text(facts: SystemFacts, repo_id: str, *, in_subfolder: bool = True) 
 
 def adapter_text(
     adapter: AdapterFacts,
-    config: JukeboxPriorConfig,
+    config: PriorConfig,
     repo_id: str,
     *,
     training: TrainingFacts | None = None,
@@ -206,7 +206,7 @@ def _component_text(
         "limitations": _limitations(part),
     }
     config = part.config
-    if isinstance(config, JukeboxVQVAEConfig):
+    if isinstance(config, VQVAEConfig):
         rate = config.sampling_rate
         values |= {
             "num_levels": config.num_levels,
@@ -306,7 +306,7 @@ def _examples(facts: SystemFacts) -> dict[str, Any]:
 
 def _row(part: ComponentFacts) -> dict[str, Any]:
     config = part.config
-    if isinstance(config, JukeboxVQVAEConfig):
+    if isinstance(config, VQVAEConfig):
         what = f"VQ-VAE, {config.num_levels} levels, hops {enumerate_words(config.hop_lengths)}"
     else:
         kind = "upsampler" if config.is_upsampler else "prior"
@@ -345,7 +345,7 @@ def _system_details(facts: SystemFacts) -> list[str]:
 
 def _vqvae_details(part: ComponentFacts) -> list[str]:
     config = part.config
-    assert isinstance(config, JukeboxVQVAEConfig)
+    assert isinstance(config, VQVAEConfig)
     lines = [f"Sampling rate {config.sampling_rate:,} Hz, mono"]
     if config.use_codebook:
         lines.append(
@@ -365,7 +365,7 @@ def _vqvae_details(part: ComponentFacts) -> list[str]:
 
 def _prior_details(part: ComponentFacts) -> list[str]:
     config = part.config
-    assert isinstance(config, JukeboxPriorConfig)
+    assert isinstance(config, PriorConfig)
     lines = [
         f"Window of {config.context_length:,} codes: {window_seconds(config):.3g} s of "
         f"{config.sampling_rate:,} Hz audio",
@@ -384,7 +384,7 @@ def _prior_details(part: ComponentFacts) -> list[str]:
     return lines
 
 
-def piece_lengths(config: JukeboxPriorConfig) -> str:
+def piece_lengths(config: PriorConfig) -> str:
     """How long pieces may be; what is shorter than a prior knows is told to be part of more."""
     shortest, longest = config.min_total_seconds, config.max_total_seconds
     start = f"; under {shortest:.4g} s as the start of one that long" if shortest > 0 else ""
@@ -394,7 +394,7 @@ def piece_lengths(config: JukeboxPriorConfig) -> str:
 def _label_details(part: ComponentFacts) -> list[str]:
     config, labels = part.config, part.labels
     lines = []
-    if isinstance(config, JukeboxPriorConfig) and config.has_timing:
+    if isinstance(config, PriorConfig) and config.has_timing:
         lines.append(f"Pieces {piece_lengths(config)}")
     if labels is not None and (labels.artists or labels.genres):
         names = ", ".join(labels.genre_names)
@@ -475,9 +475,9 @@ def _data_name(name: str, repo_id: str | None, link: str | None) -> Markdown:
 def _limitations(part: ComponentFacts | None) -> list[str]:
     lines = []
     config = part.config if part is not None else None
-    if isinstance(config, JukeboxVQVAEConfig):
+    if isinstance(config, VQVAEConfig):
         return [LOSSY, f"Mono, {config.sampling_rate:,} Hz; other audio is converted first."]
-    if isinstance(config, JukeboxPriorConfig):
+    if isinstance(config, PriorConfig):
         lines.append(
             f"It hears {window_seconds(config):.3g} s at once: what was longer ago is forgotten."
         )
@@ -513,6 +513,6 @@ def _datasets(parts: Sequence[ComponentFacts]) -> tuple[str, ...]:
 # --- words --------------------------------------------------------------------------------------
 
 
-def window_seconds(config: JukeboxPriorConfig) -> float:
+def window_seconds(config: PriorConfig) -> float:
     """Audio that a prior sees at once."""
     return config.window_samples / config.sampling_rate

@@ -10,8 +10,6 @@ import string
 from collections.abc import Iterable
 from typing import Any
 
-import jinja2
-
 from jukebox_hf.hub.shareable import without_folders
 
 
@@ -46,7 +44,11 @@ def joined(parts: Iterable[Any], between: str = ", ") -> Markdown:
 
 def clean(value: Any) -> Any:
     """`Markdown`, numbers and nothing as they are; other text as `prose`."""
-    if value is None or isinstance(value, (Markdown, int, float, jinja2.Undefined)):
+    if value is None or isinstance(value, (Markdown, int, float)):
+        return value
+    from jinja2 import Undefined
+
+    if isinstance(value, Undefined):
         return value
     return prose(str(value))
 

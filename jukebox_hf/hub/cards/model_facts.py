@@ -15,9 +15,9 @@ from jukebox_hf.hub.manifest import OPENAI_LICENCE, VQVAE, prior_level
 from jukebox_hf.hub.system import System
 from jukebox_hf.hub.training_facts import TrainingFacts, load_training_facts
 from jukebox_hf.labels import PriorProcessor
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.records import read_json
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
 LISTED_NAMES = 8
 
@@ -74,7 +74,7 @@ class ComponentFacts:
     """
 
     name: str
-    config: JukeboxVQVAEConfig | JukeboxPriorConfig
+    config: VQVAEConfig | PriorConfig
     repo_id: str | None = None
     revision: str | None = None
     weights: StoredWeights | None = None
@@ -85,7 +85,7 @@ class ComponentFacts:
     @property
     def kind(self) -> str:
         """ "vqvae", "prior" (of the top level) or "upsampler"."""
-        if isinstance(self.config, JukeboxVQVAEConfig):
+        if isinstance(self.config, VQVAEConfig):
             return VQVAE
         return "upsampler" if self.config.is_upsampler else "prior"
 
@@ -126,10 +126,27 @@ class SystemFacts:
         return priors[-1] if priors else None
 
     @property
-    def codec(self) -> JukeboxVQVAEConfig | None:
+    def codec(self) -> VQVAEConfig | None:
         """The config of its VQ-VAE, if it has one."""
         config = self.components[VQVAE].config if VQVAE in self.components else None
-        return config if isinstance(config, JukeboxVQVAEConfig) else None
+        return config if isinstance(config, VQVAEConfig) else None
+
+    @property
+    def priors(self) -> list[PriorConfig]:
+        """The configs of its priors, the finest level first."""
+        configs = [part.config for part in self.components.values()]
+        return [config for config in configs if isinstance(config, PriorConfig)]
+
+    @property
+    def shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """The shapes of all tensors of components, as far as headers told them; not of adapted
+        priors, which may have more rows.
+        """
+        return {
+            name: {tensor: header.shape for tensor, header in part.weights.headers.items()}
+            for name, part in self.components.items()
+            if part.weights is not None and part.adapter is None
+        }
 
 
 def gather_facts(system: System) -> SystemFacts:
@@ -160,13 +177,13 @@ def describe_component(system: System, name: str, notes: list[str]) -> Component
     """One component of a model; what could not be found out is added to `notes`."""
     location, _ = system.place(name)
     folder = system.settings_path(name)
-    stored: JukeboxVQVAEConfig | JukeboxPriorConfig
-    config: JukeboxVQVAEConfig | JukeboxPriorConfig
+    stored: VQVAEConfig | PriorConfig
+    config: VQVAEConfig | PriorConfig
     labels = adapter = None
     if name == VQVAE:
         stored = config = system.vqvae_config()
     else:
-        stored = read_config(folder, JukeboxPriorConfig)
+        stored = read_config(folder, PriorConfig)
     weights = system.stored_weights(name)
     if weights is None:
         notes.append(f"{name}: its weights are not in the cache and the Hub could not be asked")
@@ -177,7 +194,7 @@ def describe_component(system: System, name: str, notes: list[str]) -> Component
         labels = _system_labels(system, level, notes)
         place = system.adapter_place(name)
         if place is not None:
-            assert isinstance(stored, JukeboxPriorConfig)
+            assert isinstance(stored, PriorConfig)
             adapter = describe_adapter(*place, base=stored)
             training = _training(place[0].folder(place[1], SETTINGS_FILES), notes) or training
     is_elsewhere = isinstance(location, HubRepository) and location != system.location
@@ -194,7 +211,7 @@ def describe_component(system: System, name: str, notes: list[str]) -> Component
 
 
 def describe_adapter(
-    location: Location, subfolder: str | None, *, base: JukeboxPriorConfig | None = None
+    location: Location, subfolder: str | None, *, base: PriorConfig | None = None
 ) -> AdapterFacts:
     """An adapter, from its config and headers."""
     folder = location.folder(subfolder, SETTINGS_FILES)
@@ -206,7 +223,7 @@ def describe_adapter(
     model = content.get("base_model_name_or_path")
     config = base
     if (folder / "config.json").is_file():  # peft's own has none
-        config = read_config(folder, JukeboxPriorConfig)
+        config = read_config(folder, PriorConfig)
     return AdapterFacts(
         rank=rank if isinstance(rank, int) else None,
         alpha=alpha if isinstance(alpha, (int, float)) else None,

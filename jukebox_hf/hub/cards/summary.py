@@ -6,8 +6,8 @@ from typing import Any
 
 from jukebox_hf.hub.cards.card_text import piece_lengths, window_seconds
 from jukebox_hf.hub.cards.model_facts import ComponentFacts, SystemFacts
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.prior.prior_config import PriorConfig
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 from jukebox_hf.words import enumerate_words, format_bytes, format_count
 
 SCREEN_LINES = 15
@@ -41,7 +41,7 @@ def _component(part: ComponentFacts) -> dict[str, Any]:
         "dtypes": None if weights is None else dict(weights.parameters_by_dtype),
         "training": None if part.training is None else asdict(part.training),
     }
-    if isinstance(config, JukeboxVQVAEConfig):
+    if isinstance(config, VQVAEConfig):
         return record | {
             "levels": config.num_levels,
             "hop_lengths": list(config.hop_lengths),
@@ -114,7 +114,7 @@ def _about(facts: SystemFacts) -> list[str]:
 
 
 def _top_lines(top: ComponentFacts | None) -> list[str]:
-    if top is None or not isinstance(top.config, JukeboxPriorConfig):
+    if top is None or not isinstance(top.config, PriorConfig):
         return []
     lines = []
     config, labels = top.config, top.labels
@@ -130,7 +130,7 @@ def _top_lines(top: ComponentFacts | None) -> list[str]:
 
 def _describe(part: ComponentFacts) -> str:
     config, weights = part.config, part.weights
-    if isinstance(config, JukeboxVQVAEConfig):
+    if isinstance(config, VQVAEConfig):
         what = f"VQ-VAE, {config.num_levels} levels, hops {enumerate_words(config.hop_lengths)}"
     else:
         kind = "upsampler" if config.is_upsampler else "prior"

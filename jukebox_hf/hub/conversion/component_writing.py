@@ -11,15 +11,16 @@ from torch import Tensor
 from jukebox_hf.hub.conversion.recognising import Component
 from jukebox_hf.hub.conversion.safetensors_writing import PlannedTensor, write_weights
 from jukebox_hf.hub.conversion.tensor_names import is_linear_weight
+from jukebox_hf.hub.loading import transformers_config
 from jukebox_hf.hub.tensor_files import StoredTensor
 from jukebox_hf.precision import DTYPES, torch_dtype
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.vqvae.codebook import codebook_fingerprint
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
 KEEP = "keep"
 DTYPE_CHOICES = (KEEP, *DTYPES)
-Config = JukeboxVQVAEConfig | JukeboxPriorConfig
+Config = VQVAEConfig | PriorConfig
 OUTPUT, EMBEDDING = "output.weight", "decoder.embedding.weight"
 
 
@@ -33,7 +34,7 @@ class ConvertedComponent(NamedTuple):
     dtype: str
 
 
-def stored_fingerprint(component: Component, config: JukeboxVQVAEConfig) -> str | None:
+def stored_fingerprint(component: Component, config: VQVAEConfig) -> str | None:
     """The fingerprint of the codebooks of a VQ-VAE that is still on disk in its old form."""
     if not config.use_codebook:
         return None
@@ -50,7 +51,7 @@ def plan_tensors(component: Component, config: Config, *, dtype: str) -> dict[st
         ValueError: if an output layer that should be tied is not, or a tensor holds no floats.
     """
     tensors = dict(component.tensors)
-    if isinstance(config, JukeboxVQVAEConfig):
+    if isinstance(config, VQVAEConfig):
         planned = {name: _plan(name, tensor, component, dtype) for name, tensor in tensors.items()}
         return planned | _codebook_statistics(config)
     if config.tie_word_embeddings and OUTPUT in tensors:
@@ -74,10 +75,11 @@ def write_component(
     """
     num_bytes = write_weights(folder, tensors, shard_bytes=shard_bytes, progress=progress)
     stored = _linear_dtype(tensors)
-    is_codec = isinstance(config, JukeboxVQVAEConfig)
-    config.architectures = ["JukeboxVQVAE" if is_codec else "JukeboxPrior"]
-    config.dtype = stored
-    config.save_pretrained(folder)
+    is_codec = isinstance(config, VQVAEConfig)
+    written = transformers_config(config)
+    written.architectures = ["JukeboxVQVAE" if is_codec else "JukeboxPrior"]
+    written.dtype = stored
+    written.save_pretrained(folder)
     num_parameters = sum(
         torch.Size(tensor.shape).numel() for name, tensor in tensors.items() if _is_parameter(name)
     )
@@ -125,7 +127,7 @@ def _check_tied(output: StoredTensor, embedding: StoredTensor, source: str) -> N
         )
 
 
-def _codebook_statistics(config: JukeboxVQVAEConfig) -> dict[str, PlannedTensor]:
+def _codebook_statistics(config: VQVAEConfig) -> dict[str, PlannedTensor]:
     """The moving averages of training, which the older layouts lack.
 
     Zero counts mean "never collected": the first training step then assumes that all codes had been

@@ -37,10 +37,10 @@ from jukebox_hf.hub.manifest import (
     prior_name,
 )
 from jukebox_hf.hub.saving import Fill, default_generation, write_system
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.prior.prior_config import PriorConfig
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
-Config = JukeboxVQVAEConfig | JukeboxPriorConfig
+Config = VQVAEConfig | PriorConfig
 
 RELEASED_NOTE = (
     "the weights have the shapes of those that OpenAI released, or come with its label lists: they "
@@ -88,7 +88,7 @@ def convert(
     ids_dir: Path | str | None = None,
     dtype: str = KEEP,
     presets: Mapping[str, str] | None = None,
-    vqvae: JukeboxVQVAEConfig | None = None,
+    vqvae: VQVAEConfig | None = None,
     vqvae_reference: ComponentReference | None = None,
     overwrite: bool = False,
     shard_bytes: int = SHARD_BYTES,
@@ -201,7 +201,7 @@ def _open(path: Path) -> list[Component]:
 
 def _plan(
     components: Sequence[Component],
-    vqvae: JukeboxVQVAEConfig | None,
+    vqvae: VQVAEConfig | None,
     presets: Mapping[str, str],
 ) -> dict[str, RecognisedComponent]:
     """Name every component and find its config: the VQ-VAE first, then priors from the finest."""

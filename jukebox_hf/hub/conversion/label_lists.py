@@ -14,7 +14,7 @@ from jukebox_hf.hub.conversion.former_port import is_port
 from jukebox_hf.hub.conversion.recognising import RecognisedComponent, dialect_of
 from jukebox_hf.labels import LYRIC_CHARACTERS, PriorProcessor
 from jukebox_hf.labels.vocabularies import DIALECTS, LARGEST_ID, Dialect, read_ids
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.records import read_json
 
 # Of the release's four lists, over sorted lines `name;id`: they make a model non-commercial.
@@ -176,7 +176,7 @@ def make_processors(
     """
     processors = {}
     for name, (component, config) in plans.items():
-        if not isinstance(config, JukeboxPriorConfig):
+        if not isinstance(config, PriorConfig):
             continue
         if config.has_labels and not names:
             notes.append(
@@ -199,7 +199,7 @@ def make_processors(
 
 
 def _processor(
-    config: JukeboxPriorConfig,
+    config: PriorConfig,
     dialect: Dialect,
     names: Mapping[Dialect, Names],
     characters: str | None,

@@ -13,7 +13,7 @@ from jukebox_hf.hub.conversion.recognising import Component, rename_tensors
 from jukebox_hf.hub.conversion.tensor_names import openai_targets
 from jukebox_hf.hub.manifest import VQVAE
 from jukebox_hf.hub.tensor_files import open_tensors
-from jukebox_hf.prior.configuration_prior import ORIGINAL_ATTENTION_ORDERS
+from jukebox_hf.prior.prior_config import ORIGINAL_ATTENTION_ORDERS
 
 ENDINGS = (".pth.tar", ".pth", ".pt", ".tar")
 

@@ -23,10 +23,10 @@ from jukebox_hf.hub.conversion.tensor_names import PRIOR, TensorPlace
 from jukebox_hf.hub.manifest import VQVAE
 from jukebox_hf.hub.tensor_files import StoredTensor
 from jukebox_hf.labels.vocabularies import Dialect
-from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
 from jukebox_hf.prior.presets import PRIOR_PRESETS
-from jukebox_hf.vqvae.configuration_vqvae import PRESETS as VQVAE_PRESETS
-from jukebox_hf.vqvae.configuration_vqvae import JukeboxVQVAEConfig
+from jukebox_hf.prior.prior_config import PriorConfig
+from jukebox_hf.vqvae.vqvae_config import PRESETS as VQVAE_PRESETS
+from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
 RELEASED = ("5b", "5b_lyrics", "1b_lyrics", "upsampler_level_0", "upsampler_level_1")
 # Genres that the release's lists know, by dialect.
@@ -117,7 +117,7 @@ class RecognisedComponent(NamedTuple):
     """A component on disk and the config that it gets."""
 
     component: Component
-    config: JukeboxVQVAEConfig | JukeboxPriorConfig
+    config: VQVAEConfig | PriorConfig
 
 
 def is_released(component: Component) -> bool:
@@ -134,7 +134,7 @@ def is_released(component: Component) -> bool:
     return not set(RELEASED).isdisjoint(recognise_prior(measured))
 
 
-def vqvae_config(component: Component, preset: str | None = None) -> JukeboxVQVAEConfig:
+def vqvae_config(component: Component, preset: str | None = None) -> VQVAEConfig:
     """The config of a VQ-VAE; its tensors are exactly those that it needs.
 
     Raises:
@@ -156,7 +156,7 @@ def vqvae_config(component: Component, preset: str | None = None) -> JukeboxVQVA
             f"{source}: is a VQ-VAE without options (hps), and not a released one; say which it is "
             f"with --preset ({', '.join(VQVAE_PRESETS)})"
         )
-    config: JukeboxVQVAEConfig = _make(JukeboxVQVAEConfig, fields, source)
+    config: VQVAEConfig = _make(VQVAEConfig, fields, source)
     check_measures(config, measured, source)
     kept = {name: shape for name, shape in expected_shapes(config).items() if not _is_new(name)}
     check_shapes(kept, component.shapes, source)
@@ -169,8 +169,8 @@ def _is_new(name: str) -> bool:
 
 
 def prior_config(
-    component: Component, vqvae: JukeboxVQVAEConfig | None, preset: str | None = None
-) -> JukeboxPriorConfig:
+    component: Component, vqvae: VQVAEConfig | None, preset: str | None = None
+) -> PriorConfig:
     """The config of a prior on the codes of `vqvae`; its tensors are exactly those that it needs.
 
     Without a VQ-VAE, the released one is assumed for the priors that were released on it.
@@ -188,7 +188,7 @@ def prior_config(
     else:
         fields = _prior_fields(component, vqvae, measured)
     fields["codebook_fingerprint"] = vqvae.codebook_fingerprint if vqvae else None
-    config: JukeboxPriorConfig = _make(JukeboxPriorConfig, fields, source)
+    config: PriorConfig = _make(PriorConfig, fields, source)
     check_measures(config, measured, source)
     if vqvae is not None:
         check_levels(config, vqvae, source)
@@ -201,7 +201,7 @@ def prior_config(
 
 
 def _prior_fields(
-    component: Component, vqvae: JukeboxVQVAEConfig | None, measured: Mapping[str, Any]
+    component: Component, vqvae: VQVAEConfig | None, measured: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Own options first, then what a released model of this shape has, then the usual."""
     recognised = recognise_prior(measured)
@@ -224,7 +224,7 @@ def _prior_fields(
     return {**own, **_fields_from_codec(component, vqvae)}
 
 
-def _choose(component: Component, recognised: Mapping[str, JukeboxPriorConfig]) -> str:
+def _choose(component: Component, recognised: Mapping[str, PriorConfig]) -> str:
     """The preset of a prior that says nothing of itself."""
     source = component.source
     if not recognised:
@@ -251,7 +251,7 @@ def _choose(component: Component, recognised: Mapping[str, JukeboxPriorConfig]) 
     )
 
 
-def _fields_from_codec(component: Component, vqvae: JukeboxVQVAEConfig | None) -> dict[str, Any]:
+def _fields_from_codec(component: Component, vqvae: VQVAEConfig | None) -> dict[str, Any]:
     """What a prior's own options do not say: its level's place above the audio."""
     source, level = component.source, component.level
     if level is None:
@@ -274,7 +274,7 @@ def _fields_from_codec(component: Component, vqvae: JukeboxVQVAEConfig | None) -
     return fields
 
 
-def _check_level(component: Component, vqvae: JukeboxVQVAEConfig) -> None:
+def _check_level(component: Component, vqvae: VQVAEConfig) -> None:
     source, level, top = component.source, component.level, vqvae.num_levels - 1
     assert level is not None
     if level > top:
@@ -307,6 +307,6 @@ def _make(config_class: type[Any], fields: Mapping[str, Any], source: str) -> An
         raise ValueError(f"{source}: its settings make no sense: {error}") from error
 
 
-def dialect_of(component: Component, config: JukeboxPriorConfig) -> Dialect | None:
+def dialect_of(component: Component, config: PriorConfig) -> Dialect | None:
     """Which label lists a prior speaks; `None` if nothing says."""
     return component.dialect or GENRE_COUNTS.get(config.genre_count)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.hub.folders import write_json
-from jukebox_hf.hub.tensor_files import DTYPES
+from jukebox_hf.hub.tensor_files import DTYPES, torch_dtype_of
 
 SHARD_BYTES = 5_000_000_000
 HEADER_ALIGNMENT = 8
-DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+DTYPE_NAMES = {torch_dtype_of(name): name for name in DTYPES}
 
 
 class PlannedTensor(NamedTuple):

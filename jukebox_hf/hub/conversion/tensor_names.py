@@ -6,23 +6,15 @@ store a transformer's linear weights as (in, out); ours are (out, in), hence `Ta
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from jukebox_hf.hub.manifest import VQVAE
+from jukebox_hf.prior.sizes import LINEAR_LAYERS
 
 PRIOR = "prior"
 
 # Linear layers, by the end of their name in our layout.
-LINEAR_LAYERS = (
-    ".attention.qkv",
-    ".attention.query",
-    ".attention.key_value",
-    ".attention.output",
-    ".mlp.expand",
-    ".mlp.contract",
-    "lyric_encoder.projection",
-)
-
 # A rule is (name there, name here), without the last part (weight, bias, w or b).
 # `#` is a number, kept as {0}, {1}, ...; `#+1`, `#*2`, `#*2+1` are numbers computed from the one
 # kept; `@` is `model` or `blocks` (the release names residual stacks by whether they recompute).
@@ -185,12 +177,14 @@ def openai_targets(names: Iterable[str]) -> dict[str, TensorPlace]:
     >>> openai_targets(["module.prior.x_emb.weight"])["module.prior.x_emb.weight"].name
     'decoder.embedding.weight'
     """
-    return _targets(names, _OPENAI, prefix="module.")
+    rules = (*_compile(VQVAE, OPENAI_VQVAE), *_compile(PRIOR, OPENAI_PRIOR))
+    return _targets(names, rules, prefix="module.")
 
 
 def transformers_targets(names: Iterable[str]) -> dict[str, TensorPlace]:
     """The same for one model of the former port, its prefix (`vqvae.`, `priors.0.`) removed."""
-    return _targets(names, _TRANSFORMERS, prefix="")
+    rules = (*_compile(VQVAE, TRANSFORMERS_VQVAE), *_compile(PRIOR, TRANSFORMERS_PRIOR))
+    return _targets(names, rules, prefix="")
 
 
 def is_linear_weight(name: str) -> bool:
@@ -205,6 +199,7 @@ class _Rule(NamedTuple):
     here: str
 
 
+@cache
 def _compile(component: str, rules: Rules) -> list[_Rule]:
     """Turn the left sides into expressions in which each number is a group."""
     compiled = []
@@ -216,8 +211,6 @@ def _compile(component: str, rules: Rules) -> list[_Rule]:
 
 
 _NUMBER = re.compile(r"#(?:\*2)?(?:\+1)?")
-_OPENAI = _compile(VQVAE, OPENAI_VQVAE) + _compile(PRIOR, OPENAI_PRIOR)
-_TRANSFORMERS = _compile(VQVAE, TRANSFORMERS_VQVAE) + _compile(PRIOR, TRANSFORMERS_PRIOR)
 _LEAVES = {"w": "weight", "b": "bias", "k": "vectors", "codebook": "vectors"}
 
 
