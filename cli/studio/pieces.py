@@ -259,7 +259,8 @@ def _parent(parent: Any) -> dict[str, Any] | None:
     takes = parent.get("takes")
     seconds = parent.get("from_seconds")
     details = parent.get("details")
-    parts = details.get("parts") if isinstance(details, Mapping) else None
+    details = details if isinstance(details, Mapping) else {}
+    parts, end = details.get("parts"), details.get("to_seconds")
     return {
         "parts": [_part(part) for part in parts] if isinstance(parts, list) else [],
         "id": _text(parent.get("id")),
@@ -269,10 +270,14 @@ def _parent(parent: Any) -> dict[str, Any] | None:
         else None,
         "action": _text(parent.get("action")),
         "takes": [one for one in takes if isinstance(one, int)] if isinstance(takes, list) else [],
-        "from_seconds": seconds
-        if isinstance(seconds, (int, float)) and _is_finite(seconds)
-        else None,
+        "from_seconds": _seconds(seconds),
+        "to_seconds": _seconds(end),
     }
+
+
+def _seconds(value: Any) -> float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and _is_finite(value) else None
 
 
 def _part(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def push_space(repo_id: str, model: str | None, *, private: bool) -> PushedSpace
 
     Raises `ValueError` for a model that is a folder of this machine, and what `open_target` raises.
     """
+    from jukebox_hf import version
     from jukebox_hf.files import find_here
     from jukebox_hf.hub import System, card_licence, open_target
 
@@ -59,6 +60,11 @@ def push_space(repo_id: str, model: str | None, *, private: bool) -> PushedSpace
     ]
     if model is not None:
         notes.append(f"If {model} is private, give the Space a secret HF_TOKEN that may read it.")
+    if "dev" in version.__version__:
+        notes.append(
+            f"It installs version {version.__version__}, which is not published yet: put another "
+            f"one into its {NEEDED} if the Space cannot be built."
+        )
     if CARD not in files:
         notes.append("Its README.md stays as it was.")
     return PushedSpace(target.url, commit, tuple(files), tuple(notes))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .pieces import TRASH_FOLDER
+from .pieces import TRASH_FOLDER, short_model
 
 if TYPE_CHECKING:
     from jukebox_hf.generation import JukeboxPipeline, Part, PriorShelf, Request, Session
@@ -95,7 +95,7 @@ class Actions:
         aliases = processor.genre_aliases.search("")
         generation = system.manifest.generation
         return {
-            "name": system.manifest.name or system.source,
+            "name": system.manifest.name or short_model(system.source),
             "licence": system.licence,
             "notes": list(system.notes),
             "genres": list(found.genres),

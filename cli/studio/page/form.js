@@ -72,7 +72,7 @@ export class RequestForm extends PlannedForm {
     });
   }
 
-  async showInsert(state, piece, number, seconds) {
+  async showInsert(state, piece, number, seconds, length = 4) {
     await this.show({
       verb: "infill",
       inserts: true,
@@ -81,7 +81,7 @@ export class RequestForm extends PlannedForm {
       state,
       source: piece.name,
       numbers: [number],
-      given: { from: clock(seconds, 3), insert: "4" },
+      given: { from: clock(seconds, 3), insert: String(Number(length.toFixed(3))) },
     });
   }
 
@@ -101,6 +101,7 @@ export class RequestForm extends PlannedForm {
     const parts = [
       el("h1", { id: "form-title", tabindex: "-1" }, wanted.title),
       wanted.intro ? el("p", { class: "facts" }, wanted.intro) : null,
+      el("p", { class: "facts", id: "model-facts" }),
     ];
     if (isNew && state.models.length > 1) {
       parts.push(
@@ -207,6 +208,7 @@ export class RequestForm extends PlannedForm {
       return;
     }
     if (!byId("request") || wanted !== this.wanted) return;
+    byId("model-facts").textContent = `Made with ${model.name}${model.licence ? `, licence ${model.licence}` : ""}.`;
     const genres = [...model.genres, ...Object.keys(model.aliases)];
     fill(byId("genres"), ...genres.map((name) => el("option", { value: name })));
     fill(byId("artists"), ...model.artists.map((name) => el("option", { value: name })));

@@ -10,6 +10,7 @@ import { Side, layerName, stateName } from "./side.js";
 
 const QUICK = 1000; // milliseconds between questions while something is made
 const CALM = 5000;
+const ROOM = "jukebox-studio-room"; // the name in the browser's storage of where a visitor was last
 const SPOKEN_EVERY = 5000; // the live region speaks at most this often
 const FORMATS = [["flac", "FLAC: exact, for editing"], ["wav", "WAV: exact, for every program"], ["mp3", "MP3: small, for sharing"], ["ogg", "Ogg: small"], ["codes", "Codes: for jukebox on the command line"]];
 
@@ -123,6 +124,14 @@ async function moreTakes(piece) {
     showForm(() => form.showContinue(state, { name: piece.parent, to_level: piece.to_level }, [...new Set(from.takes)], from.from_seconds));
     return;
   }
+  if (from && from.action === "infill" && piece.parent && from.to_seconds !== null) {
+    const [number] = from.takes;
+    const length = state.pieces.find((one) => one.name === piece.parent)?.lengths.find(([one]) => one === number)?.[1] ?? piece.seconds;
+    const source = { name: piece.parent };
+    if (piece.seconds > length + 0.001) showForm(() => form.showInsert(state, source, number, from.from_seconds, from.to_seconds - from.from_seconds));
+    else showForm(() => form.showInfill(state, source, number, [from.from_seconds, from.to_seconds]));
+    return;
+  }
   const model = await get(piecePath(piece.name, "model")).then((one) => one.index, () => null);
   showNew({
     model: model === null ? null : String(model),
@@ -162,6 +171,7 @@ function later() {
 }
 
 function take(answer) {
+  if (!state && answer.space && goToOwnRoom(answer)) return;
   state = answer;
   edit.update(state);
   if (answer.piece && Array.isArray(answer.piece.takes)) {
@@ -174,6 +184,22 @@ function take(answer) {
   }
   showNow();
   enable();
+}
+
+/** On the Hub every visitor has a room: who comes again, to an empty one, goes to that of the last time. */
+function goToOwnRoom({ pieces, queue }) {
+  const here = location.pathname;
+  try {
+    const last = localStorage.getItem(ROOM);
+    if (!pieces.length && !queue.length && last !== here && /^\/v\/[0-9a-f]{32}\/$/.test(last)) {
+      location.replace(last);
+      return true;
+    }
+    localStorage.setItem(ROOM, here);
+  } catch {
+    // a page inside another page may have no storage: then its address alone leads back
+  }
+  return false;
 }
 
 /** The open piece is not there (any more). */
@@ -429,6 +455,11 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(
 window.addEventListener("hashchange", () => {
   const name = addressed();
   if (name && name !== view.name) open(name);
+  else if (!name && screen === "piece") {
+    view.close();
+    showWelcome();
+    ask(true);
+  }
 });
 
 if ("mediaSession" in navigator) {

@@ -101,7 +101,7 @@ export class PieceView {
             ...[["wave", "Waveform"], ["spectrum", "Spectrogram"]].map(([view, label]) =>
               el("button", { type: "button", id: `view-${view}`, "aria-pressed": String(this.view === view), onclick: () => this.look(view) }, label)))),
         el("div", { id: "takes" }),
-        el("p", { class: "key", id: "key" }, marks("fine", "finest layer"), marks("middle", "middle layer"), marks("rough", "sketch"), marks("dots", "to come (dots)")),
+        el("p", { class: "key", id: "key", hidden: this.view !== "wave" }, marks("fine", "finest layer"), marks("middle", "middle layer"), marks("rough", "sketch"), marks("dots", "to come (dots)"), marks("tick", "join")),
         el("p", { class: "words", id: "words", hidden: true, "aria-label": "Lyrics" }),
         el("div", { class: "acts", id: "acts" })),
       el("div", { id: "about" }));
@@ -584,11 +584,11 @@ export class PieceView {
       group("act-go-on", "Go on", isStretch ? "New music from where the stretch begins; what comes before it stays." : "New music after this one, from the end or from where you drag “go on here” in the picture.",
         piece.to_level > 0 ? button("upsample", `Finish ${which}`, "u", () => this.acts.finish(piece, this.keptNumbers()), wait, { class: "primary" }) : null,
         button("continue", `Continue take ${this.chosen} from ${where}`, "c", () => this.acts.continueFrom(piece, [this.chosen], this.point)),
-        button("more", "More takes", "m", () => this.acts.more(piece), false)),
+        piece.goes_on_from?.action === "edit" ? null : button("more", "More takes", "m", () => this.acts.more(piece), false)),
       group("act-mend", "Mend",
         isStretch
           ? `The stretch from ${clock(this.point)} to ${clock(this.until)} of take ${this.chosen} is chosen. What you make of it is a new piece; this one stays.`
-          : "Drag across the picture to choose a stretch, or listen and press [ where it begins and ] where it ends. What you make of it is a new piece; this one stays.",
+          : "Drag across the picture to choose a stretch, or listen and press [ where it begins and ] where it ends; without one, two seconds from where you listen are proposed. What you make of it is a new piece; this one stays.",
         isStretch ? button("hear", "Hear the stretch", "h", () => this.player.playStretch(this.point, this.until), false) : null,
         button("infill", "Make the stretch again", "r", () => this.acts.infill(piece, this.chosen, this.stretch())),
         button("insert", "Put new music in", "i", () => this.acts.insert(piece, this.chosen, this.point ?? this.player.now())),

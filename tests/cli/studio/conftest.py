@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from jukebox_cli.main import main
-from tests.cli.studio.studio_process import StudioProcess
+from tests.cli.studio.studio_process import StudioProcess, checksums
 
 Start = Callable[..., StudioProcess]
+REQUEST = {"genre": "jazz", "seconds": "2", "seed": "11"}  # long enough to be met in the middle
 
 
 @pytest.fixture
@@ -41,6 +42,24 @@ def calm(tmp_path_factory: pytest.TempPathFactory, lyric_model: Path) -> Iterato
     studio.wait(lambda state: state["ready"])
     yield studio
     assert studio.stop() in (0, 130)
+
+
+def generate(model: Path, folder: Path, *arguments: str) -> None:
+    """`jukebox generate`, in this process."""
+    command = ["generate", "--model", str(model), "-q", "-o", str(folder), *arguments]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.fixture(scope="session")
+def requested(
+    lyric_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, dict[str, Any]]:
+    """Checksums of the codes that the command line makes of `REQUEST`."""
+    place = tmp_path_factory.mktemp("command-line") / "piece"
+    options = [text for name, value in REQUEST.items() for text in (f"--{name}", value)]
+    generate(lyric_model, place, *options)
+    return checksums(place)
 
 
 @pytest.fixture(scope="session")

@@ -21,14 +21,15 @@ from tests.cli.studio.studio_process import StudioProcess
 
 PICTURE = Path(__file__).parents[3] / "cli" / "studio" / "studio.png"
 COLOURS = 64
+LONGEST = 1800.0  # seconds that a piece may take
 SIZE = {"width": 1200, "height": 1010}
 PIECES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("first-try", {"genre": "rock", "seconds": 9, "takes": 2, "seed": 7}),
-    ("bridge", {"verb": "continue", "source": "first-try", "numbers": [2], "from_seconds": 6}),
-    ("mended", {"verb": "infill", "source": "first-try", "numbers": [2], "from_seconds": 3}),
-    ("sketches", {"genre": "folk", "seconds": 8, "takes": 3, "seed": 5, "sketch": True}),
+    ("first-try", {"genre": "rock", "seconds": 6, "takes": 2, "seed": 7}),
+    ("bridge", {"verb": "continue", "source": "first-try", "numbers": [2], "from_seconds": 4}),
+    ("mended", {"verb": "infill", "source": "first-try", "numbers": [2], "from_seconds": 2}),
+    ("sketches", {"genre": "folk", "seconds": 5, "takes": 3, "seed": 5, "sketch": True}),
 )
-MORE = {"bridge": {"seconds": 4}, "mended": {"to_seconds": 5, "candidates": 2}}
+MORE = {"bridge": {"seconds": 3}, "mended": {"to_seconds": 3, "candidates": 2}}
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def studio_with_pieces(folder: Path) -> Iterator[StudioProcess]:
         for name, request in PIECES:
             if not (folder / name).exists():
                 studio.make(**{"name": name, **request, **MORE.get(name, {})})
-            studio.wait_for(name, "done", "sketch")
+            studio.wait_for(name, "done", "sketch", patience=LONGEST)
         studio.act("first-try", "keep", numbers=[2])
         yield studio
     finally:
@@ -52,9 +53,9 @@ def take_picture(studio: StudioProcess, browser: Any, path: Path, **options: Any
     seen.heading("first-try").wait_for()
     seen.wait_until("studio.state.ready")
     seen.page.locator("#take-2").click()
-    seen.wait_until("studio.player.duration > 8.9")
-    seen.evaluate("studio.view.setStretch(3, 5)")
-    seen.evaluate("studio.player.seek(3.9)")
+    seen.wait_until("studio.player.duration > 5.9")
+    seen.evaluate("studio.view.setStretch(2, 3.2)")
+    seen.evaluate("studio.player.seek(2.5)")
     seen.wait_until("studio.view.list.every((take) => studio.view.sounds.picture(take.number))")
     seen.page.screenshot(path=path)
     seen.close()

@@ -95,9 +95,14 @@ class StudioProcess:
         assert status < 300, found
         return found
 
-    def wait(self, holds: Callable[[dict[str, Any]], Any], piece: str | None = None) -> Any:
+    def wait(
+        self,
+        holds: Callable[[dict[str, Any]], Any],
+        piece: str | None = None,
+        patience: float = PATIENCE,
+    ) -> Any:
         """Wait until something holds of the state; returns what it gives."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + patience
         while time.monotonic() < until:
             state = self.state(piece)
             found = holds(state)
@@ -106,7 +111,7 @@ class StudioProcess:
             time.sleep(0.05)
         raise AssertionError(f"it never came: {json.dumps(state)[:2000]}")
 
-    def wait_for(self, piece: str, *states: str) -> None:
+    def wait_for(self, piece: str, *states: str, patience: float = PATIENCE) -> None:
         """Wait until a piece is in one of these states."""
         wanted = {*states, "failed"}
         reached = self.wait(
@@ -114,9 +119,27 @@ class StudioProcess:
                 one["state"]
                 for one in state["pieces"]
                 if one["name"] == piece and one["state"] in wanted
-            ]
+            ],
+            patience=patience,
         )
         assert reached[0] in states, self.state()["queue"]
+
+    def wait_until_within(self, piece: str) -> None:
+        """Wait until a piece is in the middle: its sketch is made, and it is not done."""
+        jobs = self.wait(
+            lambda state: [
+                job
+                for job in state["queue"]
+                if job["piece"] == piece
+                and (job["state"] == "failed" or job.get("level") in (1, 0))
+            ]
+        )
+        assert jobs[0]["state"] == "running", jobs
+
+    def stop_piece(self, piece: str) -> None:
+        """Stop a piece that is of no use any more, and wait until nothing is made."""
+        self.act(piece, "stop")
+        self.wait(lambda state: not state["queue"])
 
     # --- ending ---
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import sys
 from functools import partial
@@ -14,17 +15,10 @@ import soundfile
 from click.testing import CliRunner
 
 from jukebox_cli.main import main
-from tests.cli.studio.conftest import Start
+from tests.cli.studio.conftest import REQUEST, Start, generate
 from tests.cli.studio.studio_process import StudioProcess, checksums
 
 SECONDS = 2.0
-
-
-def generate(model: Path, folder: Path, *arguments: str) -> None:
-    """The same on the command line."""
-    command = ["generate", "--model", str(model), "-q", "-o", str(folder), *arguments]
-    result = CliRunner().invoke(main, command)
-    assert result.exit_code == 0, result.output
 
 
 def test_a_piece_is_the_command_lines_piece_and_both_share_the_folder(
@@ -74,12 +68,11 @@ def test_a_piece_is_the_command_lines_piece_and_both_share_the_folder(
 
 
 def test_killed_server_and_worker_go_on_to_the_same_codes(
-    start: Start, lyric_model: Path, tmp_path: Path
+    start: Start, requested: dict[int, dict[str, Any]]
 ) -> None:
-    """Three times: at its beginning, at level 1 and at level 0."""
+    """Three times: at its beginning, at level 1 and at level 0. A worker alone ends by itself."""
     studio = start()
-    studio.wait(lambda state: state["ready"])
-    name = studio.make(genre="jazz", seconds=SECONDS, seed=11)
+    name = studio.make(**REQUEST)
 
     def is_at(level: int | None, state: dict[str, Any]) -> bool:
         jobs = [job for job in state["queue"] if job["state"] == "running"]
@@ -94,23 +87,24 @@ def test_killed_server_and_worker_go_on_to_the_same_codes(
     for level in (None, 1, 0):
         studio.wait(partial(is_at, level))
         workers = studio.workers()
+        assert workers
+        if level == 1:
+            studio.process.kill()
+            assert psutil.wait_procs(workers, timeout=10)[1] == []
         studio.kill()
         assert not any(worker.is_running() for worker in workers)
         studio = start(port=studio.port)
     studio.wait_for(name, "done")
     assert studio.state()["queue"] == []
-    generate(
-        lyric_model, tmp_path / "cli", "--genre", "jazz", "--seconds", str(SECONDS), "--seed", "11"
-    )
-    assert checksums(studio.folder / name) == checksums(tmp_path / "cli")
+    assert checksums(studio.folder / name) == requested
 
 
 def test_a_killed_worker_is_said_and_the_piece_goes_on(
-    calm: StudioProcess, lyric_model: Path, tmp_path: Path
+    calm: StudioProcess, requested: dict[int, dict[str, Any]]
 ) -> None:
     studio = calm
-    name = studio.make(seconds=SECONDS, seed=5)
-    studio.wait(lambda state: any(job.get("level") == 1 for job in state["queue"]))
+    name = studio.make(**REQUEST)
+    studio.wait_until_within(name)
     for worker in studio.workers():
         worker.kill()
     studio.wait_for(name, "failed")
@@ -118,21 +112,7 @@ def test_a_killed_worker_is_said_and_the_piece_goes_on(
     assert "the process that makes the music" in job["message"]
     studio.act(name, "go-on")
     studio.wait_for(name, "done")
-    generate(lyric_model, tmp_path / "cli", "--seconds", str(SECONDS), "--seed", "5")
-    assert checksums(studio.folder / name) == checksums(tmp_path / "cli")
-
-
-def test_the_worker_ends_with_its_server(start: Start) -> None:
-    studio = start()
-    studio.make(seconds=SECONDS)
-    studio.wait(lambda state: any(job.get("level") == 1 for job in state["queue"]))
-    workers = studio.workers()
-    assert workers
-    studio.process.kill()
-    _, alive = psutil.wait_procs(workers, timeout=10)
-    assert not alive
-    studio.process.wait(10)
-    studio._close()
+    assert checksums(studio.folder / name) == requested
 
 
 def test_stopped_pieces_go_on_and_questions_are_answered_meanwhile(
@@ -140,7 +120,7 @@ def test_stopped_pieces_go_on_and_questions_are_answered_meanwhile(
 ) -> None:
     studio = calm
     name = studio.make(seconds=SECONDS, seed=6, takes=2)
-    studio.wait(lambda state: any(job.get("level") == 1 for job in state["queue"]))
+    studio.wait_until_within(name)
     status, plan = studio.ask("POST", "/api/plan", {"verb": "make", "seconds": 1})
     assert (status, plan["seconds"]) == (200, None)
     studio.act(name, "keep", numbers=[2])  # waits for its end
@@ -164,7 +144,7 @@ def test_stopped_pieces_go_on_and_questions_are_answered_meanwhile(
 
 def test_the_queue_keeps_its_order_over_a_restart(start: Start) -> None:
     studio = start()
-    names = [studio.make(seconds=SECONDS, seed=seed) for seed in (1, 2, 3)]
+    names = [studio.make(seconds=seconds) for seconds in (SECONDS, 0.3, 0.3)]
     assert names == ["song-1", "song-2", "song-3"]
     studio.act("song-2", "stop")
     studio.wait(lambda state: any(job["state"] == "running" for job in state["queue"]))
@@ -211,10 +191,13 @@ def test_a_sentence_does_not_say_where_pieces_are(calm: StudioProcess) -> None:
     assert (status, found["error"]) == (400, f"{name} has no take 7; it has 1")
 
 
-def test_what_does_not_belong_is_refused(calm: StudioProcess, tmp_path: Path) -> None:
+def test_what_does_not_belong_is_refused(calm: StudioProcess) -> None:
     studio = calm
     name = studio.make(seconds=0.3)
-    (tmp_path / "secret.txt").write_text("secret", encoding="utf-8")
+    studio.wait_for(name, "done")
+    outside = shutil.copytree(studio.folder / name, studio.folder.parent / "outside")
+    (studio.folder / ".studio").mkdir(exist_ok=True)
+    (studio.folder / ".studio" / "secret.txt").write_text("secret", encoding="utf-8")
     plan = {"verb": "make"}
     assert studio.ask("GET", "/", Host="evil.example")[0] == 403
     assert studio.ask("POST", "/api/plan", plan, Origin="http://evil.example")[0] == 403
@@ -223,7 +206,9 @@ def test_what_does_not_belong_is_refused(calm: StudioProcess, tmp_path: Path) ->
     for path in (
         "/api/pieces/..%2fsecret.txt/takes/1/sound",
         "/api/pieces/%2e%2e/takes/1/sound",
-        f"/api/pieces/{name}%2f..%2f..%2fsecret.txt/takes/1/sound",
+        f"/api/pieces/{name}%2f..%2f..%2foutside/takes/1/sound",
+        "/api/pieces/..%2foutside/takes/1/sound",
+        f"/api/pieces/{str(outside).replace('/', '%2f')}/takes/1/sound",
         "/..%2fstudio.json",
         "/%2e%2e/command.py",
         "/../app.py",
@@ -240,8 +225,11 @@ def test_what_does_not_belong_is_refused(calm: StudioProcess, tmp_path: Path) ->
     assert "give wav, flac, ogg, opus or mp3" in found["error"]
     assert not list(studio.folder.glob(".studio/uploads/*"))
     assert studio.ask("POST", "/api/make", b"{" * 2**20 + b" ")[0] == 413
-    for request in ({"verb": "continue", "source": "../x", "seconds": 1},):
+    for source in ("../outside", str(outside), f"{name}/../../outside"):
+        request = {"verb": "continue", "source": source, "seconds": 1}
         assert studio.ask("POST", "/api/make", request)[0] == 404
+        part = {"piece": source, "take": 1, "from": None, "to": None}
+        assert studio.ask("POST", "/api/plan", {"verb": "edit", "parts": [part]})[0] in (400, 404)
 
 
 def test_a_piece_begins_with_an_uploaded_file(calm: StudioProcess, tmp_path: Path) -> None:

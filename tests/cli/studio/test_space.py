@@ -77,5 +77,6 @@ def test_a_space_is_made_by_one_command_and_keeps_its_owners_words(
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip().endswith("/spaces/ada/band-studio")
     assert "Its README.md stays as it was" in done.stderr
+    assert ("which is not published yet" in done.stderr) == ("dev" in __version__)
     commits = [one for one in hub.log() if "/commit/" in one["path"] and "spaces" in one["path"]]
     assert len(commits) == 1  # the second time nothing was different

@@ -19,7 +19,7 @@ import jukebox_cli.studio
 from jukebox_cli.main import main
 from jukebox_hf.generation.session import Session
 from tests.cli.studio.browser import RunningBrowser, Visit, launch, violations
-from tests.cli.studio.conftest import Start
+from tests.cli.studio.conftest import REQUEST, Start, generate
 from tests.cli.studio.long_piece import LONG_RATE, LONG_SECONDS, make_long_piece
 from tests.cli.studio.studio_process import StudioProcess, checksums
 
@@ -58,13 +58,6 @@ def visit(browser: RunningBrowser) -> Iterator[Open]:
 def is_expected(error: str) -> bool:
     """What a browser says by itself about answers that a story asks for."""
     return "Failed to load resource" in error or "willReadFrequently" in error
-
-
-def generate(model: Path, folder: Path, *arguments: str) -> None:
-    """The same on the command line."""
-    command = ["generate", "--model", str(model), "-q", "-o", str(folder), *arguments]
-    result = CliRunner().invoke(main, command)
-    assert result.exit_code == 0, result.output
 
 
 @pytest.fixture(scope="module")
@@ -119,15 +112,17 @@ def test_first_music_sounds_before_it_is_done(visit: Open, tmp_path: Path) -> No
         seen.heading("song-1").wait_for()
         seen.wait_until("studio.player.rms() > 0.001", every=30)
         assert seen.evaluate("studio.state.piece.state") == "making"
-        seen.wait_for("done")
+        seen.close()
     finally:
         studio.stop()
 
 
 def test_it_keeps_playing_while_it_grows(library: StudioProcess, visit: Open) -> None:
     seen = visit(library)
-    seen.make(genre="rock", seconds="12")
+    name = seen.make(genre="rock", seconds="12")
     seen.wait_until("studio.player.duration > 11")  # the sketch of all of it
+    begin = "[...studio.player.buffer.getChannelData(0).slice(0, 4000)].map(Math.abs)"
+    sketch = seen.evaluate(begin)
     watch(seen)
     swaps = seen.evaluate("studio.player.swaps")
     seen.wait_until(f"studio.player.swaps >= {swaps} + 3")
@@ -135,6 +130,8 @@ def test_it_keeps_playing_while_it_grows(library: StudioProcess, visit: Open) ->
     assert found["blocks"] > 20
     assert found["silent"] == 0
     assert found["falls"] == 0
+    assert seen.evaluate(begin) != sketch  # it is the finer sound that is heard now
+    library.stop_piece(name)
 
 
 def watch(seen: Visit) -> None:
@@ -143,19 +140,20 @@ def watch(seen: Visit) -> None:
         """() => {
           const { player } = studio;
           player.seek(0);
-          const found = (globalThis.watched = { falls: 0, silent: 0, blocks: 0, last: 0 });
+          const found = (globalThis.watched = { falls: 0, silent: 0, blocks: 0 });
           player.repeat = true;
           if (!player.playing) player.play();
+          let last = player.now();
+          let then = performance.now();
           setInterval(() => {
             const at = player.now();
-            if (!player.sounding || at < 0.1 || at > player.duration - 0.1) {
-              found.last = 0;
-              return;
-            }
+            const expected = last + (performance.now() - then) / 1000;
+            const again = expected > player.duration - 0.1 || at < 0.1; // it begins again
+            if (at < last && expected < player.duration - 0.1) found.falls += 1;
+            [last, then] = [at, performance.now()];
+            if (again) return;
             found.blocks += 1;
-            if (player.rms() === 0) found.silent += 1;
-            if (at < found.last) found.falls += 1;
-            found.last = at;
+            if (!player.sounding || player.rms() === 0) found.silent += 1;
           }, 20);
         }"""
     )
@@ -164,24 +162,24 @@ def watch(seen: Visit) -> None:
 def test_a_reload_in_the_middle_finds_everything_again(library: StudioProcess, visit: Open) -> None:
     seen = visit(library)
     name = seen.make(seconds="3")
-    seen.wait_until("[1, 0].includes(studio.state.queue[0]?.level)")
+    seen.wait_until("[1, 0].includes(studio.state.queue[0]?.level) && studio.state.piece.share > 0")
     before = seen.evaluate("studio.state.piece.share")
     seen.page.reload()
     seen.heading(name).wait_for()
     seen.wait_until("studio.state?.piece?.state === 'making'")
     assert seen.evaluate("studio.state.piece.share") >= before
-    seen.wait_for("done")
+    assert 0 < seen.evaluate("document.querySelector('#piece-status progress').value") < 1
+    seen.wait_until(f"studio.state.piece.share > {before}")  # it is followed from here on
+    library.stop_piece(name)
 
 
 def test_an_open_page_outlives_killed_server_and_worker(
-    start: Start, visit: Open, lyric_model: Path, tmp_path: Path
+    start: Start, visit: Open, requested: dict[int, dict[str, Any]]
 ) -> None:
     studio = start()
     seen = visit(studio)
-    seen.fill_new(seconds="3", seed="21")
-    seen.button("Make", exact=True).click()
-    seen.heading("song-1").wait_for()
-    seen.wait_until("[1, 0].includes(studio.state.queue[0]?.level)")
+    assert seen.make(**REQUEST) == "song-1"
+    studio.wait_until_within("song-1")
     studio.kill()
     seen.page.get_by_text("The studio does not answer").wait_for()
     assert seen.button("More takes").is_disabled()
@@ -189,8 +187,7 @@ def test_an_open_page_outlives_killed_server_and_worker(
     seen.page.get_by_text("The studio does not answer").wait_for(state="hidden")
     seen.wait_for("done")
     assert seen.button("More takes").is_enabled()
-    generate(lyric_model, tmp_path / "cli", "--seconds", "3", "--seed", "21")
-    assert checksums(again.folder / "song-1") == checksums(tmp_path / "cli")
+    assert checksums(again.folder / "song-1") == requested
 
 
 def test_what_is_typed_survives_an_absent_server(start: Start, visit: Open) -> None:
@@ -211,18 +208,17 @@ def test_what_is_typed_survives_an_absent_server(start: Start, visit: Open) -> N
 
 
 def test_stop_and_go_on(
-    library: StudioProcess, visit: Open, lyric_model: Path, tmp_path: Path
+    library: StudioProcess, visit: Open, requested: dict[int, dict[str, Any]]
 ) -> None:
     seen = visit(library)
-    name = seen.make(seconds="3", seed="22")
-    seen.wait_until("[1, 0].includes(studio.state.queue[0]?.level)")
+    name = seen.make(**REQUEST)
+    library.wait_until_within(name)
     seen.page.locator("#stop").click()
     seen.wait_for("stopped")
     seen.page.get_by_text("Nothing is lost").wait_for()
     seen.button("Go on", exact=True).click()
     seen.wait_for("done")
-    generate(lyric_model, tmp_path / "cli", "--seconds", "3", "--seed", "22")
-    assert checksums(library.folder / name) == checksums(tmp_path / "cli")
+    assert checksums(library.folder / name) == requested
 
 
 def test_keeping_and_finishing_with_the_keyboard_alone(
@@ -278,10 +274,15 @@ def test_continuing_from_a_dragged_point(library: StudioProcess, visit: Open) ->
     assert before is not None
     assert after is not None
     cut = Session.open(library.folder / name).take(1).existing
+    cut_seconds = cut[0] * 8 / 8000
+    assert cut_seconds == pytest.approx(at, abs=0.07)
     for level in range(3):
         count = cut[level]
-        assert count > 0
         assert before.levels[level][0, :count].tolist() == after.levels[level][0, :count].tolist()
+    seen.page.keyboard.press("m")  # another try of the same
+    seen.heading("Go on from tune").wait_for()
+    where = f"0:00.{int(10 * cut_seconds)}"
+    seen.page.get_by_text(f"New music after take 1, from {where}").wait_for()
 
 
 def drag(seen: Visit, take: int, begin: float, end: float) -> None:
@@ -337,6 +338,10 @@ def test_a_stretch_is_made_again_and_what_is_around_it_stays(
         assert new[:first].tolist() == old[:first].tolist()
         assert new[end:].tolist() == old[end:].tolist()
         assert new[first:end].tolist() != old[first:end].tolist()
+    seen.page.keyboard.press("m")  # another try of the same
+    seen.heading("Make a stretch of tune again").wait_for()
+    assert seen.page.get_by_label("From", exact=True).input_value() == "0:00.400"
+    assert seen.page.get_by_label("To", exact=True).input_value() == "0:00.560"
 
 
 def test_a_stretch_is_cut_out_and_the_way_back_is_a_click(
@@ -416,13 +421,13 @@ def test_parts_are_moved_repeated_and_merged_as_on_the_command_line(
     part.get_by_role("button", name="Earlier").focus()
     press("Enter")
     assert seen.evaluate("document.activeElement.id") == "earlier-3"  # it follows the part
-    press("Enter")
-    press("Enter")
+    for _ in range(3):
+        press("Enter")
     page.get_by_role("group", name="Part 5").get_by_role("button", name="Take out").click()
-    page.get_by_role("group", name="Part 2").get_by_role("button", name="Repeat").click()
-    page.get_by_label("From", exact=True).nth(2).fill("0.6")
-    assert parts_of(seen) == [before, added, ("sketch", "1", "0.6", "0:00.800"), own, between]
-    heard = page.get_by_role("group", name="Part 2").get_by_role("button", name="Hear")
+    page.get_by_role("group", name="Part 1").get_by_role("button", name="Repeat").click()
+    page.get_by_label("From", exact=True).nth(1).fill("0.6")
+    assert parts_of(seen) == [added, ("sketch", "1", "0.6", "0:00.800"), before, own, between]
+    heard = page.get_by_role("group", name="Part 1").get_by_role("button", name="Hear")
     with page.expect_response("**/part?**") as answer:
         heard.click()
     assert answer.value.ok
@@ -444,8 +449,8 @@ def test_parts_are_moved_repeated_and_merged_as_on_the_command_line(
     assert page.get_by_text("You began to edit").count() == 0
 
     places = {name: str(library.folder / name) for name in ("tune", "sketch")}
-    command = ["edit", f"{places['tune']}:2@-0.2", f"{places['sketch']}:1@0.5-0.8"]
-    command += [f"{places['sketch']}:1@0.6-0.8", f"{places['tune']}:2@0.4-0.6"]
+    command = ["edit", f"{places['sketch']}:1@0.5-0.8", f"{places['sketch']}:1@0.6-0.8"]
+    command += [f"{places['tune']}:2@-0.2", f"{places['tune']}:2@0.4-0.6"]
     command += [f"{places['tune']}:2@0.2-0.4", "--snap", "0.1", "--fade", "0.02"]
     place = tmp_path / "cli"
     result = CliRunner().invoke(main, [*command, "--timing", "keep", "-q", "-o", str(place)])
@@ -456,8 +461,9 @@ def test_parts_are_moved_repeated_and_merged_as_on_the_command_line(
     assert made.parent is not None
     assert len(joins) == len(made.parent.details["joins"]) == 4
     assert made.takes[0].prompt == expected.takes[0].prompt
+    assert made.takes[0].prompt.offset_seconds == pytest.approx(0.5, abs=0.11)  # it was moved
     page.get_by_text("is put together from").wait_for()
-    page.get_by_text("take 2 and sketch").wait_for()
+    page.get_by_text("take 1 and tune").wait_for()
 
 
 def test_two_pieces_are_joined(library: StudioProcess, visit: Open) -> None:
@@ -523,6 +529,7 @@ def test_a_form_knows_the_model_of_its_piece(
     seen.button("Continue take 1").click()
     lyrics = seen.page.get_by_label("Lyrics", exact=True)
     seen.page.get_by_placeholder("This model knows no words; lyrics change nothing.").wait_for()
+    seen.page.get_by_text("Made with").wait_for()
     seen.button("New piece").click()
     seen.page.get_by_placeholder("Words to sing, if the model can sing").wait_for()
     assert lyrics.is_visible()
@@ -546,6 +553,9 @@ def test_an_intro_is_put_in(library: StudioProcess, visit: Open) -> None:
     assert before is not None
     assert after is not None
     assert after.levels[2][0, 10:].tolist() == before.levels[2][0].tolist()
+    seen.page.keyboard.press("m")  # another try of the same
+    seen.heading("Put new music into sketch").wait_for()
+    assert seen.page.get_by_label("How much, in seconds").input_value() == "0.16"
 
 
 def test_several_finishes_with_a_genre_of_a_layer_become_wide_stereo(
@@ -701,8 +711,8 @@ def test_a_piece_of_the_command_line_is_followed_and_not_touched(
 def test_three_wait_and_one_is_taken_out(start: Start, visit: Open) -> None:
     studio = start()
     seen = visit(studio)
-    for number in (1, 2, 3):
-        assert seen.make(seconds="1.5") == f"song-{number}"
+    for number, seconds in enumerate(("2", "0.5", "0.5"), start=1):
+        assert seen.make(seconds=seconds) == f"song-{number}"
     seen.page.get_by_role("button", name="Take song-2 out of the queue").click()
     seen.wait_until("studio.state.queue.map((job) => job.piece).join() === 'song-1,song-3'")
     studio.kill()
@@ -735,6 +745,27 @@ def test_words_of_strangers_stay_text(library: StudioProcess, visit: Open) -> No
         seen.wait_until("studio.player.duration > 0.9")  # its name is no hindrance
     finally:
         shutil.rmtree(place)
+
+
+def test_a_visitor_of_a_space_comes_back_to_the_same_room(
+    library: StudioProcess, start: Start, visit: Open
+) -> None:
+    """The page around it, of the Hub, always opens the address that leads to a new room."""
+    studio = start(SPACE_ID="me/band", SPACE_HOST="me-band.hf.space")
+    seen = visit(studio)
+    seen.page.get_by_text("None yet.").wait_for()
+    room = seen.evaluate("location.pathname")
+    shutil.copytree(library.folder / "tune", studio.folder / room.split("/")[2] / "tune")
+    seen.button("tune").wait_for()
+    seen.page.goto(studio.address)
+    seen.button("tune").click()
+    seen.heading("tune").wait_for()
+    assert seen.evaluate("location.pathname") == room
+    seen.page.go_back()
+    seen.heading("Make music by choosing").wait_for()
+    other = visit(studio)
+    other.page.get_by_text("None yet.").wait_for()
+    assert other.evaluate("location.pathname") != room
 
 
 LOOKS: dict[str, dict[str, Any]] = {
@@ -820,6 +851,10 @@ def test_a_picture_of_the_sound_is_drawn(library: StudioProcess, visit: Open) ->
     spectrogram = seen.wait_until(count)
     assert spectrogram > waveform + 10
     assert math.isfinite(spectrogram)
+    seen.button("sketch").click()
+    seen.heading("sketch").wait_for()
+    seen.page.locator("#play").wait_for()
+    assert seen.page.locator("#key").is_hidden()  # its colours are those of the waveform
 
 
 def test_removing_undoing_and_renaming(library: StudioProcess, visit: Open) -> None:
