@@ -48,7 +48,7 @@ from jukebox_hf.hub.sharing import Push, push_system
 from jukebox_hf.hub.system import System
 from jukebox_hf.labels import TimedLyrics
 from jukebox_hf.sampling_settings import PerLevel
-from jukebox_hf.words import enumerate_words
+from jukebox_hf.words import enumerate_words, shorten
 
 if TYPE_CHECKING:
     from jukebox_hf.generation.session import Session
@@ -79,6 +79,14 @@ class Take:
     alignment: LyricAlignment | None
     tags: AudioTags
     page_notes: str = ""
+
+    def __repr__(self) -> str:
+        names = [shorten(each) for each in (self.prompt.artist, self.prompt.genre) if each]
+        made = "nothing yet"
+        if self.audio is not None and self.codes is not None:
+            seconds = self.audio.shape[1] / self.codes.sampling_rate
+            made = f"{seconds:.4g} s from level {self.level}"
+        return f"Take({', '.join([str(self.number), *names])}: {made})"
 
     @property
     def file_name(self) -> str:

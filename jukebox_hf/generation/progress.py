@@ -3,6 +3,7 @@
 What `Generation.on_codes` says goes in, codes of a level; seconds of audio come out.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any, Self, TypeAlias
 
@@ -46,9 +47,10 @@ class LevelBars:
         from tqdm.asyncio import tqdm_asyncio
         from tqdm.auto import tqdm
 
-        # Outside notebooks the one is the other. What notebooks print to is no terminal, so that
-        # tqdm's own None would show nothing there.
-        hidden = False if self.shown or tqdm is not tqdm_asyncio else None
+        # Outside notebooks, and in those without ipywidgets, the one is the other. What notebooks
+        # print to is no terminal, so that tqdm's own None would show nothing there.
+        in_notebook = tqdm is not tqdm_asyncio or _prints_to_notebook()
+        hidden = False if self.shown or in_notebook else None
         return tqdm(total=total, initial=codes, desc=f"Level {level}", unit="code", disable=hidden)
 
     def close(self) -> None:
@@ -62,3 +64,8 @@ class LevelBars:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _prints_to_notebook() -> bool:
+    """Whether stderr is shown by whoever runs IPython's kernel: Jupyter, Colab, VS Code."""
+    return type(sys.stderr).__module__.partition(".")[0] == "ipykernel"

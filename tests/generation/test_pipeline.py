@@ -1,6 +1,8 @@
 """`JukeboxPipeline`: words to music in a few lines of Python, and nothing on disk unless asked."""
 
 import inspect
+import io
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import get_type_hints
@@ -197,6 +199,22 @@ def test_progress_is_told_in_seconds_and_shown_if_asked(
     pipeline.generate(seconds=0.1, to_level=2)
     pipeline.generate(seconds=0.1, to_level=2, progress=False)
     assert capsys.readouterr().err == ""  # where no terminal is, nothing is shown by itself
+
+
+def test_a_notebook_without_widgets_shows_bars_of_text_and_takes_of_one_line(
+    pipeline: JukeboxPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OutStream(io.StringIO):
+        """What IPython's kernel puts in the place of stderr: no terminal."""
+
+    OutStream.__module__ = "ipykernel.iostream"
+    shown = OutStream()
+    monkeypatch.setattr("sys.stderr", shown)
+    music = pipeline.generate(artist="x" * 200, seconds=0.1, to_level=2)
+    assert "Level 2: 100%" in shown.getvalue()
+    line = repr(music.takes[0])
+    assert re.fullmatch(r"Take\(1, 'xxx.*\.\.\..*': 0\.\d+ s from level 2\)", line)
+    assert len(line) < 130
 
 
 def test_a_callback_can_end_the_work(pipeline: JukeboxPipeline) -> None:
