@@ -201,14 +201,14 @@ class Visit:
             self.context.close()
 
 
-def violations(seen: Visit) -> list[str]:
-    """What axe-core finds against the rules of WCAG 2.2, levels A and AA."""
+def violations(seen: Visit, rule: str | None = None) -> list[str]:
+    """What axe-core finds against the rules of WCAG 2.2, levels A and AA, or against one rule."""
     import axe_playwright_python
 
     script = Path(axe_playwright_python.__file__).parent / "axe.min.js"
     if not seen.evaluate("typeof axe !== 'undefined'"):
         seen.evaluate(script.read_text(encoding="utf-8"))
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+    tags = [rule] if rule else ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
     found = seen.evaluate(f"axe.run({{runOnly: {json.dumps(tags)}}})")
     return [
         f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]

@@ -144,17 +144,18 @@ def test_stopped_pieces_go_on_and_questions_are_answered_meanwhile(
 
 def test_the_queue_keeps_its_order_over_a_restart(start: Start) -> None:
     studio = start()
-    names = [studio.make(seconds=seconds) for seconds in (SECONDS, 0.3, 0.3)]
-    assert names == ["song-1", "song-2", "song-3"]
+    names = [studio.make(seconds=seconds) for seconds in (SECONDS, 0.3, 0.3, 0.3)]
+    assert names == ["song-1", "song-2", "song-3", "song-4"]
     studio.act("song-2", "stop")
     studio.wait(lambda state: any(job["state"] == "running" for job in state["queue"]))
     studio.kill()
     saved = json.loads((studio.folder / "studio.json").read_text(encoding="utf-8"))
-    assert [job["piece"] for job in saved["jobs"]] == ["song-1", "song-3"]
+    kept = ["song-1", "song-3", "song-4"]
+    assert [job["piece"] for job in saved["jobs"]] == kept
     again = start(port=studio.port)
-    assert [job["piece"] for job in again.state()["queue"]] == ["song-1", "song-3"]
-    again.wait_for("song-3", "done")
-    times = [(studio.folder / one / "session.json").stat().st_mtime for one in ("song-1", "song-3")]
+    assert [job["piece"] for job in again.state()["queue"]] == kept
+    again.wait_for("song-4", "done")
+    times = [(studio.folder / one / "session.json").stat().st_mtime for one in kept]
     assert times == sorted(times)
 
 
