@@ -43,7 +43,7 @@ def first_preview(folder: Path, seconds: float) -> float:
 def first_sound(page: Page, studio: StudioProcess, seconds: float) -> float:
     """Seconds from the click on "Make" to sound in the page."""
     page.get_by_role("button", name="New piece").first.click()
-    page.get_by_label("Genre").fill("rock")
+    page.get_by_label("Genre", exact=True).fill("rock")
     page.get_by_label("Length in seconds").fill(str(seconds))
     page.get_by_text("of music.").wait_for()
     began = time.perf_counter()

@@ -106,7 +106,7 @@ def test_first_music_sounds_before_it_is_done(visit: Open, tmp_path: Path) -> No
     try:
         seen = visit(studio)
         seen.button("New piece").click()
-        seen.page.get_by_label("Genre").fill("rock")
+        seen.page.get_by_label("Genre", exact=True).fill("rock")
         seen.page.get_by_label("Length in seconds").fill("4")
         seen.button("Make", exact=True).click()
         seen.heading("song-1").wait_for()
@@ -201,7 +201,7 @@ def test_what_is_typed_survives_an_absent_server(start: Start, visit: Open) -> N
     start(port=studio.port)
     seen.page.get_by_text("The studio does not answer").wait_for(state="hidden")
     seen.page.get_by_text("of music.").wait_for()  # the plan is asked for again
-    assert seen.page.get_by_label("Genre").input_value() == "jazz"
+    assert seen.page.get_by_label("Genre", exact=True).input_value() == "jazz"
     assert seen.page.locator("#f-lyrics").input_value() == WORDS
     seen.button("Make", exact=True).click()
     seen.heading("song-1").wait_for()
