@@ -137,7 +137,7 @@ class Scenario:
         self.process.communicate()
 
 
-def wait_until(condition: Any, seconds: float = 60.0) -> None:
+def wait_until(condition: Any, seconds: float = 300.0) -> None:
     """Wait until `condition()` holds; fails after a while."""
     end = time.monotonic() + seconds
     while not condition():
