@@ -15,7 +15,7 @@ else
 BIN := $(VENV)/bin
 PORT_BIN := $(PORT_VENV)/bin
 endif
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c $(CONSTRAINTS)
 
 .PHONY: help demo test check test-oldest test-newest docs browser browser-tools picture bench bench-full bench-port
 
@@ -35,7 +35,7 @@ demo: $(VENV)/installed
 	$(BIN)/jukebox generate --genre rock
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal --timeout 600 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup --timeout 600 $(PYTEST_ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/python -m ruff format --check .
