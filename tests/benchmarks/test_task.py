@@ -14,9 +14,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_loading_is_measured_and_its_peak_is_not_this_process_s(tmp_path: Path) -> None:
     large = torch.ones(2**28)  # 1 GB, which a child must not be charged with
     scope = Scope(torch.device("cpu"), full=False, tiny=True, rounds=1, folder=tmp_path)
-    rows = {row["what"]: row for row in load(scope)}
+    row = next(load(scope))
     del large
-    assert rows.keys() == {"float32", "bfloat16", "int4"}
-    for row in rows.values():
-        assert 0 < row["stored_bytes"] < row["peak_bytes"] < 2**30
-        assert row["load_s"] > 0
+    assert row["what"] == "float32"
+    assert 0 < row["stored_bytes"] < row["peak_bytes"] < 2**30
+    assert row["load_s"] > 0
