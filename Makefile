@@ -35,7 +35,7 @@ demo: $(VENV)/installed
 	$(BIN)/jukebox generate --genre rock
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup --timeout 600 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal --timeout 600 $(PYTEST_ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/python -m ruff format --check .

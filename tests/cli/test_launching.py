@@ -30,7 +30,6 @@ from tests.training.tiny_runs import assert_same_bits
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="signals are those of POSIX"),
     pytest.mark.timeout(1500),
-    pytest.mark.xdist_group("launching"),
 ]
 ROOT = Path(__file__).parents[2]
 JUKEBOX = (sys.executable, "-m", "jukebox_hf")

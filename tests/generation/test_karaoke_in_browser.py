@@ -12,7 +12,7 @@ from jukebox_hf.generation.karaoke import save_karaoke_page
 from jukebox_hf.generation.word_times import SungWord
 from tests.cli.studio.browser import RunningBrowser, Visit, launch, violations
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 LYRICS = "La la lo\nand no more"
 

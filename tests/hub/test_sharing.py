@@ -15,7 +15,7 @@ from huggingface_hub import DatasetCard, ModelCard
 
 from tests.hub.hub_client import HEADER_RANGE, HubServer
 
-pytestmark = [pytest.mark.hub, pytest.mark.xdist_group("sharing")]
+pytestmark = pytest.mark.hub
 Result = dict[str, Any]
 
 

@@ -13,7 +13,7 @@ from jukebox_hf.hub.cards.rendering import BEGIN, END
 from tests.hub.hub_client import HubServer, wait_until
 from tests.tiny import tiny_system
 
-pytestmark = [pytest.mark.hub, pytest.mark.xdist_group("sharing_failures")]
+pytestmark = pytest.mark.hub
 Result = dict[str, Any]
 
 

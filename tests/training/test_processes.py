@@ -15,7 +15,6 @@ from jukebox_hf.training.reports import read_log
 from tests.training import in_two_processes, in_two_shards
 from tests.training.tiny_runs import assert_same_bits
 
-pytestmark = pytest.mark.xdist_group("processes")
 ROOT = Path(__file__).parents[2]
 
 

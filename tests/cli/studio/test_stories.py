@@ -23,7 +23,7 @@ from tests.cli.studio.conftest import REQUEST, Start, generate
 from tests.cli.studio.long_piece import LONG_RATE, LONG_SECONDS, make_long_piece
 from tests.cli.studio.studio_process import StudioProcess, checksums
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 PAGE = Path(jukebox_cli.studio.__file__).parent / "page"
 WORDS = "sing to me under the moon"
