@@ -114,7 +114,7 @@ def resample_parts(parts: Iterator[Samples], from_rate: int, to_rate: int) -> It
         return
     stream: soxr.ResampleStream | None = None
     read = written = 0
-    for part, is_last in with_last(parts):
+    for part, is_last in _with_last(parts):
         stream = stream or soxr.ResampleStream(
             from_rate, to_rate, part.shape[1], dtype="float32", quality="VHQ"
         )
@@ -127,10 +127,10 @@ def resample_parts(parts: Iterator[Samples], from_rate: int, to_rate: int) -> It
         yield made
 
 
-def with_last(parts: Iterable[PartT]) -> Iterator[tuple[PartT, bool]]:
+def _with_last(parts: Iterable[PartT]) -> Iterator[tuple[PartT, bool]]:
     """Each part, and whether it is the last.
 
-    >>> list(with_last("ab"))
+    >>> list(_with_last("ab"))
     [('a', False), ('b', True)]
     """
     iterator = iter(parts)

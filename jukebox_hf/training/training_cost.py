@@ -14,12 +14,12 @@ from jukebox_hf.generation.memory import available_memory
 from jukebox_hf.labels import JukeboxLabels
 from jukebox_hf.layers import CheckpointedLayer
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.sizes import FLOAT32_BYTES
 from jukebox_hf.training.optimization import trainable
 from jukebox_hf.training.settings import TrainingSettings
 from jukebox_hf.vqvae import JukeboxVQVAE
 from jukebox_hf.words import format_bytes, format_seconds
 
-FLOAT32_BYTES = 4
 # Under autocast most of what is kept has 16 bits; norms and the stream between layers do not.
 KEPT_IN_16_BITS = 0.65
 MEASURED_EXAMPLES = 8
