@@ -208,14 +208,18 @@ class Generation:
         return given
 
     def make_level(self, level: LevelPlan) -> Iterator[WindowReport]:
-        """Sample what is missing of one level, once everything above it is there."""
+        """Sample what is missing of one level, once everything above it is there.
+
+        What is there is looked at by the call; the reports come out as batches are made.
+        """
         takes = self.plan.takes_at(level.level)
         rows = {take.number: self.rows(level, take) for take in takes}
         own = self._own_share([row for some in rows.values() for row in some])
         if any(row.done < row.run.length for row in own):
-            yield from self._sample_level(level, rows, own)
-        elif self.share[1] == 1 and self.finish_level(level):
-            yield self._report(level, own, (), 0.0)
+            return self._sample_level(level, rows, own)
+        if self.share[1] == 1 and self.finish_level(level):
+            return iter([self._report(level, own, (), 0.0)])
+        return iter(())
 
     def _own_share(self, rows: list[Row]) -> list[Row]:
         """The part of a level's rows that is made here: neighbours, as equal as can be."""
