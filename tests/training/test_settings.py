@@ -1,11 +1,14 @@
 """Settings of a run: checked, saved, overridden, resumed."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from jukebox_hf import JukeboxPriorConfig, JukeboxVQVAEConfig
+from jukebox_hf.hub.built_in import BUILT_IN_NAME, built_in_model
+from jukebox_hf.training.changes import change_config
 from jukebox_hf.training.settings import (
     NAMES_ELSEWHERE,
     RESUMABLE,
@@ -171,3 +174,19 @@ def test_an_unknown_preset_is_named_with_the_nearest() -> None:
         ValueError, match=r"no preset is called 'smal_vqvae'; did you mean 'small_vqvae'"
     ):
         preset_path("smal_vqvae")
+
+
+@pytest.mark.parametrize("name", [n for n in preset_names() if n.startswith("demo_cpu_")])
+def test_the_presets_that_made_the_built_in_model_go_on_with_it(name: str) -> None:
+    settings = TrainingSettings.preset(name, start_from=BUILT_IN_NAME, dataset="songs", output="x")
+    own = JukeboxVQVAEConfig if settings.task == "vqvae" else JukeboxPriorConfig
+    component = "vqvae" if settings.task == "vqvae" else f"prior_{settings.level}"
+    config = own.from_pretrained(built_in_model() / component)
+    sizes = config.to_dict()
+    change_config(config, settings, settings.task)
+    wider = {**settings.model, **({"codebook_dim": 7} if component == "vqvae" else {"width": 7})}
+    with pytest.raises(ValueError, match=r"cannot be changed in a model that exists"):
+        change_config(config, replace(settings, model=wider), settings.task)
+    kept = [field for field in ("widths", "depths", "width", "depth") if field in sizes]
+    assert kept
+    assert [config.to_dict()[field] for field in kept] == [sizes[field] for field in kept]
