@@ -56,6 +56,9 @@ def build_codec(
         new = _codec_config(settings)
         check_memory(new, "model")
         codec = JukeboxVQVAE(new)
+    if settings.freeze_encoder:
+        for level in codec.levels:
+            level.encoder.requires_grad_(False)
     config = codec.config
     if settings.clip_samples % config.hop_lengths[-1]:
         raise ValueError(

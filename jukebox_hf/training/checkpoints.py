@@ -206,7 +206,7 @@ def placed_like(tensor: Tensor, example: Tensor) -> Tensor:
 
 
 def whole_state(model: nn.Module) -> dict[str, Tensor]:
-    """The complete state dict of a model without what is frozen; shared tensors once."""
+    """The complete state dict of a model, of an adapted one what it adds; shared tensors once."""
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in _changing(model).items():
@@ -217,11 +217,12 @@ def whole_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _changing(model: nn.Module) -> dict[str, Tensor]:
-    """Buffers and trainable parameters by name."""
+    """Buffers and parameters by name; of an adapted model, whose base is elsewhere, what learns."""
+    adapted = hasattr(model, "peft_config")
     return {
         name: tensor
         for name, tensor in model.state_dict(keep_vars=True).items()
-        if tensor.requires_grad or not isinstance(tensor, nn.Parameter)
+        if not adapted or tensor.requires_grad or not isinstance(tensor, nn.Parameter)
     }
 
 

@@ -137,6 +137,8 @@ class TrainingSettings(SongSelection):
         device: "auto", "cpu", "cuda" or "mps".
 
     Codec only:
+        freeze_encoder: of a codec that starts from another: encoders and codebooks stay as they
+            are and only decoders learn, so codes, and every prior trained on them, stay valid.
         unquantized_steps: train the auto-encoder so long before the codebooks come in.
         kmeans_steps: rounds of k-means on the latents that the codebooks start with; 0: they start
             as random latents, as the original's did.
@@ -202,6 +204,7 @@ class TrainingSettings(SongSelection):
     max_failed_steps: int = 100
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
+    freeze_encoder: bool = False
     unquantized_steps: int = 0
     kmeans_steps: int = 0
     revival_threshold: float | int | None = None
@@ -299,6 +302,8 @@ class TrainingSettings(SongSelection):
                 )
         if self.lora_rank and self.start_from is None:
             raise ValueError("lora_rank needs start_from: LoRA adapts a prior that exists")
+        if self.freeze_encoder and self.start_from is None:
+            raise ValueError("freeze_encoder needs start_from: a new encoder has to learn")
 
     @property
     def decay_length(self) -> int:
@@ -402,7 +407,7 @@ _PRIOR_ONLY = (
     "unknown_artist_share",
     "unknown_names_share",
 )
-_CODEC_ONLY = ("unquantized_steps", "kmeans_steps", "revival_threshold")
+_CODEC_ONLY = ("freeze_encoder", "unquantized_steps", "kmeans_steps", "revival_threshold")
 
 
 def setting_names() -> tuple[str, ...]:

@@ -137,7 +137,8 @@ class CodecTask:
 
     Codebooks learn after the optimizer's step, from the latents of the whole step: of all parts
     that were accumulated, and all processes. So accumulating gradients changes nothing, and a step
-    that failed leaves the codebooks alone. They come in after `unquantized_steps`.
+    that failed leaves the codebooks alone. They come in after `unquantized_steps`. With
+    `freeze_encoder` they, like the encoders, stay as they are.
     """
 
     def __init__(self, model: JukeboxVQVAE, settings: TrainingSettings, *, processes: int = 1):
@@ -204,7 +205,7 @@ class CodecTask:
 
     def loss(self, model: nn.Module, batch: Tensor) -> Loss:
         output = model(batch, learn=False, quantize=self.quantizing)
-        if self.quantizing:
+        if self.quantizing and not self.settings.freeze_encoder:
             self._latents.append(output.latents)
             self._codes.append(output.codes)
         metrics = {}

@@ -99,6 +99,35 @@ def test_training_goes_on_from_a_codec(songs: Path, codec: Path, tmp_path: Path)
     assert (tmp_path / "final" / "vqvae" / "model.safetensors").is_file()
 
 
+def test_with_its_encoder_frozen_a_codec_learns_to_decode_the_codes_that_it_had(
+    songs: Path, codec: Path, tmp_path: Path
+) -> None:
+    def frozen(name: str, steps: int) -> TrainingSettings:
+        return song_settings(
+            *("vqvae", tmp_path / name, songs),
+            **{"start_from": str(codec), "model": {}, "freeze_encoder": True, "steps": steps},
+        )
+
+    before = System.open(codec).load_vqvae()
+    trainer = JukeboxTrainer(frozen("whole", 4))
+    trainer.train()
+    after = System.open(tmp_path / "whole" / "final").load_vqvae()
+    assert after.fingerprint() == before.fingerprint()
+    kept = {name: t for name, t in before.state_dict().items() if ".decoder." not in name}
+    assert_same_bits({name: after.state_dict()[name] for name in kept}, kept)
+    audio = torch.rand(1, 1, 2048) - 0.5
+    codes = before.encode(audio)
+    assert all(torch.equal(a, b) for a, b in zip(after.encode(audio), codes, strict=True))
+    assert all(
+        not torch.equal(after.decode(c, level), before.decode(c, level))
+        for level, c in enumerate(codes)
+    )
+    train(frozen("parts", 2))
+    resumed = JukeboxTrainer(frozen("parts", 4), resume=True)
+    resumed.train()
+    assert_same_bits(weights_of(resumed), weights_of(trainer))
+
+
 def test_a_codec_run_on_songs_resumes_bit_for_bit(songs: Path, tmp_path: Path) -> None:
     whole = JukeboxTrainer(song_settings("vqvae", tmp_path / "whole", songs, steps=4))
     whole.train()
