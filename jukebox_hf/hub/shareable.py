@@ -154,7 +154,7 @@ def shared_content(path: Path, base: ComponentReference | None = None) -> Path |
     if path.name == ADAPTER_CONFIG:
         content = read_json(path)
         stated = content.get("base_model_name_or_path")
-        is_known = isinstance(stated, str) and REPO_ID.fullmatch(stated)
+        is_known = isinstance(stated, str) and is_repository(stated)
         if base is not None and base.repo_id is not None:
             content |= {"base_model_name_or_path": base.repo_id, "revision": base.revision}
         elif not is_known or find_here(str(stated)) is not None:
@@ -179,6 +179,11 @@ def without_folders(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: without_folders(each) for name, each in value.items()}
     return value
+
+
+def is_repository(name: str | None) -> bool:
+    """Whether that can be the name of a repository on the Hub, with its owner."""
+    return name is not None and REPO_ID.fullmatch(name) is not None
 
 
 def is_known_file(name: str) -> bool:

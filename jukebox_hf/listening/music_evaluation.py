@@ -340,8 +340,8 @@ def _states(embedder: JukeboxEmbedder, audio: Tensor) -> Rows:
     """Mean states (pieces of 3 s, width) of audio (samples,) at the model's rate."""
     layers = embedder.settings.layers
     assert layers is not None
-    context = embedder.config.window_samples / embedder.config.sampling_rate
-    found = embedder(audio[None], pool="mean", window_seconds=min(STATE_SECONDS, context))
+    seconds = min(STATE_SECONDS, embedder.config.window_seconds)
+    found = embedder(audio[None], pool="mean", window_seconds=seconds)
     return np.asarray(found[layers[0]], dtype=np.float64)
 
 

@@ -230,6 +230,11 @@ class PriorConfig(PlainConfig):
         """Audio samples that one window covers."""
         return self.context_length * self.hop_length
 
+    @property
+    def window_seconds(self) -> float:
+        """Audio that it sees at once."""
+        return self.window_samples / self.sampling_rate
+
     def validate_architecture(self) -> None:
         """Raise `ValueError` where fields contradict each other."""
         self._require_positive(

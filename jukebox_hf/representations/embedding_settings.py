@@ -148,7 +148,7 @@ class EmbeddingSettings:
             )
         if self.window_seconds is not None:
             codes = int(self.window_seconds * config.sampling_rate) // config.hop_length
-            longest = config.window_samples / config.sampling_rate
+            longest = config.window_seconds
             if codes > config.context_length:
                 raise ValueError(
                     f"a window of {self.window_seconds:g} s is longer than the context of this "

@@ -167,7 +167,7 @@ class Preparation:
         song = int(total / rate * self.config.sampling_rate)
         audio = list(self._cut(native, rate, first / rate, exact, source.name))
         pieces = tuple(self._encode(audio, song, source.name))
-        context = self.config.window_samples / self.config.sampling_rate
+        context = self.config.window_seconds
         if self.settings.span == "first" and not self.settings.has_pieces:
             hop = self.config.hop_length
             if audio[0].samples.shape[1] // hop > self.config.context_length:

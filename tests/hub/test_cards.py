@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from jukebox_hf.hub import (
     load_training_facts,
     save_training_facts,
 )
-from jukebox_hf.hub.cards.card_text import CardText, adapter_text, codes_text, system_text
-from jukebox_hf.hub.cards.markdown import cell, clean, code, markdown, prose
-from jukebox_hf.hub.cards.model_facts import AdapterFacts, gather_facts
+from jukebox_hf.hub.cards.card_text import adapter_text, codes_text, features_text, system_text
+from jukebox_hf.hub.cards.markdown import cell, clean, code, prose
+from jukebox_hf.hub.cards.model_facts import AdapterFacts, LabelFacts, gather_facts
 from jukebox_hf.hub.cards.rendering import BEGIN, END, NewCard, make_card, read_card, text_outside
+from jukebox_hf.hub.headers import StoredWeights
 from jukebox_hf.hub.licences import card_licence, licence_in_card
 from tests.tiny import tiny_prior_config, tiny_system
 
@@ -61,15 +63,17 @@ def test_every_kind_of_card_is_one_that_the_hub_understands(model: Path, tmp_pat
         "upsampler": card_of(model / "prior_0", in_subfolder=False),
         "adapter": make_card(adapter_text(adapter, tiny_prior_config(2), "me/lora")),
         "codes": make_card(codes_text(CODES, "me/codes")),
+        "features": make_card(features_text({}, "me/features")),
     }
     for kind, card in cards.items():
         assert card.kind == kind
-        parsed = (DatasetCard if kind == "codes" else ModelCard)(card.content)
-        assert kind == "codes" or isinstance(parsed.data, ModelCardData)
+        is_dataset = kind in ("codes", "features")
+        parsed = (DatasetCard if is_dataset else ModelCard)(card.content)
+        assert is_dataset or isinstance(parsed.data, ModelCardData)
         found = metadata(card)
         assert {"jukebox", "music"} <= set(found["tags"])
         assert "license" not in found  # nobody said
-        if kind != "codes":
+        if not is_dataset:
             assert found["library_name"] == "jukebox_hf"
             assert found["pipeline_tag"] in ("text-to-audio", "audio-to-audio")
         for heading in ("# ", "## Use", "## Limitations", "## Citation"):
@@ -88,6 +92,67 @@ def test_python_on_cards_can_be_read_and_imported(model: Path) -> None:
         compile(block, "card", "exec")
         for line in re.findall(r"from jukebox_hf import (.*)", block):
             assert all(hasattr(jukebox_hf, name.strip()) for name in line.split(","))
+
+
+def test_everything_that_is_known_of_a_model_is_told(model: Path) -> None:
+    facts = gather_facts(System.open(model))
+    adapter = AdapterFacts(4, 8, "me/base", StoredWeights({}, 12_345, 49_380, {}), 1, 2)
+    top = replace(
+        facts.components["prior_2"], adapter=adapter, repo_id="me/base", revision="a" * 40
+    )
+    facts = replace(facts, licence=OPENAI_LICENCE, model_notes={"lyrics": "a note"})
+    elsewhere = {name: replace(part, repo_id="me/b") for name, part in facts.components.items()}
+    system, adapted, codec = (
+        make_card(system_text(replace(facts, components=parts), "me/model")).text
+        for parts in (
+            facts.components,
+            {**elsewhere, "prior_2": top},
+            {"vqvae": facts.components["vqvae"]},
+        )
+    )
+    assert top.weights is not None
+    count = f"{top.weights.num_parameters:,}"
+    place = f"[me/base](https://huggingface.co/me/base) at `{'a' * 12}`, with the adapter here |"
+    of_the_prior = (
+        "Sees 8 symbols of lyrics at once",
+        "3 artists and 4 genres, such as rock, jazz",
+    )
+    expected = {
+        system: (
+            "it makes music as raw audio, with singing, from artist, genre and lyrics.",
+            "jukebox generate --model me/model --genre rock --lyrics song.txt\n",
+            """pipeline.generate(genre='rock', lyrics="La la la").save("my_song")\n""",
+            f"| prior_2 | prior of level 2, hears 0.512 s at once | {count} | float32 | here |",
+            "- Sampling rate 8,000 Hz, mono\n- Pieces up to 60 s; under 0.5 s as the start of one",
+            "- Makes 1 s, as part of a piece of 4 s, unless asked for something else\n",
+            "## Limitations\n\n- a note\n- It hears 0.512 s at once: what was longer ago",
+            "- Names of artists steer the style",
+            *of_the_prior,
+        ),
+        adapted: (
+            "of a Jukebox model (me/base): it changes",
+            "- LoRA of rank 4, alpha 8\n- 12,345 parameters of its own, 49.4 kB\n",
+            "- Adds 1 artist\n- Adds 2 genres\n- Window of 32 codes: 0.512 s of 8,000 Hz audio\n",
+            "- Transformer of 16 layers, width 16, 2 heads, attention `factored_prime_dense`\n",
+            f"- {count} parameters in float32, ",
+            "- Trained on codes of the codebooks `sha256:",
+            place,
+            *of_the_prior,
+        ),
+        codec: (
+            "| 1 | 32 | 250.0 |",
+            "- 16 codes of 4 dimensions per level, in float32 whatever the rest is loaded in\n",
+            "`: priors trained on its codes carry the same\n",
+            "- Mono, 8,000 Hz; other audio is converted first.\n",
+        ),
+    }
+    for text, lines in expected.items():
+        for line in (
+            *lines,
+            "> **Non-commercial.** These weights are",
+            "no commercial use.\n\n## Cit",
+        ):
+            assert line in text, (line, text)
 
 
 def test_training_is_told_as_its_file_tells_it(tmp_path: Path) -> None:
@@ -231,19 +296,35 @@ def test_text_of_strangers_stays_text(tmp_path: Path) -> None:
     assert cell("a|b") == r"a\|b"
 
 
-def test_values_are_cleaned_unless_they_say_that_they_are_markdown() -> None:
-    values = {
-        "title": "*a* <b>",
-        "repo_id": "me/a_b",
-        "details": ["`c`", markdown("`{:code}`", "`d`")],
-    }
-    shown = {"example_level": 0, "levels": [0], "limitations": [], "rights": [], "citation": None}
-    text = make_card(CardText("codes", {**values, **shown})).text
-    assert r"# \*a\* &lt;b&gt;" in text
-    assert "- 'c'\n- `'d'`\n" in text
-    assert 'open_codes("me/a_b")' in text
-    assert markdown("{} {:cell} {:.1f}", "*", "a|b*", 2.0) == r"\* a\|b* 2.0"
+def test_values_are_cleaned_as_the_place_asks_where_they_are_shown() -> None:
+    info = {**CODES, "model": "`d`", "fingerprint": "a*b\n# c"}
+    text = make_card(codes_text(info, "me/*a* <b>_c")).text
+    assert r"# \*a\* &lt;b&gt;\_c" in text
+    assert "- Made by the VQ-VAE of `'d'`\n- Codebooks `a*b # c`\n" in text
+    assert 'open_codes("me/*a* <b>_c")' in text
     assert clean(clean("*")) == r"\*"  # once
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"levels": [7]},
+        {"levels": None},
+        {"levels": [1, "x"]},
+        {"hop_lengths": None},
+        {"hop_lengths": ["x", 0, -1]},
+        {"sampling_rate": "x"},
+        {"sampling_rate": 10**400},
+        {"codebook_size": [], "model": {}, "fingerprint": 3},
+    ],
+)
+def test_what_a_damaged_dataset_of_codes_does_not_tell_is_left_out(changes: Any) -> None:
+    whole = make_card(codes_text(CODES, "me/codes")).text.splitlines()
+    card = make_card(codes_text({**CODES, **changes}, "me/codes")).text.splitlines()
+    assert "- Level 1: 250.0 codes per second of 8,000 Hz audio" in whole
+    added = [line for line in card if line not in whole]
+    assert [line for line in added if not re.search(r"codes_7|level=\d", line)] == []
+    assert len(card) <= len(whole)
 
 
 @pytest.mark.parametrize(
@@ -253,9 +334,20 @@ def test_cards_show_no_picture_or_link_of_a_stranger(tmp_path: Path, bad: str) -
     folder = tiny_system(tmp_path / "model", licence=bad)
     data = TrainingData(bad, licence=bad)
     figure = Figure(bad, 1.0, f"do {bad}", bad)
-    facts = TrainingFacts(bad, bad, (data,), 1, {bad: bad}, bad, 1.0, bad, {bad: bad}, (figure,))
-    save_training_facts(folder / "prior_2", facts)
-    text = card_of(folder).text
+    training = TrainingFacts(bad, bad, (data,), 1, {bad: bad}, bad, 1.0, bad, {bad: bad}, (figure,))
+    save_training_facts(folder / "prior_2", training)
+    facts = gather_facts(System.open(folder))
+    top = replace(facts.components["prior_2"], labels=LabelFacts(1, 1, "v3", (bad,), 8))
+    facts = replace(facts, name=bad, components={**facts.components, "prior_2": top})
+    info = {"model": bad, "fingerprint": bad, "precision": bad, "width": 1, "settings": {bad: bad}}
+    cards = (
+        system_text(replace(facts, model_notes={"lyrics": bad}), "me/model"),
+        system_text(replace(facts, components={"prior_2": top}), "me/model"),
+        adapter_text(AdapterFacts(1, 1, bad, None), tiny_prior_config(2), "me/a", licence=bad),
+        codes_text({**CODES, **info}, "me/codes", licence=bad),
+        features_text({**info, "model": {"name": bad, "level": bad}}, "me/features"),
+    )
+    text = "\n".join(make_card(card).text for card in cards)
     outside_of_code = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
     links = re.findall(r"(?<!\\)\]\(.*?\)|https?://\S+|www\.\S+", outside_of_code)
     assert [link for link in links if "arxiv.org" not in link] == []

@@ -1,45 +1,24 @@
 """Text in Markdown that is clean: whatever comes from a file is cleaned unless it says that it is.
 
-What stands in files may be a stranger's. Templates of cards, and `markdown`, take values through
-`clean`, which leaves only `Markdown` as it is; `code` and `cell` are for the places where other
-signs count than in a sentence.
+What stands in files may be a stranger's. Templates of cards show values through `clean`, which
+leaves only `Markdown` as it is; that comes out of filters for the places where other signs count
+than in a sentence: `code`, `cell`, `link`, `shell` and `python`.
 """
 
 import re
-import string
-from collections.abc import Iterable
+import shlex
 from typing import Any
 
 from jukebox_hf.hub.shareable import without_folders
+from jukebox_hf.words import enumerate_words, format_bytes, format_count
+
+ADDRESS = re.compile(r"https://[\w./:%~?&=#+@-]+")  # no sign that ends a link
 
 
 class Markdown(str):
     """Text whose signs mean what they mean in Markdown."""
 
     __slots__ = ()
-
-
-class _Cleaner(string.Formatter):
-    """`str.format` that cleans values; `{:code}` stands between backticks, `{:cell}` in a table."""
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        if format_spec in FILTERS:
-            return FILTERS[format_spec](value)
-        return str(super().format_field(clean(value), format_spec))
-
-
-def markdown(template: str, *values: Any, **named: Any) -> Markdown:
-    """A sentence around values, which are cleaned.
-
-    >>> markdown("made by `{:code}`, *{}*", "a`b", "c_d")
-    "made by `a'b`, *c\\\\_d*"
-    """
-    return Markdown(_Cleaner().vformat(template, values, named))
-
-
-def joined(parts: Iterable[Any], between: str = ", ") -> Markdown:
-    """Values one after another, each cleaned."""
-    return Markdown(between.join(str(clean(part)) for part in parts))
 
 
 def clean(value: Any) -> Any:
@@ -86,9 +65,44 @@ def cell(text: str) -> Markdown:
     return _unlinked(re.sub(r"([\\\[\]!|])", r"\\\1", code(text).replace("<", "&lt;")))
 
 
+def link(name: str, address: str | None) -> Markdown:
+    """A name in a table, with a link if that leads to an address and nowhere else.
+
+    >>> link("so|ngs", "https://host/a"), link("songs", "javascript:alert(1)")
+    ('[so\\\\|ngs](https://host/a)', 'songs')
+    """
+    is_address = address is not None and ADDRESS.fullmatch(address)
+    return Markdown(f"[{cell(name)}]({address})") if is_address else cell(name)
+
+
+def shell(text: str) -> Markdown:
+    """An argument of a command in a block of code."""
+    return Markdown(shlex.quote(code(text)))
+
+
+def python(text: str) -> Markdown:
+    """Text in Python in a block of code."""
+    return Markdown(repr(str(code(text))))
+
+
+def number(value: float, form: str = ",") -> str:
+    """A number as Python's `format` writes it; with commas between thousands if not said.
+
+    >>> number(44100), number(172.265625, ",.1f")
+    ('44,100', '172.3')
+    """
+    return format(value, form)
+
+
 def _unlinked(text: str) -> Markdown:
     """Without addresses that Markdown would turn into links by itself; they read the same."""
     return Markdown(text.replace("://", ":&#47;/").replace("www.", "www&#46;"))
 
 
-FILTERS = {"code": code, "cell": cell}
+FILTERS = {
+    each.__name__: each
+    for each in (
+        *(code, cell, link, shell, python),  # clean, for their places
+        *(number, enumerate_words, format_bytes, format_count),  # cleaned as they are shown
+    )
+}

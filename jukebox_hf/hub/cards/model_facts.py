@@ -18,6 +18,7 @@ from jukebox_hf.labels import PriorProcessor
 from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.records import read_json
 from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
+from jukebox_hf.words import enumerate_words
 
 LISTED_NAMES = 8
 
@@ -88,6 +89,24 @@ class ComponentFacts:
         if isinstance(self.config, VQVAEConfig):
             return VQVAE
         return "upsampler" if self.config.is_upsampler else "prior"
+
+    @property
+    def description(self) -> str:
+        """What it is, in a few words."""
+        if isinstance(self.config, VQVAEConfig):
+            hops = enumerate_words(self.config.hop_lengths)
+            return f"VQ-VAE, {self.config.num_levels} levels, hops {hops}"
+        return f"{self.kind} of level {self.config.level}"
+
+    @property
+    def piece_lengths(self) -> str | None:
+        """How long pieces may be, of a prior that is told: shorter ones as part of longer ones."""
+        config = self.config
+        if isinstance(config, VQVAEConfig) or not config.has_timing:
+            return None
+        shortest, longest = config.min_total_seconds, config.max_total_seconds
+        start = f"; under {shortest:.4g} s as the start of one that long" if shortest > 0 else ""
+        return f"up to {longest:.4g} s{start}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from jukebox_hf.hub.cards.card_text import CardText
 from jukebox_hf.hub.cards.front_matter import merged_metadata, read_as_written, split_card
 from jukebox_hf.hub.cards.markdown import FILTERS, clean
 from jukebox_hf.hub.licences import MAX_CARD_BYTES, card_licence
-from jukebox_hf.hub.shareable import REPO_ID, without_folders
+from jukebox_hf.hub.shareable import is_repository, without_folders
 from jukebox_hf.hub.training_facts import Figure
 
 TEMPLATES = "jukebox_model_cards"
@@ -96,15 +96,20 @@ def make_card(facts: CardText) -> NewCard:
         finalize=clean,
     )
     environment.filters |= FILTERS
-    text = environment.get_template(f"{facts.kind}.md").render(facts.values)
+    environment.tests["repository"] = is_repository
+    text = environment.get_template(f"{facts.kind}.md").render(
+        kind=facts.kind, title=facts.name, **facts.values
+    )
     text = re.sub(r"\n(?=## )", "\n\n", text)  # blocks that are left out take empty lines along
     text = re.sub(r"\n{3,}", "\n\n", text)
     metadata = _dataset_metadata(facts) if facts.kind in DATASET_FILES else _model_metadata(facts)
     return NewCard(metadata, text, facts.kind)
 
 
-def _template(name: str) -> str:
-    return importlib.resources.files(TEMPLATES).joinpath(name).read_text(encoding="utf-8")
+def _template(name: str) -> tuple[str, str, None]:
+    """The text of a template, and how tracebacks call it."""
+    text = importlib.resources.files(TEMPLATES).joinpath(name).read_text(encoding="utf-8")
+    return text, name, None
 
 
 def _model_metadata(facts: CardText) -> dict[str, Any]:
@@ -128,7 +133,7 @@ def _eval_result(figure: Figure) -> EvalResult:
     dataset = without_folders(figure.dataset or "held-out music")
     return EvalResult(
         task_type="text-to-audio",
-        dataset_type=dataset if REPO_ID.fullmatch(dataset) else "audio",
+        dataset_type=dataset if is_repository(dataset) else "audio",
         dataset_name=dataset,
         metric_type=figure.name.lower().replace(" ", "_"),
         metric_name=figure.name,

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from jukebox_hf.hub.cards.card_text import piece_lengths, window_seconds
 from jukebox_hf.hub.cards.model_facts import ComponentFacts, SystemFacts
 from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
-from jukebox_hf.words import enumerate_words, format_bytes, format_count
+from jukebox_hf.words import format_bytes, format_count
 
 SCREEN_LINES = 15
 
@@ -52,7 +51,7 @@ def _component(part: ComponentFacts) -> dict[str, Any]:
     return record | {
         "level": config.level,
         "context_length": config.context_length,
-        "window_seconds": window_seconds(config),
+        "window_seconds": config.window_seconds,
         "min_total_seconds": config.min_total_seconds if config.has_timing else None,
         "max_total_seconds": config.max_total_seconds if config.has_timing else None,
         "width": config.width,
@@ -118,8 +117,8 @@ def _top_lines(top: ComponentFacts | None) -> list[str]:
         return []
     lines = []
     config, labels = top.config, top.labels
-    if config.has_timing:
-        lines.append(f"  pieces     {piece_lengths(config)}")
+    if top.piece_lengths:
+        lines.append(f"  pieces     {top.piece_lengths}")
     if labels is not None and (labels.artists or labels.genres):
         counts = f"{labels.artists:,} artists, {labels.genres:,} genres (dialect {labels.dialect})"
         lines.append(f"  labels     {counts}")
@@ -130,15 +129,10 @@ def _top_lines(top: ComponentFacts | None) -> list[str]:
 
 def _describe(part: ComponentFacts) -> str:
     config, weights = part.config, part.weights
-    if isinstance(config, VQVAEConfig):
-        what = f"VQ-VAE, {config.num_levels} levels, hops {enumerate_words(config.hop_lengths)}"
-    else:
-        kind = "upsampler" if config.is_upsampler else "prior"
-        what = (
-            f"{kind} of level {config.level}, window {config.context_length:,} codes = "
-            f"{window_seconds(config):.3g} s"
-        )
-    words = [what]
+    words = [part.description]
+    if isinstance(config, PriorConfig):
+        window = f"window {config.context_length:,} codes = {config.window_seconds:.3g} s"
+        words.append(window)
     if weights is not None:
         words.append(f"{format_count(weights.num_parameters)} parameters")
         words.append(f"{format_bytes(weights.num_bytes)} {'/'.join(weights.parameters_by_dtype)}")
