@@ -159,7 +159,7 @@ class HeardPiece(NamedTuple):
 
 def evaluate_music(
     folder: str | os.PathLike[str],
-    reference: str | os.PathLike[str],
+    reference: str | os.PathLike[str] | Sequence[Song],
     embedder: JukeboxEmbedder,
     *,
     seconds: float = 10.0,
@@ -174,7 +174,8 @@ def evaluate_music(
     Args:
         folder: audio, as `open_songs` takes it, or a session: then its seams are known, and its
             codes if the model is the one that made it.
-        reference: real music: what the model learnt from, or what it should sound like.
+        reference: real music, or songs of it: what the model learnt from, or what it should sound
+            like.
         embedder: whose states are compared, and whose codec gives the codes.
         seconds: of every piece that are heard; shorter ones are left out.
         clips: of the reference, spread over its songs; None: as many as there are samples, or 30.
@@ -194,9 +195,12 @@ def evaluate_music(
     if codes is not None:
         codes.check(embedder.config)
     samples = _read_samples(Path(folder), embedder, seconds, remarks)
-    songs = [song for song in open_songs(reference).songs if song.duration_seconds >= seconds]
+    place_of_songs = "the reference"
+    if isinstance(reference, (str, os.PathLike)):
+        place_of_songs, reference = os.fspath(reference), open_songs(reference).songs
+    songs = [song for song in reference if song.duration_seconds >= seconds]
     for what, found in (("pieces", samples), ("songs", songs)):
-        place = folder if what == "pieces" else reference
+        place = folder if what == "pieces" else place_of_songs
         if len(found) < 2:
             raise ValueError(
                 f"{place} holds {len(found)} {what} of {seconds:g} seconds or more, and two are "
@@ -255,12 +259,7 @@ def _read_samples(
                 continue
             factor = rate / session.record.sampling_rate
             seams[take.audio] = tuple(
-                sorted(
-                    round(seam.code * session.hop_lengths[entry.level] * factor)
-                    for entry in session.record.chains
-                    if entry.take == take.number
-                    for seam in entry.seams or ()
-                )
+                round(seam * factor) for seam in seam_samples(session, take.number)
             )
             ours = embedder.config.codebook_fingerprint
             if found.fingerprint == ours and level in found.levels:
@@ -276,6 +275,17 @@ def _read_samples(
         own = tuple(seam for seam in seams.get(song.name, ()) if seam < length)
         pieces.append(HeardPiece(song.name, audio, own, codes.get(song.name)))
     return pieces
+
+
+def seam_samples(session: Session, take: int) -> tuple[int, ...]:
+    """Where chains of a take were joined, at any level: samples at the session's rate, in order."""
+    found = (
+        seam.code * session.hop_lengths[entry.level]
+        for entry in session.record.chains
+        if entry.take == take
+        for seam in entry.seams or ()
+    )
+    return tuple(sorted(found))
 
 
 def listen(

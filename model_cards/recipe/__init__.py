@@ -14,7 +14,7 @@ Each is `python -m model_cards.recipe.NAME`, from a checkout, and answers `--hel
 - `evaluate_priors`: bits per code of every level's prior beside counting, and with right and wrong
   labels.
 - `evaluate_samples`: what generated music sounds like to independent listeners beside real music:
-  genre, notes, loudness, distances, likeness to the training set.
+  genre, distances, likeness to the training set; and what `jukebox evaluate music` finds.
 - `evaluate_lyrics`: how many of the words that were asked for can be heard.
 - `ladder`: where a model loses music: the same excerpts after every stage of codec and priors.
 - `package_model`, `package_examples`, `package_card`: trained components as the built-in model.

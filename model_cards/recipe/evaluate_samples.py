@@ -5,7 +5,7 @@
 
 Makes `--takes-per-genre` takes of `--seconds` for every genre that the model and the music share,
 in a session in the folder `--work` (stopped, the same command goes on), and measures them beside
-clips of the training music, in four ways:
+clips of the training music, in four ways, the last of which is `jukebox evaluate music`:
 
 1. Genre: is the centroid of the genre that was asked for the nearest? Embeddings of two networks
    (musicnn, trained on the Million Song Dataset, "msd", and on MagnaTagATune, "mtt"; a piece is the
@@ -15,18 +15,17 @@ clips of the training music, in four ways:
    right, training songs each without itself, and held-out songs.
 2. Frechet distance (FAD) to a half of the genre's training songs, in patches of 3 s of msd, beside
    as many real clips of the other half, and of the other genres. Equal numbers of clips only.
-3. Silence, clipping, loudness, notes (basic-pitch), onset strength and pulse: how many takes lie in
-   the range of training clips, from their 5th to their 95th percentile.
-4. Likeness to training music: the most similar place in all training songs, by codes of the top
-   level (share of equal codes) and by mel spectrograms (correlation), beside the same numbers for
-   held-out songs, which cannot be copied.
+3. Likeness to training music: the most similar place in all training songs, by mel spectrograms
+   (correlation), beside the same numbers for held-out songs, which cannot be copied.
+4. With `--model`: silence, clipping, loudness, notes (basic-pitch), onset strength and pulse beside
+   training music, with intervals; seams; the distance of the top prior's states; with `--codes`
+   the place in the training codes that has most codes of the top level.
 
 With `--samples FOLDER` instead of `--model` it measures what is there: a session, or a folder of
 music with genres in its metadata. What was heard of training clips is kept in `--work`; `--prepare`
 does only that.
 
-With 30 takes it takes about 15 minutes of one CPU core besides making the takes: 10 for the clips
-of 6 genres, once, 2 for the takes, 3 for the places.
+Most of the time goes to the clips, which are heard once, and to the places.
 """
 
 import argparse
@@ -39,28 +38,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jukebox_hf import JukeboxVQVAE
+from jukebox_hf import JukeboxVQVAE, Session
 from jukebox_hf.data import Song, open_codes, open_songs, split_songs
 from jukebox_hf.hub import System
 from jukebox_hf.labels import UNKNOWN
+from jukebox_hf.listening import MEASURES, MusicEvaluation, evaluate_music
 from jukebox_hf.listening.excerpts import Place, read_clip, spread_clips
 from jukebox_hf.listening.sound import mel_decibels
-from model_cards.recipe.code_statistics import Codes
-from model_cards.recipe.evaluate_codes import measure_similarity
+from jukebox_hf.representations import JukeboxEmbedder
 from model_cards.recipe.figures import Report, add_output_options
 from model_cards.recipe.genre_measures import (
     Clips,
     measure_accuracy,
     measure_distances,
     measure_hits,
-    measure_ranges,
 )
-from model_cards.recipe.listening import EMBEDDINGS, RANGES, Heard, Listener, remember
+from model_cards.recipe.listening import EMBEDDINGS, Heard, Listener, remember
 from model_cards.recipe.packages import note
 from model_cards.recipe.scripts import script, script_parser
 from model_cards.recipe.song_choice import add_split_options, split_of
 from model_cards.recipe.sound_statistics import MATCH_STFT, nearest_mel_windows
-from model_cards.recipe.take_making import make_takes, read_takes
+from model_cards.recipe.take_making import SESSION_FOLDER, make_takes, read_takes
 
 NOT_MUSIC = ("vocal", UNKNOWN)  # the synthetic singing, and songs without a genre
 MATCH_SECONDS = 3.0
@@ -74,8 +72,6 @@ class Sample(NamedTuple):
     name: str
     genre: str
     audio: Tensor  # (samples,)
-    codes: Codes | None  # of the top level, (time,)
-    seams: tuple[int, ...] = ()  # samples at which chains were joined
 
 
 class Music(NamedTuple):
@@ -105,44 +101,29 @@ def make_samples(given: argparse.Namespace, genres: Sequence[str]) -> list[Sampl
         for _ in range(given.takes_per_genre)
     ]
     make_takes(given.work, given.model, prompts, seed=given.seed)
-    return session_samples(given.work / "session")
+    return session_samples(given.work / SESSION_FOLDER)
 
 
 def session_samples(folder: Path) -> list[Sample]:
     """The takes of a session that had a genre."""
     return [
-        Sample(
-            f"take {take.number}",
-            str(take.prompt.genre),
-            take.audio,
-            take.codes[max(take.codes)].numpy(),
-            take.seams,
-        )
+        Sample(f"take {take.number}", str(take.prompt.genre), take.audio)
         for take in read_takes(folder)
         if take.prompt.genre
     ]
 
 
-def folder_samples(
-    folder: Path, codec: JukeboxVQVAE | None, rate: int, seconds: float, per_genre: int
-) -> list[Sample]:
+def folder_samples(folder: Path, rate: int, seconds: float, per_genre: int) -> list[Sample]:
     """Clips of a folder of music, as if they had been generated."""
     songs = open_songs(folder).songs
     samples = []
     for genre in sorted({song.genre for song in songs} - set(NOT_MUSIC)):
         own = [song for song in songs if song.genre == genre]
-        for place in spread_clips(own, per_genre, seconds):
-            audio = read_clip(place, rate, seconds)
-            codes = None if codec is None else top_codes(codec, audio)
-            samples.append(Sample(place.song.name, genre, audio, codes))
+        samples += [
+            Sample(place.song.name, genre, read_clip(place, rate, seconds))
+            for place in spread_clips(own, per_genre, seconds)
+        ]
     return samples
-
-
-@torch.no_grad()
-def top_codes(codec: JukeboxVQVAE, audio: Tensor) -> Codes:
-    """Codes (time,) of the coarsest level of audio (samples,)."""
-    (codes,) = codec.encode(audio[None, None], [codec.config.num_levels - 1])
-    return codes[0].numpy()
 
 
 @torch.no_grad()
@@ -279,67 +260,52 @@ def fill_distances(report: Report, versions: dict[str, dict[str, Any]]) -> None:
     report.table((*headings, "nearest other genre"), table)
 
 
-def fill_ranges(report: Report, ranges: dict[str, dict[str, float]], count: int) -> None:
-    """What lies in the range of training music."""
-    table = []
-    for name, title in RANGES.items():
-        record = ranges[name]
-        table.append(
-            (
-                title,
-                f"{record['low']:.3g} to {record['high']:.3g}",
-                f"{record['real_median']:.3g}",
-                f"{record['median']:.3g}",
-                f"{record['least']:.3g} to {record['most']:.3g}",
-                f"{round(record['inside'] * count)} of {count}",
-            )
-        )
-        inside = f"Samples inside the range of training music: {title.split(' (')[0]}"
-        report.figure(f"{inside} (share of {count})", record["inside"])
-    report.figure("Most silent frames of a sample (share)", ranges["silent_share"]["most"])
-    report.figure("Most clipped samples of a sample (share)", ranges["clipped_share"]["most"])
-    headings = ("what", "training, 5 to 95 %", "training, median", "samples, median")
-    report.table((*headings, "samples, least to most", "inside"), table)
-
-
-def fill_likeness(report: Report, mels: dict[str, Any], codes: dict[str, Any] | None) -> None:
-    """Copies, or the lack of them."""
+def fill_likeness(report: Report, mels: dict[str, Any]) -> None:
+    """Copies, or the lack of them, by ear."""
     table = []
     for who, name in (("samples", "samples"), ("held_out", "held-out songs")):
         found = np.array([record["correlation"] for record in mels[who]])
         if len(found):
             best = max(mels[who], key=lambda record: float(record["correlation"]))
-            table.append(
-                (
-                    f"mel, {MATCH_SECONDS:g} s, {name}",
-                    len(found),
-                    f"{found.mean():.3f}",
-                    f"{found.max():.3f}",
-                    f"{best['song']} at {best['second']:.0f} s",
-                )
-            )
-            report.figure(
-                f"Likeness to the nearest training music (mel), {name}, mean", found.mean()
-            )
-            report.figure(
-                f"Likeness to the nearest training music (mel), {name}, most", found.max()
-            )
-    for who, name in (("takes", "samples"), ("held_out", "held-out songs")) if codes else ():
-        assert codes is not None
-        part = codes[who]
-        table.append(
-            (
-                f"codes, {codes['window_codes']} of level {codes['level']}, {name}",
-                part["windows"],
-                f"{part['mean_equal_share']:.3f}",
-                f"{part['max_equal_share']:.3f}",
-                f"{part['nearest_song']} at {part['nearest_second']:.0f} s",
-            )
+            place = f"{best['song']} at {best['second']:.0f} s"
+            table.append((name, len(found), f"{found.mean():.3f}", f"{found.max():.3f}", place))
+            title = f"Likeness to the nearest training music (mel), {name}"
+            report.figure(f"{title}, mean", found.mean())
+            report.figure(f"{title}, most", found.max())
+    heading = f"nearest {MATCH_SECONDS:g} s of training music, mel"
+    report.table((heading, "windows", "mean", "most", "which"), table)
+
+
+def fill_music(report: Report, found: MusicEvaluation) -> None:
+    """What `jukebox evaluate music` finds."""
+    report.table(
+        ("mean [95 % interval]", "samples", "training music", "difference"),
+        [
+            (MEASURES[name], str(own.samples), str(own.reference), str(own.difference))
+            for name, own in found.measures.items()
+        ],
+    )
+    for name, own in found.measures.items():
+        report.figure(f"Samples, mean of {MEASURES[name]}", own.samples.mean)
+        report.figure(f"Training music, mean of {MEASURES[name]}", own.reference.mean)
+    if found.seams is not None:
+        report.figure("Onset strength at seams of samples, over the mean", found.seams.mean)
+    if found.distance is not None:
+        title = f"Frechet distance to states of training music, layer {found.distance.layer}"
+        report.figure(f"{title}, samples", found.distance.samples)
+        report.figure(f"{title}, as many other training clips", found.distance.reference)
+    if found.copies is not None:
+        copies, title = found.copies, "Equal codes in the nearest training window"
+        report.figure(f"{title}, samples, mean (share)", copies.samples.mean)
+        report.figure(f"{title}, samples, most (share)", copies.most)
+        if copies.control is not None:
+            report.figure(f"{title}, songs in other songs, mean (share)", copies.control.mean)
+        report.remark(
+            f"Most codes found again: {copies.most:.0%}, {copies.sample} from {copies.second:g} s "
+            f"on, as in {copies.song} from {copies.song_second:g} s on."
         )
-        title = f"Equal codes in the nearest training window, {name}"
-        report.figure(f"{title}, mean (share)", part["mean_equal_share"])
-        report.figure(f"{title}, most (share)", part["max_equal_share"])
-    report.table(("nearest place in training music", "windows", "mean", "most", "which"), table)
+    for remark in found.remarks:
+        report.remark(f"Note: {remark}")
 
 
 def run(given: argparse.Namespace, words: Sequence[str]) -> Report | None:
@@ -369,19 +335,38 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> Report | None:
         return None
     if given.samples is None:
         samples = make_samples(given, genres)
-    elif (given.samples / "session.json").is_file():
+    elif Session.is_at(given.samples):
         samples = session_samples(given.samples)
     else:
-        samples = folder_samples(given.samples, codec, rate, given.seconds, given.takes_per_genre)
+        samples = folder_samples(given.samples, rate, given.seconds, given.takes_per_genre)
     samples = [sample for sample in samples if sample.genre in genres]
     if not samples:
         raise ValueError(f"there are no samples of the genres {', '.join(genres)}")
     heard = []
     for number, sample in enumerate(samples, start=1):
-        heard.append(listener.listen(sample.audio, rate, sample.seams))
+        heard.append(listener.listen(sample.audio, rate))
         note(f"{number}/{len(samples)} samples")
     found = Clips([sample.genre for sample in samples], [one.name for one in samples], heard)
-    return write_report(given, words, music, versions, samples, found)
+    report = write_report(given, words, music, versions, samples, found)
+    if system is not None and system.prior_levels:
+        evaluation = evaluate(given, system, music)
+        fill_music(report, evaluation)
+        report.records["music"] = evaluation.to_record()
+    return report
+
+
+def evaluate(given: argparse.Namespace, system: System, music: Music) -> MusicEvaluation:
+    """Samples beside the training music of the genres, as `jukebox evaluate music` does it."""
+    codes = None if given.codes is None else open_codes(given.codes).split(*split_of(given))[0]
+    return evaluate_music(
+        given.samples or given.work / SESSION_FOLDER,
+        [song for song in music.train if song.genre in music.genres],
+        JukeboxEmbedder.from_pretrained(system, device="cpu"),
+        seconds=given.seconds,
+        codes=codes,
+        copies=codes is not None,
+        model_name=system.manifest.name or Path(system.source).name,
+    )
 
 
 def write_report(
@@ -420,46 +405,15 @@ def write_report(
         version: measure_distances(train, found, "msd") for version, (train, _) in versions.items()
     }
     fill_distances(report, distances)
-    train = versions["recorded"][0]
-    ranges = measure_ranges(train, found)
-    fill_ranges(report, ranges, len(samples))
     mels = measure_mel_matches(music, samples)
-    codes = measure_codes(given, samples)
-    fill_likeness(report, mels, codes)
+    fill_likeness(report, mels)
     report.records |= {
         "hits": hits,
         "distances": distances,
-        "ranges": ranges,
         "mel_likeness": mels,
-        "code_likeness": codes,
-        "samples": [
-            {
-                "name": sample.name,
-                "genre": sample.genre,
-                **{name: getattr(heard, name) for name in RANGES},
-            }
-            for sample, heard in zip(samples, found.heard, strict=True)
-        ],
+        "samples": [{"name": sample.name, "genre": sample.genre} for sample in samples],
     }
     return report
-
-
-def measure_codes(given: argparse.Namespace, samples: Sequence[Sample]) -> dict[str, Any] | None:
-    """The most similar windows of training codes; None without codes."""
-    takes = [sample.codes for sample in samples if sample.codes is not None]
-    if given.codes is None or not takes:
-        return None
-    songs = open_codes(given.codes)
-    train, held_out = songs.split(*split_of(given))
-    note("comparing codes")
-    return measure_similarity(
-        train,
-        held_out,
-        takes,
-        level=max(songs.info.levels),
-        window_seconds=2.0,
-        max_windows=len(takes),
-    )
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:

@@ -17,7 +17,7 @@ from model_cards.recipe.embedding_statistics import (
     find_centroids,
     neighbour_accuracy,
 )
-from model_cards.recipe.listening import RANGES, Heard, pieces, rows
+from model_cards.recipe.listening import Heard, pieces, rows
 
 DRAWS = 20  # of real clips that a distance of samples is compared with
 
@@ -120,26 +120,5 @@ def measure_distances(train: Clips, found: Clips, kind: str, *, seed: int = 0) -
             "found": frechet_distance(rows(mine.heard, kind), target),
             "same": drawn(same),
             "other": {name: drawn(train.of(name)) for name in others},
-        }
-    return result
-
-
-def measure_ranges(train: Clips, found: Clips) -> dict[str, dict[str, float]]:
-    """By name of `RANGES`: the range of training clips, and how many clips lie in it."""
-    result = {}
-    for name in RANGES:
-        real = np.array([getattr(clip, name) for clip in train.heard])
-        mine = np.array([getattr(clip, name) for clip in found.heard])
-        low, middle, high = np.percentile(real, [5, 50, 95])
-        result[name] = {
-            "low": float(low),
-            "high": float(high),
-            "real_median": float(middle),
-            "median": float(np.median(mine)),
-            "least": float(mine.min()),
-            "most": float(mine.max()),
-            "inside": float(((mine >= low) & (mine <= high)).mean()),
-            "below": float((mine < low).mean()),
-            "above": float((mine > high).mean()),
         }
     return result

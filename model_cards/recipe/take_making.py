@@ -16,6 +16,7 @@ from jukebox_hf import Session
 from jukebox_hf.audio import load_audio
 from jukebox_hf.files import write_text
 from jukebox_hf.generation.settings import PromptRecord
+from jukebox_hf.listening.music_evaluation import seam_samples
 from model_cards.recipe.packages import note
 from model_cards.recipe.scripts import RecipeError
 
@@ -91,14 +92,3 @@ def read_takes(folder: Path) -> list[Made]:
             )
         )
     return made
-
-
-def seam_samples(session: Session, number: int) -> tuple[int, ...]:
-    """Where chains of a take were joined, at any level."""
-    found = [
-        seam.code * session.hop_lengths[entry.level]
-        for entry in session.record.chains
-        if entry.take == number
-        for seam in entry.seams or ()
-    ]
-    return tuple(sorted(found))
