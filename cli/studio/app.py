@@ -35,6 +35,7 @@ from .asking import (
 )
 from .guard import Access, Application, Guard
 from .page_state import describe_state
+from .page_words import for_the_page
 from .pieces import Sound, SoundCut, find_sound
 from .studio import BusyError, NotThereError, Room, Studio
 
@@ -267,5 +268,5 @@ async def _body(request: Request) -> dict[str, Any]:
 
 
 def _json(value: Mapping[str, Any], status: int = 200) -> Response:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(for_the_page(value), ensure_ascii=False, allow_nan=False)
     return Response(text.encode("utf-8", "replace"), status, media_type="application/json")

@@ -18,6 +18,7 @@ from jukebox_hf.files import safe_file_name
 from jukebox_hf.sampling_settings import SETTINGS
 
 from ..options import parse_duration
+from .page_words import label
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,80}")
 UPLOAD = re.compile(r"[0-9a-f]{32}\.(wav|flac|ogg|mp3)")
@@ -266,8 +267,8 @@ def _duration(given: Mapping[str, Any], name: str, *, above: bool = False) -> fl
         seconds = None
     if seconds is None or not 0 <= seconds < math.inf or (above and seconds == 0):
         raise ValueError(
-            f"{name.replace('_', ' ')}: {str(value)[:40]!r} is not a duration; give seconds, as in "
-            "90 or 2.5, or m:ss, as in 1:30"
+            f"{label(name)}: {str(value)[:40]!r} is not a duration; give seconds, as in 90 or 2.5, "
+            "or m:ss, as in 1:30"
         )
     return float(seconds)
 

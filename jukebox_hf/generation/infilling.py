@@ -100,10 +100,10 @@ def _bounds(start: Start, wanted: Mapping[str, Any], length: int) -> tuple[int, 
     if (ends is None) == (insert is None):
         raise ValueError("give either where the stretch ends (to), or how much to put in (insert)")
     whole = length * top / rate
-    for name, value in (("from", begins), ("to", ends)):
+    for name, value in (("begins", begins), ("ends", ends)):
         if value is not None and not 0 <= value <= whole + top / rate:
             raise ValueError(
-                f"--{name} is at {value:g} s, but take {start.number} lasts {whole:.2f} s"
+                f"the stretch {name} at {value:g} s, but take {start.number} lasts {whole:.2f} s"
             )
     if ends is not None and ends <= begins:
         raise ValueError(f"the stretch must end after it begins, got {begins:g} to {ends:g} s")

@@ -106,7 +106,7 @@ def test_an_interruption_is_clean_and_the_rest_comes_out_the_same(
         (["--to", "0.4"], "sketch has takes 1, 2; say which"),
         (["--take", "1"], "give either where the stretch ends (to), or how much to put in"),
         (["--take", "1", "--to", "0.6"], "nothing follows the stretch in take 1"),
-        (["--take", "1", "--to", "9"], "--to is at 9 s, but take 1 lasts 0.59 s"),
+        (["--take", "1", "--to", "9"], "the stretch ends at 9 s, but take 1 lasts 0.59 s"),
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(

@@ -237,8 +237,11 @@ def test_a_stretch_beyond_what_the_prior_sees_is_said(
     [
         ({"take": 3}, "song has no take 3; it has 1, 2"),
         ({"take": None}, "song has takes 1, 2; say which"),
-        ({"to_seconds": 2}, "--to is at 2 s, but take 1 lasts 1.28 s"),
-        ({"from_seconds": 3, "to_seconds": 4}, "--from is at 3 s, but take 1 lasts 1.28 s"),
+        ({"to_seconds": 2}, "the stretch ends at 2 s, but take 1 lasts 1.28 s"),
+        (
+            {"from_seconds": 3, "to_seconds": 4},
+            "the stretch begins at 3 s, but take 1 lasts 1.28 s",
+        ),
         ({"from_seconds": 0.64}, "must end after it begins, got 0.64 to 0.64 s"),
         ({"to_seconds": 1.28}, "nothing follows the stretch in take 1, which lasts 1.28 s"),
         ({"from_seconds": 0.4, "to_seconds": 0.401}, "must last at least 0.0160 s"),

@@ -575,7 +575,7 @@ export class PieceView {
     const button = (id, label, shortcut, act, disabled = wait, extra = {}) =>
       el("button", { type: "button", id, "data-server": "", "aria-keyshortcuts": shortcut, disabled, onclick: act, ...extra }, label);
     const group = (id, title, told, ...buttons) =>
-      el("section", { "aria-labelledby": id }, el("h2", { id }, title), el("p", {}, told), el("div", { class: "row" }, ...buttons));
+      el("section", { "aria-labelledby": id }, el("h2", { id }, title), el("p", {}, ...[told].flat()), el("div", { class: "row" }, ...buttons));
     const where = this.point === null ? "the end" : clock(this.point);
     const isStretch = this.until !== null;
     const edit = (doing) => this.acts.edit(piece, this.take(), { stretch: this.stretch(), doing });
@@ -588,7 +588,7 @@ export class PieceView {
       group("act-mend", "Mend",
         isStretch
           ? `The stretch from ${clock(this.point)} to ${clock(this.until)} of take ${this.chosen} is chosen. What you make of it is a new piece; this one stays.`
-          : "Drag across the picture to choose a stretch, or listen and press [ where it begins and ] where it ends; without one, two seconds from where you listen are proposed. What you make of it is a new piece; this one stays.",
+          : ["Drag across the picture to choose a stretch", el("span", { class: "with-keys" }, ", or listen and press [ where it begins and ] where it ends"), "; without one, two seconds from where you listen are proposed. What you make of it is a new piece; this one stays."],
         isStretch ? button("hear", "Hear the stretch", "h", () => this.player.playStretch(this.point, this.until), false) : null,
         button("infill", "Make the stretch again", "r", () => this.acts.infill(piece, this.chosen, this.stretch())),
         button("insert", "Put new music in", "i", () => this.acts.insert(piece, this.chosen, this.point ?? this.player.now())),

@@ -80,7 +80,7 @@ def test_a_request_gets_a_seed_and_what_was_left_out_is_none() -> None:
         ),
         (
             {"verb": "edit", "parts": [PART], "snap_seconds": "x"},
-            "snap seconds: 'x' is not a duration",
+            "“Move by up to”: 'x' is not a duration",
         ),
         (
             {"verb": "edit", "parts": [PART], "timing": "old"},

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from jukebox_cli.studio.app import StudioApp
 from jukebox_cli.studio.asking import Limits, check_request
+from jukebox_cli.studio.guard import Access
 from jukebox_cli.studio.job_queue import Job
 from jukebox_cli.studio.page_state import describe_state
 from jukebox_cli.studio.studio import BusyError, NotThereError, Studio
@@ -67,6 +69,28 @@ def test_a_piece_that_our_own_worker_marks_can_be_gone_on_with(
     monkeypatch.setattr("jukebox_cli.studio.studio.holder", lambda folder: "7 on this machine")
     studio.go_on(studio.room(""), "one")
     assert studio.queue.find("", "one") is not None
+
+
+@pytest.mark.parametrize(("path", "most"), [("/api/upload", 10**6), ("/api/make", 2**20)])
+def test_what_does_not_say_how_much_it_is_is_counted(path: str, most: int, studio: Studio) -> None:
+    headers = {"host": "studio", "origin": "http://studio", "x-studio": "1"}
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": path, "query_string": b""}
+    scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
+    taken = 0
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        nonlocal taken
+        taken += 10**5
+        return {"type": "http.request", "body": b"{" * 10**5, "more_body": taken < 5 * most}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(StudioApp(studio, Access(frozenset({"studio"}))).app(scope, receive, send))
+    assert sent[0]["status"] == 413
+    assert most < taken <= most + 10**5
+    assert list(studio.upload_folder().iterdir()) == []
 
 
 def test_an_edited_piece_names_its_parts_also_when_they_were_renamed(
