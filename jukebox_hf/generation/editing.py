@@ -127,12 +127,12 @@ def edit(parts: Sequence[Part], wanted: Mapping[str, Any], codec: VQVAENetwork) 
     refuse_unknown(wanted, _EDIT, "the edit")
     snap = wanted.get("snap_seconds") or 0.0
     fade = FADE_SECONDS if wanted.get("fade_seconds") is None else wanted["fade_seconds"]
-    for name, value, most in (
-        ("fade", fade, LONGEST_FADE_SECONDS),
-        ("snap", snap, LONGEST_SNAP_SECONDS),
+    for what, value, most in (
+        ("a fade lasts from 0 to", fade, LONGEST_FADE_SECONDS),
+        ("a join is moved by 0 to", snap, LONGEST_SNAP_SECONDS),
     ):
         if not 0 <= value <= most:
-            raise ValueError(f"a {name} lasts from 0 to {most:g} seconds, got {value:g}")
+            raise ValueError(f"{what} {most:g} seconds, got {value:g}")
     stretches = _as_one_where_they_follow(find_parts(parts))
     first_codes = stretches[0].codes
     first_codes.check_codec(codec.config, fingerprint=codec.fingerprint())

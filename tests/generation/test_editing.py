@@ -320,7 +320,7 @@ def test_words_are_cut_and_moved_with_their_sound(
             r"nothing is left of song:1@1.6-: a part lasts at least 0.0160",
         ),
         (Part(SONG, 1), {"fade_seconds": 2}, "a fade lasts from 0 to 1 seconds, got 2"),
-        (Part(SONG, 1), {"snap_seconds": 11}, "a snap lasts from 0 to 10 seconds, got 11"),
+        (Part(SONG, 1), {"snap_seconds": 11}, "a join is moved by 0 to 10 seconds, got 11"),
         (Part(SONG, 1), {"timing": "later"}, "timing must be keep or new, got 'later'"),
         (Part(SONG, 1), {"fede": 1}, "unknown setting 'fede'"),
     ],
