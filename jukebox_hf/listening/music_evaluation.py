@@ -177,7 +177,8 @@ def evaluate_music(
         reference: real music, or songs of it: what the model learnt from, or what it should sound
             like.
         embedder: whose states are compared, and whose codec gives the codes.
-        seconds: of every piece that are heard; shorter ones are left out.
+        seconds: of every piece that are heard; shorter ones are left out, but for the part of a
+            code that a piece lacks which was generated so long.
         clips: of the reference, spread over its songs; None: as many as there are samples, or 30.
         codes: of real songs, made by `encode_dataset` and opened by `open_codes`: copies are looked
             for in them. None: all songs of the reference are encoded now, and kept in memory.
@@ -249,6 +250,10 @@ def _read_samples(
     """The first seconds of every piece of a folder; of a session also seams and codes."""
     rate, level = embedder.config.sampling_rate, embedder.config.level
     length = round(seconds * rate)
+    # A generated piece is whole codes of the top level, at most as long as was asked for.
+    codec = embedder.vqvae
+    hop = embedder.config.hop_length if codec is None else codec.config.hop_lengths[-1]
+    shortest = length // hop * hop
     seams: dict[str, tuple[int, ...]] = {}
     codes: dict[str, Tensor] = {}
     if Session.is_at(folder):
@@ -268,7 +273,7 @@ def _read_samples(
         remarks.append("the folder is no session: where chains were joined is not known")
     pieces = []
     for song in open_songs(folder).songs:
-        if song.num_samples(rate) < length:
+        if song.num_samples(rate) < shortest:
             remarks.append(f"{song.name} is shorter than {seconds:g} s and left out")
             continue
         audio = read_clip(Place(song, 0.0), rate, seconds)

@@ -78,6 +78,20 @@ def test_codes_of_another_codec_are_refused(embedder: JukeboxEmbedder, tmp_path:
         evaluate_music(songs, songs, embedder, codes=open_codes(tmp_path / "codes"))
 
 
+def test_a_piece_that_was_generated_so_long_is_long_enough(
+    embedder: JukeboxEmbedder, tmp_path: Path
+) -> None:
+    songs = write_noise(tmp_path / "songs", 4, seconds=5.0)
+    whole = 256 * 128  # samples of the codes of the top level that are made of 4.1 seconds
+    assert whole < 4.1 * SAMPLING_RATE
+    made = write_noise(tmp_path / "made", 2, seconds=whole / SAMPLING_RATE)
+    found = evaluate_music(made, songs, embedder, seconds=4.1, clips=4, copies=False)
+    assert (found.samples, found.clips) == (2, 4)
+    cut = write_noise(tmp_path / "cut", 2, seconds=(whole - 1) / SAMPLING_RATE)
+    with pytest.raises(ValueError, match=r"holds 0 pieces of 4\.1 seconds or more"):
+        evaluate_music(cut, songs, embedder, seconds=4.1, clips=4, copies=False)
+
+
 def test_what_differs_is_found(embedder: JukeboxEmbedder, tmp_path: Path) -> None:
     songs = write_noise(tmp_path / "songs", 8)
     quiet = write_noise(tmp_path / "quiet", 5, gain=0.001)
