@@ -336,6 +336,8 @@ class Session(SessionOverview):
         crew = crew or Crew()
         with locked(self.folder) if crew.is_main else nullcontext():
             check_plain(self.folder)
+            if not crew.is_main:
+                crew.wait()  # for the main one to have encoded primers, which are gone then
             self.record = SessionRecord.load(self.folder)  # as the last one left it
             place = resolve_device(device)
             plan = self.plan

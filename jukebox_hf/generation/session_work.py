@@ -136,10 +136,13 @@ class SessionWork:
         self._finish(generation)
 
     def _run_shared(self) -> Iterator[WindowReport]:
-        """Level by level: every process its rows, then the main one joins them."""
+        """Level by level: every process its rows, then the main one joins them.
+
+        The others have waited for its beginning before they read the session (`Session.run`).
+        """
         if self.crew.is_main:
             self._begin()
-        self.crew.wait()
+            self.crew.wait()
         for level in self.plan.levels:
             self._reload()
             generation = self._generation(share=(self.crew.index, self.crew.number))

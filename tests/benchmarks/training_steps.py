@@ -6,13 +6,16 @@ Each build has a process of its own that waits for its turn (`training_worker.py
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.measuring import ratio, summary
 
-CASES = [(kind, precision) for kind in ("codec", "prior") for precision in ("bfloat16", "float32")]
+CASES = [
+    *[(kind, precision) for kind in ("codec", "prior") for precision in ("bfloat16", "float32")],
+    ("prior", "bfloat16", "--compile"),
+]
 WARM_UP_STEPS = 3  # memory is laid out by then
 
 
@@ -55,14 +58,14 @@ class Worker:
 
 
 def steps_in_turns(
-    against: str | None, *, rounds: int, tiny: bool, cases: list[tuple[str, str]] = CASES
+    against: str | None, *, rounds: int, tiny: bool, cases: Sequence[tuple[str, ...]] = CASES
 ) -> Iterator[dict[str, Any]]:
     """A row per model and precision; with the Python of another environment, ratios to its build.
 
     A ratio above 1 says that this build is faster.
     """
-    for kind, precision in cases:
-        arguments = [kind, precision, *(["--tiny"] if tiny else [])]
+    for kind, precision, *options in cases:
+        arguments = [kind, precision, *options, *(["--tiny"] if tiny else [])]
         pythons = {"this": sys.executable, **({"other": against} if against else {})}
         workers = {name: Worker(python, *arguments) for name, python in pythons.items()}
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
@@ -73,7 +76,8 @@ def steps_in_turns(
                     times[name].append(seconds)
         for worker in workers.values():
             worker.close()
-        row = {"what": f"whole step of the {kind}, {precision}", **summary(times["this"])}
+        how = ", compiled" if "--compile" in options else ""
+        row = {"what": f"whole step of the {kind}, {precision}{how}", **summary(times["this"])}
         if against:
             row |= {"other_cpu_ms": summary(times["other"])["cpu_ms"]}
             row |= {"against": against, **ratio(times["other"], times["this"])}

@@ -1,6 +1,6 @@
 """Steps of training, one whenever a line comes on stdin; answers with one JSON object per step.
 
-    ENVIRONMENT/bin/python tests/benchmarks/training_worker.py codec|prior PRECISION [--tiny]
+    PYTHON tests/benchmarks/training_worker.py codec|prior PRECISION [--compile] [--tiny]
 
 Runs by itself, with the package of whichever environment runs it, so that builds can be compared.
 The steps are the trainer's own, optimizer and averages included; the data is made up. The prior is
@@ -65,10 +65,13 @@ def _clocks() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
-def paced_trainer(kind: str, precision: str, output: str, *, tiny: bool) -> PacedTrainer:
+def paced_trainer(
+    kind: str, precision: str, output: str, *, tiny: bool, compiled: bool = False
+) -> PacedTrainer:
     """A run that does nothing but steps."""
     rare = {name: 10**6 for name in ("log_every", "save_every", "evaluate_every", "steps")}
     changes: dict[str, Any] = {**rare, "precision": precision, "output": output}
+    changes["compile"] = compiled
     torch.manual_seed(0)
     task: CodecTask | PriorTask
     if kind == "codec":
@@ -110,8 +113,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=["codec", "prior"])
     parser.add_argument("precision")
+    parser.add_argument("--compile", action="store_true", help="as the setting of that name does")
     parser.add_argument("--tiny", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        paced_trainer(given.kind, given.precision, folder + "/run", tiny=given.tiny).train()
+        trainer = paced_trainer(
+            *(given.kind, given.precision, folder + "/run"),
+            **{"tiny": given.tiny, "compiled": given.compile},
+        )
+        trainer.train()

@@ -148,3 +148,32 @@ def test_more_processes_than_takes(tiny: System, tmp_path: Path) -> None:
     Session.create(tmp_path / "s", plan, device="cpu")
     assert sum(work_together(tmp_path / "s", tiny, 2)) == 1
     assert Session.open(tmp_path / "s").complete
+
+
+def test_others_read_the_session_once_the_main_process_has_encoded_its_primers(
+    tiny: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "session"
+    Session.create(folder, shared_plan(tiny), device="cpu")
+    main, other = (Session.open(folder) for _ in range(2))
+    main_run = main.run(tiny, device="cpu", previews=False, crew=Crew(0, 2))
+    happened: list[str] = []
+    restore = Session.restore_plan
+
+    def restore_plan(self: Session, system: System) -> Any:
+        happened.append("reads")
+        return restore(self, system)
+
+    def wait() -> None:
+        happened.append("waits")
+        if happened == ["waits"]:
+            next(main_run)
+            assert not list((folder / "primers").glob("*.wav"))
+            happened.clear()
+
+    monkeypatch.setattr(Session, "restore_plan", restore_plan)
+    run = other.run(tiny, device="cpu", previews=False, crew=Crew(1, 2, wait))
+    next(run)
+    assert happened == ["reads"]
+    run.close()
+    main_run.close()
