@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .generation_options import open_model
-from .making import Output, begin, print_complete, work_on
 from .options import (
     DURATION,
     device_option,
@@ -21,6 +20,7 @@ from .options import (
     print_result,
     quiet_option,
 )
+from .session_commands import Output, begin, print_complete, work_on
 
 if TYPE_CHECKING:
     from jukebox_hf.generation import Part, Plan, Request

@@ -17,7 +17,6 @@ from .generation_options import (
     sampling_options,
     step_options,
 )
-from .making import Output, carry_out, help_main_process
 from .options import (
     DURATION,
     MOST_TAKES,
@@ -28,6 +27,7 @@ from .options import (
     quiet_option,
     seed_option,
 )
+from .session_commands import Output, carry_out, help_main_process
 
 
 @click.command()

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from .crew import crew_option, join_crew, launch_if_asked
-from .making import Output, help_main_process, print_complete, work_on
 from .options import device_option, json_option, model_option, quiet_option
+from .session_commands import Output, help_main_process, print_complete, work_on
 
 
 @click.command()

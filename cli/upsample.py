@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .generation_options import going_on_options
-from .making import making_of_source
 from .options import MOST_TAKES, TAKES
+from .session_commands import making_of_source
 
 if TYPE_CHECKING:
     from jukebox_hf.generation import Request, Source

@@ -20,7 +20,7 @@ LEVEL_SETTING = "guidance"  # stands for any setting of a level
 RECORDS = re.compile(r"(record|take|entry|part|prompt|own|window|row|seam|labels)s?$")
 RECORD_FILES = re.compile(
     r"generation/(session\w*|recording|continuing|exporting|preview|pipeline)|"
-    r"cli/(sessions|making|generation_options|branching|continue_|upsample|resume|generate)"
+    r"cli/(sessions|session_commands|generation_options|branching|continue_|upsample|resume|generate)"
 )
 # What only one module should do, by what whoever does it writes.
 TWINS = {
