@@ -154,6 +154,10 @@ class Visit:
     def evaluate(self, script: str) -> Any:
         return self.page.evaluate(script)
 
+    def look_again(self) -> None:
+        """Let the page ask for the state now, as one does that is seen again; it asks anyway."""
+        self.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
     def wait_until(self, script: str, *, every: float = 100) -> Any:
         """Wait until an expression in the page is true; returns what it gives.
 

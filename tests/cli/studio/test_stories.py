@@ -181,14 +181,18 @@ def test_open_pages_outlive_killed_server_and_worker_with_what_is_typed(
 ) -> None:
     studio = start()
     typing, seen = visit(studio), visit(studio)
-    typing.fill_new(genre="jazz", lyrics=WORDS)
+    typing.fill_new(lyrics=WORDS)
     assert seen.make(**REQUEST) == "song-1"
     studio.wait_until_within("song-1")
-    studio.kill()
+    typing.context.set_offline(True)
     typing.page.locator("#make").dispatch_event("click")  # before the page knows
+    studio.kill()
+    typing.context.set_offline(False)
     for one, button in ((seen, "More takes"), (typing, "Make")):
         one.page.get_by_text("The studio does not answer").wait_for()
         assert one.button(button, exact=True).is_disabled()
+    typing.page.get_by_label("Genre", exact=True).fill("jazz")
+    typing.wait_until("document.getElementById('plan').textContent === ''")  # nobody knows it
     again = start(port=studio.port)
     for one in (seen, typing):
         one.page.get_by_text("The studio does not answer").wait_for(state="hidden")
@@ -433,7 +437,7 @@ def test_parts_are_moved_repeated_and_merged_as_on_the_command_line(
     page.get_by_label("Move by up to, in seconds").fill("9")
     page.get_by_label("Fade, in seconds").fill("4")
     page.get_by_text("a fade lasts from 0 to 1 seconds, got 4").wait_for()
-    page.get_by_label("Move by up to, in seconds").fill("0.1")
+    page.get_by_label("Move by up to, in seconds").fill("0.02")  # less than it proposes
     page.get_by_label("Fade, in seconds").fill("0.02")
     page.get_by_text("More settings").click()
     page.get_by_label("Its time in the song").select_option("That of its first part")
@@ -449,7 +453,7 @@ def test_parts_are_moved_repeated_and_merged_as_on_the_command_line(
     places = {name: str(library.folder / name) for name in ("tune", "sketch")}
     command = ["edit", f"{places['sketch']}:1@0.5-0.8", f"{places['sketch']}:1@0.6-0.8"]
     command += [f"{places['tune']}:2@-0.2", f"{places['tune']}:2@0.4-0.6"]
-    command += [f"{places['tune']}:2@0.2-0.4", "--snap", "0.1", "--fade", "0.02"]
+    command += [f"{places['tune']}:2@0.2-0.4", "--snap", "0.02", "--fade", "0.02"]
     place = tmp_path / "cli"
     result = CliRunner().invoke(main, [*command, "--timing", "keep", "-q", "-o", str(place)])
     assert result.exit_code == 0, result.output
@@ -459,7 +463,7 @@ def test_parts_are_moved_repeated_and_merged_as_on_the_command_line(
     assert made.parent is not None
     assert len(joins) == len(made.parent.details["joins"]) == 4
     assert made.takes[0].prompt == expected.takes[0].prompt
-    assert made.takes[0].prompt.offset_seconds == pytest.approx(0.5, abs=0.11)  # it was moved
+    assert made.takes[0].prompt.offset_seconds == pytest.approx(0.5, abs=0.03)  # it was moved
     page.get_by_text("is put together from").wait_for()
     page.get_by_text("take 1 and tune").wait_for()
 
@@ -500,11 +504,14 @@ def test_an_open_edit_follows_what_happens_to_its_pieces(
     page.get_by_text("of music from 2 parts").wait_for()
 
     library.act("early", "rename", name="late")
+    seen.look_again()
     seen.heading("Edit late").wait_for()
     assert parts_of(seen) == [("late", "1", "", "0.1"), ("late", "1", *rest)]
     shutil.copytree(library.folder / "sketch", library.folder / "newcomer")
+    seen.look_again()
     page.locator("#f-piece-1 option", has_text="newcomer").wait_for(state="attached")
     library.act("late", "remove")
+    seen.look_again()
     page.get_by_text("there is no piece 'late' here").wait_for()
     page.get_by_label("Piece", exact=True).nth(0).select_option("newcomer")
     page.get_by_label("Piece", exact=True).nth(1).select_option("newcomer")
@@ -760,6 +767,8 @@ def test_a_visitor_of_a_space_comes_back_to_the_same_room(
     seen.page.get_by_text("None yet.").wait_for()
     room = seen.evaluate("location.pathname")
     shutil.copytree(library.folder / "tune", studio.folder / room.split("/")[2] / "tune")
+    seen.look_again()
+    seen.button("tune").wait_for()
     seen.button("tune").wait_for()
     seen.page.goto(studio.address)
     seen.button("tune").click()
@@ -791,7 +800,7 @@ def test_nobody_is_kept_out(look: str, library: StudioProcess, visit: Open) -> N
             seen.page.locator("#f-seconds").fill("x"),
             seen.page.locator("#form-wrong").wait_for(),
             seen.context.set_offline(True),
-            seen.evaluate("document.dispatchEvent(new Event('visibilitychange'))"),
+            seen.look_again(),
             seen.page.locator("#away").wait_for(),
         ),
         "piece": lambda: (
@@ -817,6 +826,7 @@ def test_nobody_is_kept_out(look: str, library: StudioProcess, visit: Open) -> N
         ),
         "export": lambda: (
             seen.page.locator("#export").click(),
+            seen.page.get_by_role("dialog", name="Export tune").wait_for(),
             seen.page.get_by_label("Wide stereo from three takes").check(),
         ),
         "infill": lambda: (
@@ -838,6 +848,11 @@ def test_nobody_is_kept_out(look: str, library: StudioProcess, visit: Open) -> N
             seen.page.emulate_media(color_scheme="light")
         wide = seen.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, f"{name} scrolls sideways by {wide} pixels"
+    colours = [  # of hints in fields, which axe-core does not look at, and of text that it did
+        seen.evaluate(f"getComputedStyle(document.querySelector({one}).color")
+        for one in ("'#search'), '::placeholder'", "'#side label')")
+    ]
+    assert colours[0] == colours[1]
     told = seen.page.locator("#acts").inner_text()
     assert "Drag across the picture to choose a stretch" in told
     assert ("press [" in told) == (look == "desktop")  # there are no keys on a phone

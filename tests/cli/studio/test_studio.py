@@ -71,11 +71,13 @@ def test_a_piece_that_our_own_worker_marks_can_be_gone_on_with(
     assert studio.queue.find("", "one") is not None
 
 
-@pytest.mark.parametrize(("path", "most"), [("/api/upload", 10**6), ("/api/make", 2**20)])
-def test_what_does_not_say_how_much_it_is_is_counted(path: str, most: int, studio: Studio) -> None:
-    headers = {"host": "studio", "origin": "http://studio", "x-studio": "1"}
+def send_body(studio: Studio, path: str, most: int, **headers: str) -> tuple[int, int]:
+    """Status of the answer to far more than `most` bytes, and how many of them were taken."""
+    headers |= {"host": "studio", "origin": "http://studio", "x-studio": "1"}
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": path, "query_string": b""}
-    scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope["headers"] = [
+        (name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()
+    ]
     taken = 0
     sent: list[Any] = []
 
@@ -88,9 +90,19 @@ def test_what_does_not_say_how_much_it_is_is_counted(path: str, most: int, studi
         sent.append(message)
 
     asyncio.run(StudioApp(studio, Access(frozenset({"studio"}))).app(scope, receive, send))
-    assert sent[0]["status"] == 413
-    assert most < taken <= most + 10**5
     assert list(studio.upload_folder().iterdir()) == []
+    return sent[0]["status"], taken
+
+
+@pytest.mark.parametrize(("path", "most"), [("/api/upload", 10**6), ("/api/make", 2**20)])
+def test_what_does_not_say_how_much_it_is_is_counted(path: str, most: int, studio: Studio) -> None:
+    status, taken = send_body(studio, path, most)
+    assert status == 413
+    assert most < taken <= most + 10**5
+
+
+def test_of_a_file_that_says_it_is_too_large_nothing_is_taken(studio: Studio) -> None:
+    assert send_body(studio, "/api/upload", 10**6, content_length=str(10**6 + 1)) == (413, 0)
 
 
 def test_an_edited_piece_names_its_parts_also_when_they_were_renamed(
