@@ -30,7 +30,7 @@ def to_segment(audio: Tensor, sampling_rate: int) -> "AudioSegment":
         )
     scaled = np.rint(channels_first.numpy().T.astype(np.float64) * 2.0**31)
     integers = np.clip(scaled, -(2.0**31), 2.0**31 - 1).astype("<i4")
-    return _segment_class()(
+    return segment_class()(
         data=integers.tobytes(),
         sample_width=BYTES,
         frame_rate=sampling_rate,
@@ -47,7 +47,7 @@ def from_segment(segment: "AudioSegment") -> tuple[Tensor, int]:
     return torch.from_numpy(np.ascontiguousarray(samples.T)), segment.frame_rate
 
 
-def _segment_class() -> Any:
+def segment_class() -> Any:
     """Imported here: pydub warns where FFmpeg is missing, and needs audioop-lts on Python 3.13."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes and `audioop` in pydub 0.25.1

@@ -294,6 +294,8 @@ class TrainingSettings(SongSelection):
             idle["decay_steps"] = "another schedule than 'constant'"
         if not self.average_weights:
             idle["ema_decay"] = "average_weights"
+        if self.freeze_encoder:
+            idle["revival_threshold"] = "codebooks that learn (freeze_encoder=false)"
         for name, needed in idle.items():
             if getattr(self, name) != defaults[name]:
                 raise ValueError(

@@ -5,9 +5,10 @@ python -m model_cards.guide.build FOLDER
 
 import contextlib
 import sys
-import warnings
 from importlib import import_module
 from pathlib import Path
+
+from jukebox_hf.audio.segments import segment_class
 
 PACKAGES = (  # whose fronts are public
     *("audio", "codes", "data", "generation", "hub", "labels", "listening", "prior"),
@@ -22,7 +23,8 @@ def build(folder: Path) -> None:
     """
     import pdoc
 
-    _import_pydub()
+    with contextlib.suppress(ImportError):
+        segment_class()  # imports pydub in silence, which is otherwise imported to read its types
     guide = "jukebox_model_cards.guide"
     commands = import_module(f"{guide}.commands")
     commands.__doc__ = commands.describe_commands()
@@ -36,13 +38,6 @@ def build(folder: Path) -> None:
     inside = [rf"!{package}\." for package in packages]  # fronts say what is public
     modules = [guide, f"!{guide}.build", "jukebox_hf", *packages, *inside]
     pdoc.pdoc(*modules, output_directory=folder)
-
-
-def _import_pydub() -> None:
-    """In silence: it tells of FFmpeg, and of itself, wherever it is imported first."""
-    with warnings.catch_warnings(), contextlib.suppress(ImportError):
-        warnings.simplefilter("ignore")
-        import_module("pydub")
 
 
 if __name__ == "__main__":

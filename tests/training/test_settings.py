@@ -54,6 +54,10 @@ def test_names_of_other_libraries_lead_to_ours() -> None:
         ({"task": "prior", "kmeans_steps": 2}, "kmeans_steps means nothing for task 'prior'"),
         ({"task": "prior", "lora_rank": 4}, "lora_rank needs start_from"),
         ({"task": "vqvae", "freeze_encoder": True}, "freeze_encoder needs start_from"),
+        (
+            {"task": "vqvae", "freeze_encoder": True, "start_from": "x", "revival_threshold": 0.5},
+            "revival_threshold has no effect without codebooks that learn",
+        ),
         ({"task": "prior", "lora_alpha": 4}, "lora_alpha has no effect without lora_rank"),
         ({"task": "prior", "lora_dropout": 0.1}, "lora_dropout has no effect without lora_rank"),
         ({"task": "vqvae", "schedule": "constant", "decay_start": 2}, "decay_start has no effect"),
