@@ -36,7 +36,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -242,17 +242,38 @@ def song_rows(folder: Path) -> list[dict[str, str]]:
     return rows
 
 
-def is_synthetic(row: Mapping[str, str]) -> bool:
-    """Whether a song was made for this model."""
-    return row["credit"].startswith("synthetic")
+class Origin(NamedTuple):
+    """Where a song came from.
+
+    Attributes:
+        name: in the table of what a component learnt from.
+        heading, command: of what a script of the recipe made; empty for others' music.
+    """
+
+    name: str
+    heading: str = ""
+    command: str = ""
+
+
+RECORDED = Origin("music of free games and programs")
+# By how the credit of a song begins.
+MADE = {
+    "synthetic": Origin("synthetic singing", "Singing", "sing"),
+    "made up by a program": Origin("music rendered from notes", "Rendered music", "render"),
+}
+
+
+def origin(row: Mapping[str, str]) -> Origin:
+    """Where a song came from, by its credit."""
+    return next((made for start, made in MADE.items() if row["credit"].startswith(start)), RECORDED)
 
 
 def training_data(rows: Sequence[Mapping[str, str]]) -> tuple[TrainingData, ...]:
     """What it learnt from, by kind of music and licence."""
     groups: dict[tuple[str, str], list[float]] = {}
-    for row in sorted(rows, key=lambda row: (is_synthetic(row), row["licence"])):
-        name = "synthetic singing" if is_synthetic(row) else "music of free games and programs"
-        groups.setdefault((name, row["licence"]), []).append(float(row["seconds"]))
+    order = [RECORDED, *MADE.values()]
+    for row in sorted(rows, key=lambda row: (order.index(origin(row)), row["licence"])):
+        groups.setdefault((origin(row).name, row["licence"]), []).append(float(row["seconds"]))
     return tuple(
         TrainingData(name, licence=licence, songs=len(seconds), hours=round(sum(seconds) / 3600, 2))
         for (name, licence), seconds in groups.items()
@@ -265,14 +286,17 @@ def attribution(folders: Sequence[Path]) -> str:
     for folder in folders:
         path = folder / "ATTRIBUTION.md"
         rows = song_rows(folder)
+        origins = set(map(origin, rows))
+        made = origins.pop() if len(origins) == 1 else RECORDED
         if path.is_file():
             parts.append(path.read_text(encoding="utf-8").strip())
-        elif all(map(is_synthetic, rows)):
+        elif made != RECORDED:
             hours = sum(float(row["seconds"]) for row in rows) / 3600
             credits = "; ".join(sorted({f"{row['credit']}, {row['licence']}" for row in rows}))
             parts.append(
-                f"## Singing\n\n{len(rows)} songs, {hours:.1f} hours, made for this model by "
-                f"`python -m model_cards.recipe.sing`: {credits}."
+                f"## {made.heading}\n\n"
+                f"{len(rows)} songs, {hours:.1f} hours, made for this model by "
+                f"`python -m model_cards.recipe.{made.command}`: {credits}."
             )
         else:
             raise ValueError(f"{folder}: expected an ATTRIBUTION.md that says who made the music")

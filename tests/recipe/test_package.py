@@ -23,18 +23,20 @@ from tests.tiny import tiny_system
 
 TABLE = "file_name,artist,genre,title,licence,credit,seconds\n"
 SUNG = "b.flac,joe,vocal,b,CC0-1.0,synthetic: a voice (CC0) sung through WORLD,1800\n"
+RENDERED = "c.flac,unknown,piano,c,CC0-1.0,made up by a program and played,900\n"
 FACTS = {"command": "jukebox train prior", "hardware": "1 core", "duration_seconds": 7200}
 
 
 @pytest.fixture(scope="module")
 def music(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A folder of others' music, and one of synthetic singing."""
+    """Folders of others' music, of synthetic singing, and of music rendered from notes."""
     root = tmp_path_factory.mktemp("songs")
-    for name, row in {"music": "a.flac,x,rock,a,CC-BY-SA-3.0,Ada,3600\n", "singing": SUNG}.items():
+    recorded = "a.flac,x,rock,a,CC-BY-SA-3.0,Ada,3600\n"
+    for name, row in {"music": recorded, "singing": SUNG, "rendered": RENDERED}.items():
         (root / name).mkdir()
         (root / name / "metadata.csv").write_text(TABLE + row)
     (root / "music" / "ATTRIBUTION.md").write_text("# Attribution\n\n| a | Ada |\n")
-    return [root / "music", root / "singing"]
+    return [root / "music", root / "singing", root / "rendered"]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,7 @@ def test_runs_become_one_model_of_half_precision(recipe: Recipe, tmp_path: Path)
         "1 songs, 0.5 hours, made for this model by `python -m model_cards.recipe.sing`"
         in attribution
     )
+    assert "## Rendered music\n\n1 songs, 0.2 hours, made for this" in attribution
     music = JukeboxPipeline.from_pretrained(tmp_path / "demo", device="cpu").generate(
         genre="grunge", lyrics="la", seed=1, to_level=2
     )
@@ -94,7 +97,7 @@ def test_a_component_that_learnt_from_some_songs_says_so(recipe: Recipe, tmp_pat
         name: [each.hours for each in load_training_facts(system.settings_path(name)).data]
         for name in ("vqvae", "prior_2")
     }
-    assert hours == {"vqvae": [1.0, 0.5], "prior_2": [0.5]}
+    assert hours == {"vqvae": [1.0, 0.5, 0.25], "prior_2": [0.5]}
 
 
 def test_the_card_says_how_it_was_trained_and_what_it_cannot(
@@ -110,6 +113,7 @@ def test_the_card_says_how_it_was_trained_and_what_it_cannot(
         "- 2 hours",
         "| music of free games and programs | 1 | 1 | CC-BY-SA-3.0 |",
         "| synthetic singing | 1 | 0.5 | CC0-1.0 |",
+        "| music rendered from notes | 1 | 0.25 | CC0-1.0 |",
         "It quotes",
         "does not follow the words",
         "[ATTRIBUTION.md](ATTRIBUTION.md)",
