@@ -599,3 +599,14 @@ def test_loading_songs_works_in_workers(songs: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     for alone, together in zip(*loaded, strict=True):
         assert torch.equal(alone[0], together[0])
+
+
+@pytest.mark.parametrize(("compiled", "seconds"), [(False, 60.0), (True, 2.0)])
+def test_a_slow_first_step_is_what_a_step_takes_unless_it_was_compiled_in_it(
+    tmp_path: Path, songs: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool, seconds: float
+) -> None:
+    trainer = JukeboxTrainer(song_settings("vqvae", tmp_path, songs))
+    trainer.settings = replace(trainer.settings, compile=compiled)
+    clock = iter([0.0, 60.0, 60.0, 62.0])
+    monkeypatch.setattr("jukebox_hf.training.trainer.time.monotonic", lambda: next(clock))
+    assert trainer.plan(timed=True).step_seconds == seconds
