@@ -11,8 +11,8 @@ from jukebox_hf.vqvae import JukeboxVQVAEConfig
 # Config fields that may be changed in a model that exists: none that its weights depend on.
 CHANGEABLE = {
     "vqvae": "codebook_decay revival_threshold waveform_loss lmix_l1 lmix_l2 lmix_linf "
-    "linf_samples commitment_weight spectral_weight multispectral_weight relative_spectral_loss "
-    "bandwidth_l1 bandwidth_l2 bandwidth_spectral",
+    "linf_samples commitment_weight spectral_weight multispectral_weight log_spectral_weight "
+    "relative_spectral_loss bandwidth_l1 bandwidth_l2 bandwidth_spectral",
     "prior": "embedding_dropout attention_dropout residual_dropout lyric_loss_fraction",
 }
 # Fields that a preset does not decide: they follow from codec and songs.

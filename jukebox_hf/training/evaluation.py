@@ -41,11 +41,15 @@ class PriorBatch(NamedTuple):
 
 
 class CodecLevelEvaluation(NamedTuple):
-    """One level of a codec. Losses are unweighted means over clips, divided by the bandwidth."""
+    """One level of a codec. Losses are unweighted means over clips, divided by the bandwidth.
+
+    `log_spectral` is in nepers, and not divided.
+    """
 
     waveform: float
     spectral: float
     multispectral: float
+    log_spectral: float
     commitment: float
     l1: float
     l2: float

@@ -209,7 +209,10 @@ class CodecTask:
             self._latents.append(output.latents)
             self._codes.append(output.codes)
         metrics = {}
-        for name in ("waveform", "spectral", "multispectral", "commitment"):
+        names = ["waveform", "spectral", "multispectral", "commitment"]
+        if self.model.config.log_spectral_weight:
+            names.append("log_spectral")
+        for name in names:
             for level, value in enumerate(getattr(output.losses, name).detach()):
                 metrics[f"level_{level}/{name}"] = value
         for level, value in enumerate(output.metrics.spectral_convergence):

@@ -1,9 +1,9 @@
 """How far a reconstruction is from the audio: waveform and (multi-resolution) spectral losses.
 
 Audio and reconstructions are (batch, 1, samples), float32. The losses are those of Dhariwal et al.
-2020 (arXiv:2005.00341), section 3; several STFT resolutions after Yamamoto et al. 2020
-(arXiv:1910.11480). Each is divided by the bandwidth of the training audio, so that their weights
-mean the same for quiet and loud music.
+2020 (arXiv:2005.00341), section 3; several STFT resolutions, and logarithms of their magnitudes,
+after Yamamoto et al. 2020 (arXiv:1910.11480). Each but that of logarithms is divided by the
+bandwidth of the training audio, so that their weights mean the same for quiet and loud music.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from jukebox_hf.vqvae.vqvae_config import VQVAEConfig
 
+LOG_FLOOR = 1e-2  # is added to magnitudes: noise at about -67 dB
 SILENCE_NORM = 2e-3  # spectral convergence counts spectra below this as silence
 
 
@@ -27,11 +28,15 @@ class STFT(NamedTuple):
 
 
 class ReconstructionLosses(NamedTuple):
-    """Losses of one level (scalars), then metrics of it (scalars without gradient)."""
+    """Losses of one level (scalars), then metrics of it (scalars without gradient).
+
+    `log_spectral` takes time: in training without its weight it is 0.
+    """
 
     waveform: Tensor
     spectral: Tensor
     multispectral: Tensor
+    log_spectral: Tensor
     l1: Tensor
     l2: Tensor
     linf: Tensor
@@ -117,6 +122,12 @@ def spectral_convergence(target: Tensor, reconstructed: Tensor) -> Tensor:
     return torch.where(norm > SILENCE_NORM, ratio, 0.0)
 
 
+def log_distance(target: Tensor, reconstructed: Tensor) -> Tensor:
+    """Mean distance of the logarithms of two magnitudes, in nepers (8.69 dB): (batch,)."""
+    difference = (target + LOG_FLOOR).log() - (reconstructed + LOG_FLOOR).log()
+    return difference.abs().mean(dim=(1, 2))
+
+
 def linf_loss(audio: Tensor, reconstruction: Tensor, num_samples: int) -> Tensor:
     """Mean of each item's `num_samples` largest squared errors (of all, if there are fewer)."""
     squared_errors = (reconstruction - audio).square().flatten(start_dim=1)
@@ -153,15 +164,19 @@ def _losses_of_level(
         distance = spectral_distance(targets[0], spectrum).mean() / config.bandwidth_spectral
         convergence = spectral_convergence(targets[0], spectrum).mean()
     with torch.set_grad_enabled(torch.is_grad_enabled() and config.multispectral_weight > 0):
-        distances = [
-            spectral_distance(target, magnitudes(reconstruction, stft))
-            for target, stft in zip(targets[1:], stfts[1:], strict=True)
-        ]
+        spectra = [magnitudes(reconstruction, stft) for stft in stfts[1:]]
+        distances = list(map(spectral_distance, targets[1:], spectra))
         multispectral = torch.stack(distances).mean() / config.bandwidth_spectral
+    log_spectral = torch.zeros_like(multispectral)
+    if config.log_spectral_weight > 0 or not torch.is_grad_enabled():
+        if config.multispectral_weight == 0:  # those have no gradient
+            spectra = [magnitudes(reconstruction, stft) for stft in stfts[1:]]
+        log_spectral = torch.stack(list(map(log_distance, targets[1:], spectra))).mean()
     return ReconstructionLosses(
         waveform=waveform,
         spectral=convergence if config.relative_spectral_loss else distance,
         multispectral=multispectral,
+        log_spectral=log_spectral,
         l1=l1.detach(),
         l2=l2.detach(),
         linf=linf.detach(),

@@ -27,12 +27,13 @@ from jukebox_hf.vqvae.network import VQVAENetwork
 class JukeboxVQVAELosses(NamedTuple):
     """The unweighted parts of the loss, each (num_levels,) float32.
 
-    Spectral parts with weight 0 have no gradient.
+    Spectral parts with weight 0 have no gradient; `log_spectral` is then 0 in training.
     """
 
     waveform: Tensor
     spectral: Tensor
     multispectral: Tensor
+    log_spectral: Tensor
     commitment: Tensor
 
 
@@ -148,6 +149,7 @@ class JukeboxVQVAE(VQVAENetwork, JukeboxPreTrainedModel):
             waveform=_stack(level.waveform for level in compared),
             spectral=_stack(level.spectral for level in compared),
             multispectral=_stack(level.multispectral for level in compared),
+            log_spectral=_stack(level.log_spectral for level in compared),
             commitment=_stack(result.commitment.to(audio.device) for result in results),
         )
         metrics = JukeboxVQVAEMetrics(
@@ -204,6 +206,7 @@ class JukeboxVQVAE(VQVAENetwork, JukeboxPreTrainedModel):
         for weight, part in (
             (self.config.spectral_weight, losses.spectral),
             (self.config.multispectral_weight, losses.multispectral),
+            (self.config.log_spectral_weight, losses.log_spectral),
             (self.config.commitment_weight, losses.commitment),
         ):
             if weight:

@@ -70,6 +70,9 @@ class VQVAEConfig(PlainConfig):
         commitment_weight: Weight of the distance between latents and their codes' vectors.
         spectral_weight: Weight of the spectral loss; 0 computes it only as a metric.
         multispectral_weight: Weight of the multi-resolution spectral loss; 0 likewise.
+        log_spectral_weight: Weight of the distance between logarithms of the same magnitudes, which
+            counts quiet bands like loud ones: with it the highs get their level back (Yamamoto et
+            al. 2020, arXiv:1910.11480). Not in the original.
         relative_spectral_loss: Use spectral convergence (distance over norm) as spectral loss.
         stft_size: FFT size of the spectral loss (samples).
         stft_hop_length: Its step (samples).
@@ -111,6 +114,7 @@ class VQVAEConfig(PlainConfig):
     commitment_weight: float | int = 0.02
     spectral_weight: float | int = 0.0
     multispectral_weight: float | int = 1.0
+    log_spectral_weight: float | int = 0.0
     relative_spectral_loss: bool = False
     stft_size: int = 2048
     stft_hop_length: int = 256
@@ -270,4 +274,5 @@ NOT_NEGATIVE = (
     "commitment_weight",
     "spectral_weight",
     "multispectral_weight",
+    "log_spectral_weight",
 )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from jukebox_hf.vqvae.losses import (
+    LOG_FLOOR,
     SILENCE_NORM,
     STFT,
     commitment_loss,
@@ -99,6 +100,7 @@ def test_all_losses_are_their_formulas(target: str, waveform_loss: str):
         bandwidth_l2=0.05,
         bandwidth_spectral=3.0,
         spectral_weight=1.0,
+        log_spectral_weight=1.0,
     )
     audio, reconstruction = AUDIO[target], noise(2, 1, SAMPLES, seed=9)
     (losses,) = reconstruction_losses(audio, [reconstruction], config)
@@ -122,6 +124,16 @@ def test_all_losses_are_their_formulas(target: str, waveform_loss: str):
     assert losses.spectral.item() == pytest.approx(sum(single) / 2 / 3.0, rel=1e-5)
     multiple = [*distance(STFT(32, 8, 20)), *distance(STFT(16, 5, 10))]
     assert losses.multispectral.item() == pytest.approx(sum(multiple) / 4 / 3.0, rel=1e-5)
+    nepers = [
+        ((magnitudes(audio, stft) + LOG_FLOOR) / (magnitudes(reconstruction, stft) + LOG_FLOOR))
+        .double()
+        .log()
+        .abs()
+        .mean()
+        .item()
+        for stft in (STFT(32, 8, 20), STFT(16, 5, 10))
+    ]
+    assert losses.log_spectral.item() == pytest.approx(sum(nepers) / 2, rel=1e-4)
     norms = [math.sqrt(item.double().square().sum()) for item in magnitudes(audio, STFT(32, 8, 24))]
     ratios = [
         one / norm if norm > SILENCE_NORM else 0 for one, norm in zip(single, norms, strict=True)
@@ -141,12 +153,15 @@ def test_spectral_convergence_can_be_the_spectral_loss():
 def test_gradients_are_finite(target: str, perfect: bool, relative_spectral_loss: bool):
     """Also where magnitudes, or their differences, are 0."""
     config = tiny_config(
-        lmix_l1=1.0, spectral_weight=1.0, relative_spectral_loss=relative_spectral_loss
+        lmix_l1=1.0,
+        spectral_weight=1.0,
+        log_spectral_weight=1.0,
+        relative_spectral_loss=relative_spectral_loss,
     )
     audio = AUDIO[target]
     reconstruction = (audio.clone() if perfect else torch.zeros_like(audio)).requires_grad_()
     (losses,) = reconstruction_losses(audio, [reconstruction], config)
-    (losses.waveform + losses.spectral + losses.multispectral).backward()
+    (losses.waveform + losses.spectral + losses.multispectral + losses.log_spectral).backward()
     assert reconstruction.grad.isfinite().all()
     assert not perfect or losses.waveform == 0
 
@@ -161,6 +176,34 @@ def test_parts_without_weight_are_measured_without_gradient():
     assert not losses.spectral.requires_grad
     assert not losses.multispectral.requires_grad
     assert not losses.l2.requires_grad
+
+
+@pytest.mark.parametrize("others", [0.0, 1.0])
+def test_logarithms_count_quiet_bands_like_loud_ones(others: float):
+    """Halving a band's magnitudes costs as much, however quiet the band is."""
+    config = tiny_config(log_spectral_weight=1.0, multispectral_weight=others)
+    time = torch.arange(4096) / 4096
+    low, high = (torch.sin(2 * math.pi * pitch * time)[None, None] for pitch in (256, 1280))
+    quiet = 0.02 * high
+    found = []
+    for heard in (0.5 * low + quiet, low + 0.5 * quiet):
+        heard.requires_grad_()
+        (losses,) = reconstruction_losses(low + quiet, [heard], config)
+        losses.log_spectral.backward()
+        assert heard.grad.abs().sum() > 0
+        found.append((losses.log_spectral.item(), losses.multispectral.item()))
+    (loud_log, loud), (quiet_log, quiet_plain) = found
+    assert quiet_log > 0.2 * loud_log
+    assert quiet_plain < 0.03 * loud
+
+
+def test_without_their_weight_logarithms_are_measured_in_evaluation_only():
+    config = tiny_config()
+    reconstruction = noise(2, 1, SAMPLES, seed=9).requires_grad_()
+    (training,) = reconstruction_losses(AUDIO["noise"], [reconstruction], config)
+    with torch.no_grad():
+        (evaluation,) = reconstruction_losses(AUDIO["noise"], [reconstruction], config)
+    assert training.log_spectral == 0 < evaluation.log_spectral
 
 
 def test_linf_of_short_audio_is_the_mean_of_all_squared_errors():

@@ -217,13 +217,18 @@ def test_what_is_held_at_once_does_not_grow_with_the_length():
 
 
 def test_the_output_has_one_entry_per_level_and_the_sum_of_the_losses():
-    codec = tiny_codec(spectral_weight=0.5, multispectral_weight=2.0, commitment_weight=0.25)
+    codec = tiny_codec(
+        spectral_weight=0.5,
+        multispectral_weight=2.0,
+        log_spectral_weight=3.0,
+        commitment_weight=0.25,
+    )
     audio = noise(2, 1, 77)
     output = codec.train()(audio)
     losses = output.losses
     assert all(part.shape == (3,) and part.isfinite().all() for part in losses)
     expected = losses.waveform + 0.5 * losses.spectral + 2 * losses.multispectral
-    expected = (expected + 0.25 * losses.commitment).sum()
+    expected = (expected + 3 * losses.log_spectral + 0.25 * losses.commitment).sum()
     torch.testing.assert_close(output.loss, expected)
     assert all(metric.shape == (3,) and metric.isfinite().all() for metric in output.metrics)
     assert not any(metric.requires_grad for metric in output.metrics)
