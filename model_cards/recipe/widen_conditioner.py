@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from jukebox_hf.convnet import ResidualShape
 from jukebox_hf.hub import System
 from jukebox_hf.hub.saving import save_system
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
@@ -30,7 +31,7 @@ def widen(prior: JukeboxPrior, *, width: int, depth: int, cycle: int | None = No
     """The same prior with a larger conditioner; seeds torch's generator with 0.
 
     Args:
-        prior: an upsampler.
+        prior: an upsampler, in float32.
         width, depth: of its conditioner, not less than they are.
         cycle: after how many blocks dilations begin anew; None: they grow to the end.
 
@@ -54,25 +55,29 @@ def widen(prior: JukeboxPrior, *, width: int, depth: int, cycle: int | None = No
         "conditioner_dilation_cycle": cycle,
     }
     torch.manual_seed(0)
-    wider = JukeboxPrior(JukeboxPriorConfig(**{**config.to_dict(), **changed})).float()
-    if _dilations(wider)[: config.conditioner_depth] != _dilations(prior):
+    wider = JukeboxPrior(JukeboxPriorConfig(**{**config.to_dict(), **changed}))
+    dilations, wanted = _dilations(config), _dilations(wider.config)
+    if wanted[: len(dilations)] != dilations:
         raise ValueError(
-            f"blocks that are there would get other dilations: {_dilations(prior)} before, "
-            f"{_dilations(wider)} now; give another --cycle"
+            f"blocks that are there would get other dilations: {dilations} before, {wanted} now; "
+            "give another --cycle"
         )
-    before = prior.float().state_dict()
+    before = prior.state_dict()
     weights = {
         name: _grown(name, tensor, before.get(name)) for name, tensor in wider.state_dict().items()
     }
     wider.load_state_dict(weights)
-    return wider.eval()
+    wider.eval()
+    return wider
 
 
-def _dilations(prior: JukeboxPrior) -> list[int]:
+def _dilations(config: JukeboxPriorConfig) -> list[int]:
     """Of the conditioner's blocks, the same in every stage."""
-    assert prior.upper_conditioner is not None
-    stage = prior.upper_conditioner.upsampler.stages[0]
-    return [block.dilated.dilation[0] for block in stage.residual.blocks]
+    return ResidualShape(
+        config.conditioner_depth,
+        config.conditioner_dilation_growth,
+        config.conditioner_dilation_cycle,
+    ).dilations
 
 
 def _grown(name: str, new: Tensor, old: Tensor | None) -> Tensor:
