@@ -67,7 +67,6 @@ def widen(prior: JukeboxPrior, *, width: int, depth: int, cycle: int | None = No
         name: _grown(name, tensor, before.get(name)) for name, tensor in wider.state_dict().items()
     }
     wider.load_state_dict(weights)
-    wider.eval()
     return wider
 
 
