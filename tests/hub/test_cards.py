@@ -282,6 +282,14 @@ def test_figures_are_metadata_too(tmp_path: Path) -> None:
     (result,) = ModelCard(card.content).data.eval_results
     assert (result.metric_name, result.metric_value) == ("bits per code", 4.25)
     assert (result.dataset_name, result.dataset_type) == ("me/songs", "me/songs")
+    two = (*figures, Figure("bits per code", 5.5, "jukebox evaluate", "12 songs of mine"))
+    two += (Figure("bits per code", 6.5, "jukebox evaluate", "9 songs of hers"),)
+    save_training_facts(folder / "prior_2", TrainingFacts(figures=two))
+    said = [
+        (each.dataset_name, each.metric_value)
+        for each in ModelCard(card_of(folder).content).data.eval_results
+    ]
+    assert said == [(figure.dataset, figure.value) for figure in two]
     others = card.merged_with("---\nmodel-index:\n- name: mine\n  results: []\n---\n")
     assert "- name: mine" in others
 

@@ -135,6 +135,7 @@ def _eval_result(figure: Figure) -> EvalResult:
         task_type="text-to-audio",
         dataset_type=dataset if is_repository(dataset) else "audio",
         dataset_name=dataset,
+        dataset_config=dataset,  # results are put together by type and this, whatever their names
         metric_type=figure.name.lower().replace(" ", "_"),
         metric_name=figure.name,
         metric_value=figure.value,
