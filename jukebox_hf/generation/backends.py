@@ -6,7 +6,7 @@ and returns nothing. What a step does is the business of `sampling`.
 
 import logging
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -66,23 +66,36 @@ class EagerBackend:
 class CompiledBackend(EagerBackend):
     """Steps compiled as a whole, once per batch size. The first one takes a minute or more.
 
-    Packed 16-bit weights cannot be compiled: such a prior must not have been `pack`ed. For one
-    window on a CPU that is no loss: the compiler's own product, `kernels.row_product`, is faster.
+    Packed 16-bit weights cannot be compiled: such a prior must not have been `pack`ed. For few
+    windows on a CPU that is no loss: the compiler's own product, `kernels.row_product`, is faster.
     """
 
-    def __init__(self, step: Step, *, compiler: str = "inductor") -> None:
-        """`compiler`: of those that torch knows; "eager" only records operations, for tests."""
+    def __init__(
+        self,
+        step: Step,
+        *,
+        compiler: str = "inductor",
+        options: Mapping[str, str | int | bool] | None = None,
+    ) -> None:
+        """Compiles nothing yet.
+
+        Args:
+            step: what is compiled.
+            compiler: of those that torch knows; "eager" only records operations, for tests.
+            options: for the compiler, as `torch.compile` takes them.
+        """
         # Counted per code object, compilations end after eight: every backend has its own.
         own = types.FunctionType(
             step.__code__.replace(), step.__globals__, closure=step.__closure__
         )
         # A prior does not change while it samples: before every step only the shapes of tensors are
         # looked at, not the attributes of a thousand modules (5 % of a step of 24 layers).
-        options: dict[str, str | int | bool | Callable[..., Any]] = {
-            "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe
+        given: dict[str, str | int | bool | Callable[..., Any]] = {
+            "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe,
+            **(options or {}),
         }
         super().__init__(
-            torch.compile(own, fullgraph=True, dynamic=False, backend=compiler, options=options)
+            torch.compile(own, fullgraph=True, dynamic=False, backend=compiler, options=given)
         )
 
 
@@ -187,8 +200,18 @@ def _runs_alike(eager: EagerBackend, graph: torch.cuda.CUDAGraph, state: StepSta
     )
 
 
-def make_backend(name: str, step: Step, device: torch.device) -> EagerBackend:
-    """The backend of that name for a step; `ValueError` if there is none on this device."""
+def make_backend(
+    name: str,
+    step: Step,
+    device: torch.device,
+    options: Mapping[str, str | int | bool] | None = None,
+) -> EagerBackend:
+    """The backend of that name for a step; `ValueError` if there is none on this device.
+
+    `options`: for the compiler, of steps on a CPU.
+    """
     check_backend(name, device)
-    kinds = {"eager": EagerBackend, "compiled": CompiledBackend, "graph": GraphBackend}
+    if name == "compiled":
+        return CompiledBackend(step, options=options)
+    kinds: dict[str, type[EagerBackend]] = {"eager": EagerBackend, "graph": GraphBackend}
     return kinds[name](step)

@@ -480,6 +480,7 @@ class _Helper:
                 device,
                 {
                     "packed_float32": generation.packed_float32,
+                    "transposed_float32": generation.transposed_float32,
                     "float32_between": generation.float32_between,
                 },
                 other,

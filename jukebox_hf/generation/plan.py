@@ -168,6 +168,11 @@ class LevelPlan:
         named = any(take.labels[self.level].has_names for take in takes)
         return self.settings if named else replace(self.settings, guidance=1.0)
 
+    def rows(self, takes: Sequence[TakePlan]) -> int:
+        """Rows of these takes that a step can have: one a run, two where there is guidance."""
+        runs = sum(len(self.runs(take)) for take in takes)
+        return runs * self.sampling(takes).rows_per_window
+
     def num_windows(self, take: TakePlan) -> int:
         """Passes of the prior that a take needs at this level."""
         return sum(len(run_windows(run, self.context, self.stride)) for run in self.runs(take))

@@ -15,6 +15,7 @@ from jukebox_hf.generation.backends import Step, StepState, make_backend
 from jukebox_hf.prior.bound_steps import BoundSteps, can_bind
 from jukebox_hf.prior.conditioning import Conditioning
 from jukebox_hf.prior.network import PriorNetwork
+from jukebox_hf.prior.quantization import compile_options
 from jukebox_hf.sampling_settings import LevelSettings
 
 PREFILLED_AT_ONCE = 2048  # positions, on a CPU
@@ -126,7 +127,8 @@ class WindowSampler:
             cache=prior.new_cache(rows),
         )
         self.lyric_symbols = _lyric_symbols(prior).to(device) if settings.codes_only else None
-        self.backend = make_backend(backend, self._make_step(backend), device)
+        options = compile_options(prior)
+        self.backend = make_backend(backend, self._make_step(backend), device, options)
 
     @torch.inference_mode()
     def sample(

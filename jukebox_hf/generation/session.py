@@ -112,6 +112,9 @@ class Session(SessionOverview):
             check_new(folder)  # another process may have been quicker
             _clear_beginning(folder)
             components = ["vqvae", *(f"prior_{level.level}" for level in plan.levels)]
+            packed_float32 = samples_packed(
+                plan.settings.precision, plan.settings.backend, resolve_device(device)
+            )
             record = SessionRecord(
                 id=new_id(),
                 created=now(),
@@ -126,9 +129,8 @@ class Session(SessionOverview):
                 parent=parent,
                 takes=[take_record(take, plan) for take in plan.takes],
                 batch_sizes={},
-                packed_float32=samples_packed(
-                    plan.settings.precision, plan.settings.backend, resolve_device(device)
-                ),
+                packed_float32=packed_float32,
+                transposed_float32=packed_float32,
                 float32_between=samples_bound(
                     plan.settings.precision, plan.settings.backend, resolve_device(device)
                 ),

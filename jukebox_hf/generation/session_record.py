@@ -265,6 +265,8 @@ class SessionRecord:
         filled: chains of levels whose hole is filled.
         batch_sizes: windows at once, by level.
         packed_float32: whether it samples with packed products of float32, see `quantization.pack`.
+        transposed_float32: whether with transposed ones instead, at levels of one row at a time;
+            not in sessions of versions without them.
         float32_between: whether it samples with float32 between layers of 16, 8 or 4 bits, see
             `bound_steps`.
     """
@@ -287,6 +289,7 @@ class SessionRecord:
     hole: HoleRecord | None = field(default=None, metadata=OMIT)
     filled: list[ChainRecord] = field(default_factory=list, metadata=OMIT)
     packed_float32: bool = field(default=False, metadata=OMIT)
+    transposed_float32: bool = field(default=False, metadata=OMIT)
     float32_between: bool = field(default=False, metadata=OMIT)
     updated: str | None = field(default=None, metadata=OMIT)
     windows: list[BatchRecord]

@@ -207,6 +207,7 @@ class SessionWork:
             given=given,
             batch_sizes=self.record.batch_sizes,
             packed_float32=self.record.packed_float32,
+            transposed_float32=self.record.transposed_float32,
             float32_between=self.record.float32_between,
             share=share,
             on_codes=self._tell,

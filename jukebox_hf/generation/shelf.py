@@ -8,6 +8,7 @@ import torch
 from jukebox_hf.generation import memory
 from jukebox_hf.generation.weights import load_for_sampling
 from jukebox_hf.hub.system import System
+from jukebox_hf.prior.kernels import Float32Layout
 from jukebox_hf.prior.network import PriorNetwork
 
 
@@ -25,16 +26,23 @@ class PriorShelf:
         precision: str,
         device: torch.device,
         packed: bool,
-        float32: bool | None = None,
+        float32: Float32Layout | None = None,
+        rows: int | None = None,
     ) -> PriorNetwork:
         """As `load_for_sampling`; a prior that does not fit beside the others replaces them."""
-        key = (system, level, precision, device, packed, float32)
+        key = (system, level, precision, device, packed, float32, rows)
         if key not in self._priors:
             needed = memory.prior_memory(system.prior_config(level), precision, device).total(1)
             if needed > memory.available_memory(device) * memory.USED_SHARE:
                 self.clear()
             self._priors[key] = load_for_sampling(
-                system, level, precision=precision, device=device, packed=packed, float32=float32
+                system,
+                level,
+                precision=precision,
+                device=device,
+                packed=packed,
+                float32=float32,
+                rows=rows,
             )
         return self._priors[key]
 

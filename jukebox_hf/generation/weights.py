@@ -10,7 +10,7 @@ import torch
 
 from jukebox_hf.hub.system import System
 from jukebox_hf.precision import torch_dtype
-from jukebox_hf.prior.kernels import packs_float32
+from jukebox_hf.prior.kernels import Float32Layout, float32_layout
 from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.prior.quantization import QuantizedPrecision, pack, quantize
 
@@ -30,7 +30,7 @@ def loading_dtype(precision: str) -> torch.dtype:
 def samples_packed(precision: str, backend: str, device: torch.device) -> bool:
     """Whether a session that begins here lays float32 weights out; it goes on as it began."""
     on_cpu = device.type == "cpu" and backend == "eager"
-    return on_cpu and precision == "float32" and packs_float32()
+    return on_cpu and precision == "float32" and float32_layout() == "packed"
 
 
 def samples_bound(precision: str, backend: str, device: torch.device) -> bool:
@@ -45,17 +45,18 @@ def load_for_sampling(
     precision: str,
     device: torch.device,
     packed: bool = True,
-    float32: bool | None = None,
+    float32: Float32Layout | None = None,
+    rows: int | None = None,
 ) -> PriorNetwork:
     """The prior of a level in a precision of `devices.PRECISIONS`, ready to sample on a device.
 
     The host holds the prior once, in `loading_dtype`, and one layer more; a device gets quantized
     layers only. `packed`: lay weights out for a CPU, which suits the eager backend only; of float32
-    see `pack`.
+    see `pack`. `rows`: of the steps, None if unknown: of few, compiled ones have a layout as well.
     """
     place = torch.device("cpu") if precision in QUANTIZED else device
     prior = system.load_prior_network(level, device=place, dtype=loading_dtype(precision))
-    return prepare(prior, precision, device, packed=packed, float32=float32)
+    return prepare(prior, precision, device, packed=packed, float32=float32, rows=rows)
 
 
 def prepare(
@@ -64,9 +65,13 @@ def prepare(
     device: torch.device,
     *,
     packed: bool = True,
-    float32: bool | None = None,
+    float32: Float32Layout | None = None,
+    rows: int | None = None,
 ) -> PriorT:
     """Quantize a prior in `loading_dtype`, or lay its weights out for the device, in place."""
     if precision in QUANTIZED:
-        return quantize(prior, cast("QuantizedPrecision", precision), device)
+        compiled_rows = None if packed else rows
+        return quantize(
+            prior, cast("QuantizedPrecision", precision), device, compiled_rows=compiled_rows
+        )
     return pack(prior, float32=float32) if packed else prior

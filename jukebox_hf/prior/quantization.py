@@ -17,7 +17,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jukebox_hf.prior.attention import Linear
-from jukebox_hf.prior.kernels import compiles_one_row, packs_float32, row_product
+from jukebox_hf.prior.kernels import (
+    MAX_COMPILED_ROWS,
+    MAX_NIBBLE_ROWS,
+    Float32Layout,
+    compiles_rows,
+    float32_layout,
+    in_blocks,
+    nibble_product,
+    pack_nibbles,
+    row_product,
+    unpack_nibbles,
+)
 from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.prior.sizes import GROUP_SIZE, fits_kernels, is_rounded_to_4_bits
 from jukebox_hf.prior.transformer import Transformer
@@ -37,6 +48,8 @@ def quantize(
     prior: PriorT,
     precision: QuantizedPrecision,
     device: torch.device | str | None = None,
+    *,
+    compiled_rows: int | None = None,
 ) -> PriorT:
     """Give the transformers' layers weights of 8 or 4 bits, in place.
 
@@ -49,6 +62,8 @@ def quantize(
             get the sizes that they would have.
         device: where the prior goes, layer by layer, so that a device needs no room for the
             weights as they were; None: where it is.
+        compiled_rows: rows of the steps, where they are compiled: on a CPU, weights of 4 bits are
+            then laid out for them.
 
     Raises:
         ValueError: for another precision.
@@ -56,37 +71,70 @@ def quantize(
     if precision not in ("int8", "int4"):
         raise ValueError(f"quantized precision must be int8 or int4, got {precision!r}")
     for index, module, name, linear in _layer_linears(prior):
+        placed = linear if device is None else linear.to(device)
         can_be_4_bits = is_rounded_to_4_bits(index, linear.in_features, linear.out_features)
-        make = Int4Linear if precision == "int4" and can_be_4_bits else Int8Linear
-        setattr(module, name, make(linear if device is None else linear.to(device)))
+        if precision == "int4" and can_be_4_bits:
+            setattr(module, name, Int4Linear(placed, compiled_rows))
+        else:
+            setattr(module, name, Int8Linear(placed))
     if device is not None:
         nn.Module.to(prior, device)
     nn.Module.to(prior, prior.decoder.dtype)  # what was not quantized computes in the same
     return prior
 
 
-def pack(prior: PriorT, *, float32: bool | None = None) -> PriorT:
+def pack(prior: PriorT, *, float32: Float32Layout | None = None) -> PriorT:
     """Lay weights out for the CPU's own matrix kernels, in place; elsewhere do nothing.
 
     bfloat16: the sums are those of bfloat16 products in another order; a step takes about two
     thirds of the time. float16: weights stay as they are and everything between the layers becomes
     float32, which is exact where float16 rounds, overflows nowhere, and takes four fifths of the
-    time. float32: as `float32` says, None: on processors where that is faster
-    (`kernels.packs_float32`); sums are those of the plain products in another order.
+    time. float32: as `float32` says, None: as is fastest for several rows on this processor
+    (`kernels.float32_layout`); sums are those of the plain products in another order.
     """
     kinds: dict[torch.dtype, type[PackedLinear] | type[Float16Linear]] = {
         torch.bfloat16: PackedLinear,
         torch.float16: Float16Linear,
     }
-    if packs_float32() if float32 is None else float32:
+    float32 = float32 or float32_layout()
+    if float32 == "packed":
         kinds[torch.float32] = PackedLinear
+    if prior.device.type != "cpu":
+        return prior
+    if float32 == "transposed" and prior.decoder.dtype == torch.float32:
+        return _transpose(prior)
     kind = kinds.get(prior.decoder.dtype)
-    if prior.device.type != "cpu" or kind is None or not kind.is_supported(prior.decoder.dtype):
+    if kind is None or not kind.is_supported(prior.decoder.dtype):
         return prior
     for _, module, name, linear in _layer_linears(prior):
         setattr(module, name, kind(linear))
     nn.Module.to(prior, prior.decoder.dtype)  # what was not packed computes in the same
     return prior
+
+
+def _transpose(prior: PriorT) -> PriorT:
+    """Turn the weights around in memory; their shape, and all that is read from them, stays."""
+    for *_, linear in _layer_linears(prior):
+        weight = linear.weight
+        weight.data = weight.detach().t().contiguous().t()
+    return prior
+
+
+def compile_options(prior: PriorNetwork) -> dict[str, str | int | bool]:
+    """What `torch.compile` must be told so that `kernels.nibble_product` becomes one loop.
+
+    By default the compiler writes such long sums to memory first, and does not fuse products with
+    their sums. With products of 4 bits, calling kernels from Python is a tenth of a step: the
+    calls are compiled, too.
+    """
+    if not any(isinstance(one, Int4Linear) and one.words is not None for one in prior.modules()):
+        return {}
+    return {
+        "realize_opcount_threshold": 200,
+        "realize_reads_threshold": 100,
+        "cpp.enable_floating_point_contract_flag": "fast",
+        "cpp_wrapper": True,
+    }
 
 
 def _layer_linears(prior: PriorNetwork) -> Iterator[tuple[int, nn.Module, str, Linear]]:
@@ -168,7 +216,7 @@ class Int8Linear(_FrozenLinear):
 
     def multiply(self, rows: Tensor) -> Tensor:
         """See `_FrozenLinear`."""
-        if compiles_one_row(rows):
+        if compiles_rows(rows, MAX_COMPILED_ROWS):
             return row_product(rows, self.weight) * self.scale
         if rows.device.type == "cpu" and fits_kernels(self.in_features, self.out_features):
             return torch._weight_int8pack_mm(rows, self.weight, self.scale)
@@ -182,14 +230,18 @@ class Int8Linear(_FrozenLinear):
 class Int4Linear(_FrozenLinear):
     """Weights of 4 bits, with a scale and an offset for every `GROUP_SIZE` inputs of an output.
 
-    Of `RANGE_SHARES` each group takes the one with the least squared error.
+    Of `RANGE_SHARES` each group takes the one with the least squared error. The steps are in one of
+    three layouts: two to a byte, as the CPU's kernel wants them, or for compiled steps of few rows.
     """
 
-    scales: Tensor  # (groups, out_features, 2): scale and middle of each group
+    scales: Tensor  # (groups, out_features, 2): scale and middle of each group; or, with words,
+    # (2, out_features / 16, groups, 16)
     nibbles: Tensor | None  # (out_features, in_features / 2) uint8
     packed: Tensor | None  # the same as the CPU's kernel wants it
+    words: Tensor | None  # the same as `nibble_product` reads it
 
-    def __init__(self, linear: Linear) -> None:
+    def __init__(self, linear: Linear, compiled_rows: int | None = None) -> None:
+        """`compiled_rows`: see `quantize`."""
         super().__init__(linear, _compute_dtype(linear))
         if linear.weight.is_meta:
             self._take_sizes()
@@ -200,12 +252,21 @@ class Int4Linear(_FrozenLinear):
         scale, middle = (torch.cat(values) for values in zip(*parts, strict=True))
         steps = _to_steps_(groups, scale, middle)
         quantized = steps.to(torch.int32).flatten(1)
-        self.register_buffer("scales", torch.stack([scale.T, middle.T], dim=-1).contiguous())
-        on_cpu = quantized.device.type == "cpu"
-        both = (quantized[:, ::2] * 16 + quantized[:, 1::2]).to(torch.uint8)
-        self.register_buffer("nibbles", None if on_cpu else both)
-        packed = torch._convert_weight_to_int4pack_for_cpu(quantized, 1) if on_cpu else None
+        nibbles = packed = words = None
+        if quantized.device.type != "cpu":
+            nibbles = (quantized[:, ::2] * 16 + quantized[:, 1::2]).to(torch.uint8)
+        elif compiled_rows is not None and compiled_rows <= MAX_NIBBLE_ROWS:
+            words = pack_nibbles(quantized)
+        else:
+            packed = torch._convert_weight_to_int4pack_for_cpu(quantized, 1)
+        if words is None:
+            scales = torch.stack([scale.T, middle.T], dim=-1).contiguous()
+        else:
+            scales = torch.stack([in_blocks(scale), in_blocks(middle)])
+        self.register_buffer("scales", scales)
+        self.register_buffer("nibbles", nibbles)
         self.register_buffer("packed", packed)
+        self.register_buffer("words", words)
 
     def _take_sizes(self) -> None:
         scales = (self.in_features // GROUP_SIZE, self.out_features, 2)
@@ -213,22 +274,31 @@ class Int4Linear(_FrozenLinear):
         self.register_buffer("scales", torch.empty(scales, dtype=self.compute_dtype, device="meta"))
         self.register_buffer("nibbles", torch.empty(halves, dtype=torch.uint8, device="meta"))
         self.register_buffer("packed", None)
+        self.register_buffer("words", None)
 
     def multiply(self, rows: Tensor) -> Tensor:
         """See `_FrozenLinear`."""
+        if self.words is not None and compiles_rows(rows, MAX_NIBBLE_ROWS):
+            return nibble_product(rows, self.words, self.scales)
         if self.packed is None:
             return functional.linear(rows, self.unpacked())
         return torch._weight_int4pack_mm_for_cpu(rows, self.packed, GROUP_SIZE, self.scales)
 
     def unpacked(self) -> Tensor:
         """See `_FrozenLinear`."""
-        if self.nibbles is None:
+        if self.packed is not None:
             # The kernel's own layout is not ours to read: multiply with the identity.
             identity = torch.eye(self.in_features, dtype=self.compute_dtype)
             return self.multiply(identity).T
-        steps = torch.stack([self.nibbles >> 4, self.nibbles & 15], dim=-1).flatten(1)
+        scales = self.scales
+        if self.words is not None:
+            steps = unpack_nibbles(self.words)
+            scales = scales.transpose(2, 3).flatten(1, 2).permute(2, 1, 0)
+        else:
+            assert self.nibbles is not None, "one of three layouts"
+            steps = torch.stack([self.nibbles >> 4, self.nibbles & 15], dim=-1).flatten(1)
         steps = steps.to(self.compute_dtype).unflatten(1, (-1, GROUP_SIZE)) - 8  # type: ignore[no-untyped-call]
-        scale, middle = (part.T.unsqueeze(-1) for part in self.scales.unbind(-1))
+        scale, middle = (part.T.unsqueeze(-1) for part in scales.unbind(-1))
         weights: Tensor = (steps * scale + middle).flatten(1)
         return weights
 

@@ -9,6 +9,7 @@ from torch import nn
 from jukebox_hf.generation.sampling import WindowSampler
 from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.kernels import float32_layout
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.sampling_settings import LevelSettings
 
@@ -43,7 +44,13 @@ def config_of(size: str, *, context: int = CONTEXT) -> JukeboxPriorConfig:
 
 @torch.no_grad()
 def random_prior(
-    size: str, precision: str, device: torch.device, *, seed: int = 0, packed: bool = True
+    size: str,
+    precision: str,
+    device: torch.device,
+    *,
+    seed: int = 0,
+    packed: bool = True,
+    rows: int | None = None,
 ) -> JukeboxPrior:
     """A prior with random weights, as `load_for_sampling` would give it."""
     with torch.device("meta"):
@@ -55,7 +62,8 @@ def random_prior(
     generator = torch.Generator(device).manual_seed(seed)
     for parameter in prior.parameters():
         parameter.normal_(std=0.02, generator=generator)
-    return prepare(prior.eval(), precision, device, packed=packed)
+    layout = float32_layout(rows)
+    return prepare(prior.eval(), precision, device, packed=packed, float32=layout, rows=rows)
 
 
 def steps_at(

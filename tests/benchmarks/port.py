@@ -19,6 +19,7 @@ from jukebox_hf.generation.choices import PRECISIONS
 from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.hub.conversion.tensor_names import is_linear_weight, transformers_targets
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
+from jukebox_hf.prior.kernels import float32_layout
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from tests.benchmarks.measuring import alternate, environment, ratio, seconds_of, summary
 from tests.benchmarks.models import CODEBOOK, NUM_ROWS, SIZES, steps_at
@@ -139,7 +140,8 @@ def compare(
     for precision, backend in variants:
         prior = converted(config, weights)
         torch.nn.Module.to(prior, loading_dtype(precision))
-        prior = prepare(prior, precision, CPU, packed=backend == "eager")
+        packed, layout = backend == "eager", float32_layout(batch)
+        prior = prepare(prior, precision, CPU, packed=packed, float32=layout, rows=batch)
         runs[f"{precision} {backend}"] = steps_at(
             prior, place, batch=batch, backend=backend, steps=steps
         )

@@ -134,7 +134,8 @@ def _decode_together(
     runs, weights = {}, {}
     steps = 16 if scope.on_gpu else STEPS
     for precision, backend in variants:
-        prior = random_prior(size, precision, scope.device, packed=backend == "eager")
+        packed = backend == "eager"
+        prior = random_prior(size, precision, scope.device, packed=packed, rows=batch)
         name = f"{precision} {backend}"
         run = steps_at(prior, place, batch=batch, backend=backend, steps=steps)
         weights[name] = step_bytes(prior)

@@ -21,6 +21,7 @@ from jukebox_hf.generation.noise import uniform_noise
 from jukebox_hf.generation.sampling import WindowSampler
 from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
+from jukebox_hf.prior.quantization import compile_options
 from jukebox_hf.sampling_settings import LevelSettings
 from tests.prior.tiny_priors import inputs, tiny_prior
 
@@ -79,26 +80,32 @@ def test_a_step_is_one_graph_and_is_recorded_once(name: str) -> None:
         assert torch.equal(sample_windows(sampler), expected)
 
 
-def one_step(precision: str, compiler: str | None) -> Tensor:
-    """Logits after one step of a prior with 16 or 8 bits; a compiler of torch's, or none."""
+def one_step(precision: str, rows: int, compiler: str | None) -> Tensor:
+    """Logits after one step of a prior with 4 to 16 bits; a compiler of torch's, or none."""
     prior = tiny_prior("upsampler", width=64, attention_width=64, mlp_width=128)
-    prior = prepare(prior.to(loading_dtype(precision)), precision, CPU, packed=compiler is None)
-    sampler = sampler_of(prior, "eager", 1)
+    packed = compiler is None
+    prior = prepare(prior.to(loading_dtype(precision)), precision, CPU, packed=packed, rows=rows)
+    sampler = sampler_of(prior, "eager", rows)
     if compiler is not None:
-        sampler.backend = CompiledBackend(sampler._make_step(), compiler=compiler)
-    codes, given = inputs(prior, 1)
+        options = compile_options(prior) if compiler == "inductor" else None
+        step = sampler._make_step()
+        sampler.backend = CompiledBackend(step, compiler=compiler, options=options)
+    codes, given = inputs(prior, rows)
     with torch.inference_mode():
         conditioning = prior.condition(**given)
-        sampler.sample(codes[:, :HALF], torch.full((1, 2), 0.5), conditioning)
+        sampler.sample(codes[:, :HALF], torch.full((rows, 2), 0.5), conditioning)
     return sampler.buffers.logits.clone()
 
 
-@pytest.mark.parametrize("precision", ["float16", "bfloat16", "int8"])
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "int8", "int4"])
+@pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("compiler", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_one_row_is_multiplied_alike_eagerly_and_compiled(precision: str, compiler: str) -> None:
-    """Compiled for a CPU, a single row has a product of its own."""
-    eager, compiled = one_step(precision, None), one_step(precision, compiler)
-    tolerance = {"float16": 0.01, "bfloat16": 0.05, "int8": 0.05}[precision]
+def test_few_rows_are_multiplied_alike_eagerly_and_compiled(
+    precision: str, rows: int, compiler: str
+) -> None:
+    """Compiled for a CPU, few rows have a product of their own."""
+    eager, compiled = one_step(precision, rows, None), one_step(precision, rows, compiler)
+    tolerance = {"float16": 0.01, "bfloat16": 0.05, "int8": 0.05, "int4": 0.05}[precision]
     assert (eager - compiled).norm() < tolerance * (eager - eager.mean()).norm()
 
 

@@ -128,7 +128,7 @@ def test_a_session_goes_on_with_the_products_that_it_began_with(
 ) -> None:
     """Where weights are laid out otherwise, sums are in another order."""
     plan = plan_of(tiny, 1, seconds=0.6, to_level=2)
-    asked: list[bool | None] = []
+    asked: list[str] = []
     whole = making.load_for_sampling
 
     def load(*given: Any, **named: Any) -> Any:
@@ -137,8 +137,8 @@ def test_a_session_goes_on_with_the_products_that_it_began_with(
 
     monkeypatch.setattr(making, "load_for_sampling", load)
     for maker, others, expected in (
-        ("AuthenticAMD", "GenuineIntel", True),
-        ("GenuineIntel", "AuthenticAMD", False),
+        ("AuthenticAMD", "GenuineIntel", "transposed"),
+        ("GenuineIntel", "AuthenticAMD", "plain"),
     ):
         monkeypatch.setattr(kernels, "processor_maker", lambda maker=maker: maker)
         Session.create(tmp_path / maker, plan, device="cpu")

@@ -12,12 +12,15 @@ from jukebox_hf.generation.devices import (
     check_backend,
     sampling_threads,
 )
+from jukebox_hf.generation.making import Generation
 from jukebox_hf.generation.memory import module_bytes, prior_memory
 from jukebox_hf.generation.settings import GenerationSettings
 from jukebox_hf.generation.weights import load_for_sampling, loading_dtype, samples_bound
 from jukebox_hf.hub.system import System
+from jukebox_hf.prior import kernels
 from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.quantization import Float16Linear, Int4Linear, Int8Linear, PackedLinear
+from tests.generation.making import plan_of
 from tests.tiny import tiny_prior, tiny_prior_config, tiny_processor, tiny_system, tiny_vqvae
 
 CPU = torch.device("cpu")
@@ -40,7 +43,10 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> System:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_prior_loads_in_every_precision(wide: System, precision: str) -> None:
+def test_a_prior_loads_in_every_precision(
+    wide: System, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "processor_maker", lambda: "GenuineIntel")
     prior = load_for_sampling(wide, 0, precision=precision, device=CPU)
     layer = prior.decoder.layers[1].mlp.expand
     packed = PackedLinear if PackedLinear.is_supported() else Linear
@@ -132,3 +138,21 @@ def test_sessions_of_narrow_weights_begin_with_float32_between_on_a_cpu() -> Non
     assert not samples_bound("float32", "eager", cpu)
     assert not samples_bound("int4", "compiled", cpu)
     assert not samples_bound("float16", "eager", torch.device("cuda"))
+
+
+def test_float32_is_laid_out_by_the_rows_of_a_level_and_older_sessions_stay_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "processor_maker", lambda: "AuthenticAMD")
+    tiny = System.open(tiny_system(tmp_path / "model"))
+
+    def layout(takes: int, **products: bool) -> str:
+        generation = Generation(plan_of(tiny, takes, to_level=2), **products)
+        linear = generation._load_prior(2).decoder.layers[1].mlp.expand
+        if isinstance(linear, PackedLinear):
+            return "packed"
+        return "transposed" if linear.weight.t().is_contiguous() else "plain"
+
+    assert [layout(takes) for takes in (1, 2)] == ["transposed", "packed"]
+    assert layout(1, packed_float32=True, transposed_float32=False) == "packed"
+    assert layout(1, packed_float32=False) == "plain"

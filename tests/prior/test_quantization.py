@@ -9,6 +9,14 @@ import torch
 from jukebox_hf.generation.memory import module_bytes
 from jukebox_hf.prior import kernels
 from jukebox_hf.prior.attention import Linear
+from jukebox_hf.prior.kernels import (
+    MAX_NIBBLE_ROWS,
+    Float32Layout,
+    float32_layout,
+    nibble_product,
+    pack_nibbles,
+    unpack_nibbles,
+)
 from jukebox_hf.prior.quantization import (
     GROUP_SIZE,
     MAX_PACKED_ROWS,
@@ -60,6 +68,25 @@ def test_every_value_of_four_bits_comes_back() -> None:
     exact.weight.data = (torch.arange(64) % 16 - 8).float().repeat(16, 1)
     layer = Int4Linear(exact)
     assert torch.equal(layer.unpacked().float(), exact.weight.data)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_words_of_nibbles_are_the_same_weights(rows: int) -> None:
+    exact, hidden = linear(128, 48), torch.randn(2, 128)
+    plain, words = Int4Linear(exact), Int4Linear(exact, rows)
+    assert words.words is not None
+    assert plain.words is None
+    torch.testing.assert_close(words.unpacked(), plain.unpacked(), rtol=0.01, atol=0.01)
+    steps = torch.randint(0, 16, (48, 128), dtype=torch.int32)
+    assert torch.equal(unpack_nibbles(pack_nibbles(steps)), steps)
+    product = nibble_product(hidden[:rows], words.words, words.scales)
+    expected = hidden[:rows] @ words.unpacked().float().T
+    torch.testing.assert_close(product, expected, rtol=0.02, atol=0.05)
+
+
+def test_more_rows_and_eager_steps_keep_the_kernels_layout() -> None:
+    for compiled_rows in (None, MAX_NIBBLE_ROWS + 1):
+        assert Int4Linear(linear(128, 48), compiled_rows).packed is not None
 
 
 @pytest.mark.parametrize("outlier", [1.0, 8.0])
@@ -188,13 +215,27 @@ def test_packing_float32_depends_on_the_processor(
     assert isinstance(prior.decoder.layers[0].mlp.expand, kind)
 
 
-@torch.inference_mode()
-def test_packed_float32_steps_give_the_same_logits_for_any_number_of_rows(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_single_rows_have_a_layout_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "processor_maker", lambda: "AuthenticAMD")
+    assert [float32_layout(rows) for rows in (1, 2, None)] == ["transposed", "packed", "packed"]
+    monkeypatch.setattr(kernels, "processor_maker", lambda: "GenuineIntel")
+    assert {float32_layout(rows) for rows in (1, 2, None)} == {"plain"}
+
+
+def test_transposing_turns_weights_around_in_memory_alone() -> None:
+    plain, turned = tiny_prior("plain"), pack(tiny_prior("plain"), float32="transposed")
+    for (name, before), after in zip(plain.named_parameters(), turned.parameters(), strict=True):
+        assert torch.equal(before, after), name
+    assert turned.decoder.layers[0].mlp.expand.weight.t().is_contiguous()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("layout", ["packed", "transposed"])
+def test_float32_of_every_layout_gives_the_same_logits_for_any_number_of_rows(
+    layout: Float32Layout,
+) -> None:
     plain, packed = (tiny_prior("lyrics_encoder", **WIDE) for _ in range(2))
-    pack(packed)
+    pack(packed, float32=layout)
     for rows in (1, 2, 3, 4, 5, 17):
         codes, given = inputs(plain, rows)
         half = plain.config.context_length // 2
