@@ -23,6 +23,7 @@ from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.generation.windows import Window, run_windows
 from jukebox_hf.layers import hollow
 from jukebox_hf.prior.bound_steps import BoundSteps, can_bind
+from jukebox_hf.prior.kernels import float32_layout
 from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.prior.step_buffers import PriorCache
@@ -265,7 +266,7 @@ def bare_layers(
     prior.to_empty(device=device)
     for parameter in prior.parameters():
         parameter.data.fill_(0.01)
-    prepare(prior, precision, device)
+    prepare(prior, precision, device, float32=float32_layout())
     return prior
 
 

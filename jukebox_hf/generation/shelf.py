@@ -26,7 +26,7 @@ class PriorShelf:
         precision: str,
         device: torch.device,
         packed: bool,
-        float32: Float32Layout | None = None,
+        float32: Float32Layout = "plain",
         rows: int | None = None,
     ) -> PriorNetwork:
         """As `load_for_sampling`; a prior that does not fit beside the others replaces them."""

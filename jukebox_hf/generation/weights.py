@@ -45,7 +45,7 @@ def load_for_sampling(
     precision: str,
     device: torch.device,
     packed: bool = True,
-    float32: Float32Layout | None = None,
+    float32: Float32Layout = "plain",
     rows: int | None = None,
 ) -> PriorNetwork:
     """The prior of a level in a precision of `devices.PRECISIONS`, ready to sample on a device.
@@ -65,7 +65,7 @@ def prepare(
     device: torch.device,
     *,
     packed: bool = True,
-    float32: Float32Layout | None = None,
+    float32: Float32Layout = "plain",
     rows: int | None = None,
 ) -> PriorT:
     """Quantize a prior in `loading_dtype`, or lay its weights out for the device, in place."""

@@ -22,7 +22,6 @@ from jukebox_hf.prior.kernels import (
     MAX_NIBBLE_ROWS,
     Float32Layout,
     compiles_rows,
-    float32_layout,
     in_blocks,
     nibble_product,
     pack_nibbles,
@@ -83,20 +82,19 @@ def quantize(
     return prior
 
 
-def pack(prior: PriorT, *, float32: Float32Layout | None = None) -> PriorT:
+def pack(prior: PriorT, *, float32: Float32Layout = "plain") -> PriorT:
     """Lay weights out for the CPU's own matrix kernels, in place; elsewhere do nothing.
 
     bfloat16: the sums are those of bfloat16 products in another order; a step takes about two
     thirds of the time. float16: weights stay as they are and everything between the layers becomes
     float32, which is exact where float16 rounds, overflows nowhere, and takes four fifths of the
-    time. float32: as `float32` says, None: as is fastest for several rows on this processor
-    (`kernels.float32_layout`); sums are those of the plain products in another order.
+    time. float32: as `float32` says; `kernels.float32_layout` knows what is fastest for steps. Sums
+    are those of the plain products in another order; through packed ones no gradient flows.
     """
     kinds: dict[torch.dtype, type[PackedLinear] | type[Float16Linear]] = {
         torch.bfloat16: PackedLinear,
         torch.float16: Float16Linear,
     }
-    float32 = float32 or float32_layout()
     if float32 == "packed":
         kinds[torch.float32] = PackedLinear
     if prior.device.type != "cpu":

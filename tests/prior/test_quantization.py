@@ -211,7 +211,7 @@ def test_packing_float32_depends_on_the_processor(
     maker: str, kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "processor_maker", lambda: maker)
-    prior = pack(tiny_prior("plain"))
+    prior = pack(tiny_prior("plain"), float32=float32_layout())
     assert isinstance(prior.decoder.layers[0].mlp.expand, kind)
 
 

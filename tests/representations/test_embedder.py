@@ -10,6 +10,7 @@ import torch
 
 from jukebox_hf import Codes, JukeboxEmbedder, save_codes
 from jukebox_hf.hub.system import System
+from jukebox_hf.prior import kernels
 from jukebox_hf.representations import parse_layers
 from jukebox_hf.representations.embedding_windows import adjacent_windows, code_windows, true_timing
 from jukebox_hf.representations.frames import num_frames, resample_states
@@ -226,7 +227,12 @@ def test_a_dataset_is_mapped_in_one_line(folders: dict[str, Path], tmp_path: Pat
     np.testing.assert_allclose(np.array(dataset["layer_3"]), expected[3], rtol=1e-6)
 
 
-def test_gradients_flow_into_the_layers(folders: dict[str, Path]) -> None:
+@pytest.mark.parametrize("maker", ["AuthenticAMD", "GenuineIntel"])
+def test_gradients_flow_into_the_layers(
+    folders: dict[str, Path], maker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On every processor: through packed weights they would not."""
+    monkeypatch.setattr(kernels, "processor_maker", lambda: maker)
     embedder = open_embedder(folders["encoder"], layers=[2])
     states = embedder.states(codes(20).levels[2])
     states[2].square().mean().backward()
