@@ -87,7 +87,7 @@ def step_options(function: Function) -> Function:
             "--backend",
             type=click.Choice(BACKENDS),
             show_default="eager",
-            help="How a step runs: compiled takes a minute to begin, graph needs CUDA.",
+            help="How a step runs: compiled takes minutes to begin, graph needs CUDA.",
         ),
     ]
     return _apply(options, function)

@@ -52,7 +52,7 @@ def random_prior(
     packed: bool = True,
     rows: int | None = None,
 ) -> JukeboxPrior:
-    """A prior with random weights, as `load_for_sampling` would give it."""
+    """A prior with random weights, as a generation loads it for steps of `rows`; None: for none."""
     with torch.device("meta"):
         prior = JukeboxPrior(config_of(size))
     dtype = loading_dtype(precision)
@@ -62,7 +62,7 @@ def random_prior(
     generator = torch.Generator(device).manual_seed(seed)
     for parameter in prior.parameters():
         parameter.normal_(std=0.02, generator=generator)
-    layout = float32_layout(rows)
+    layout = "plain" if rows is None else float32_layout(rows)
     return prepare(prior.eval(), precision, device, packed=packed, float32=layout, rows=rows)
 
 

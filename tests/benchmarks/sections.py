@@ -178,7 +178,7 @@ def threads(scope: Scope) -> Iterator[Row]:
 
     for size in scope.chosen_sizes or (["4x256"] if scope.tiny else ["4x256", "12x512", "24x1024"]):
         for batch in scope.chosen_batches or (1, 32):
-            prior = random_prior(size, "float32", scope.device)
+            prior = random_prior(size, "float32", scope.device, rows=batch)
             run = steps_at(prior, "middle", batch=batch, backend="eager", steps=STEPS)
             runs = {f"{n} threads": partial(with_threads, n, run) for n in (1, cores)}
             times = alternate(runs, scope.device, rounds=scope.rounds, warm_up=1)
@@ -192,7 +192,7 @@ def prefill(scope: Scope) -> Iterator[Row]:
     """Half a window in one pass, and in pieces of 32 codes as the original read it."""
     for size in scope.sizes[:2]:
         precision = "float16" if scope.on_gpu else "float32"
-        prior = random_prior(size, precision, scope.device)
+        prior = random_prior(size, precision, scope.device, rows=1)
         count = prior.config.context_length // (8 if scope.tiny else 2)
         codes = torch.zeros(1, count, dtype=torch.int64, device=scope.device)
         with torch.inference_mode():

@@ -87,7 +87,10 @@ def one_step(precision: str, rows: int, compiler: str | None) -> Tensor:
     prior = prepare(prior.to(loading_dtype(precision)), precision, CPU, packed=packed, rows=rows)
     sampler = sampler_of(prior, "eager", rows)
     if compiler is not None:
-        options = compile_options(prior) if compiler == "inductor" else None
+        options = compile_options(prior)
+        assert bool(options) == (precision == "int4")
+        if compiler == "eager":  # knows none
+            options = {}
         step = sampler._make_step()
         sampler.backend = CompiledBackend(step, compiler=compiler, options=options)
     codes, given = inputs(prior, rows)
