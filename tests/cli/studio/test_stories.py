@@ -184,6 +184,7 @@ def test_open_pages_outlive_killed_server_and_worker_with_what_is_typed(
     typing.fill_new(lyrics=WORDS)
     assert seen.make(**REQUEST) == "song-1"
     studio.wait_until_within("song-1")
+    seen.button("More takes").wait_for()  # the page has seen it, too: it asks once a second
     typing.context.set_offline(True)
     typing.page.locator("#make").dispatch_event("click")  # before the page knows
     studio.kill()
