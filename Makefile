@@ -32,7 +32,7 @@ help:
 	@echo "make bench-port   the same models here and in transformers 4.57.6, side by side"
 
 demo: $(VENV)/installed
-	$(BIN)/jukebox generate --genre rock
+	$(BIN)/jukebox generate --genre strings
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal --timeout 600 $(PYTEST_ARGS)

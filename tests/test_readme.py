@@ -34,7 +34,7 @@ BLOCK = re.compile(
 # Text of a line or of a block of Python -> what the walk runs instead: the same with less music,
 # and the built-in model in place of one that would have to be fetched.
 SHORTER = {
-    "--genre rock --lyrics song.txt": "--genre rock --lyrics song.txt --seconds 1",
+    "--genre strings": "--genre strings --seconds 1",
     "--genre jazz --seconds 30": "--genre jazz --seconds 2",
     "--seconds 10 --from 0:22": "--seconds 0.5 --from 0:01",
     "--primer-end 8 --seconds 30": "--primer-end 1 --seconds 2",

@@ -55,7 +55,8 @@ STATES = f"""\
 
 How often a linear probe tells genre and tempo class from the top prior's states, averaged over
 20 s, on songs that no part of the model learnt from; dashed, the same from codes and from mel
-bands. Intervals are of 95 %, over sources. By `python -m tests.benchmarks.probe`; `jukebox embed`
+bands. Intervals are of 95 %, over sources. Measured with the top prior before its last run, which
+has not been probed. By `python -m tests.benchmarks.probe`; `jukebox embed`
 gives these states.
 
 """

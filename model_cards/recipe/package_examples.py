@@ -33,7 +33,7 @@ from model_cards.recipe.package_card import EXAMPLES, EXAMPLES_FILE, OUTPUT, dig
 from model_cards.recipe.packages import note
 from model_cards.recipe.scripts import script, script_parser
 
-USUAL = (("rock", 1), ("electronic", 2), ("orchestral", 3))
+USUAL = (("strings", 1), ("electronic", 2), ("rock", 3))
 SECONDS = 10.0
 STFT_SIZE, STFT_HOP = 1024, 128
 WIDTH, HEIGHT = 640, 160  # of a picture, in pixels

@@ -7,6 +7,7 @@ The stages do not overlap: what is decoded for previews, seams and pasts is "dec
 """
 
 import contextlib
+import importlib
 import json
 import resource
 import sys
@@ -45,9 +46,11 @@ def main() -> None:
     """See the module."""
     from jukebox_cli.main import main as command
     from jukebox_hf.generation import session_work as work
-    from jukebox_hf.vqvae import JukeboxVQVAE
 
-    # Found by way of each other: modules have other names in other builds.
+    # Found by way of each other: modules have other names in other builds. The plain network, where
+    # there is one, is what decodes: its wrapper would import transformers for nothing.
+    codecs = importlib.import_module("jukebox_hf.vqvae")
+    codec: Any = getattr(codecs, "VQVAENetwork", None) or codecs.JukeboxVQVAE
     generation: Any = vars(work)["Generation"]
     sampler: Any = vars(sys.modules[generation.__module__])["LevelSampler"]
     SECONDS["imports"] = time.process_time() - BEGUN
@@ -55,7 +58,7 @@ def main() -> None:
     _timed(generation, "_load_prior", lambda *_: "reading")
     _timed(generation, "_align", lambda *_: "aligning words")
     for name in ("decode", "encode"):
-        _timed(JukeboxVQVAE, name, lambda *_: "decoding and encoding")
+        _timed(codec, name, lambda *_: "decoding and encoding")
     _timed(work.SessionWork, "_save", lambda *_: "writing")
     _timed(work, "save_audio", lambda *_: "writing")
     Path("song.txt").write_text("We sing a song of summer rain\n", encoding="utf-8")

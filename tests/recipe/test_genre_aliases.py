@@ -6,16 +6,16 @@ from collections import Counter
 
 import pytest
 
+from model_cards.recipe.composing import GENRES
 from model_cards.recipe.manifest import read_manifest
 from model_cards.recipe.package_model import ALIASES as ALIASES_FILE
 
 ALIASES = json.loads(ALIASES_FILE.read_text(encoding="utf-8"))
 
 
-def test_labels_are_those_of_the_music_and_the_singing() -> None:
-    assert set(ALIASES["labels"]) == {row.genre for row in read_manifest()} - {"unknown"} | {
-        "vocal"
-    }
+def test_labels_are_those_of_recorded_and_rendered_music_and_of_singing() -> None:
+    recorded = {row.genre for row in read_manifest()} - {"unknown"}
+    assert set(ALIASES["labels"]) == recorded | set(GENRES) | {"vocal"}
 
 
 @pytest.mark.parametrize("kind", ["same", "nearest"])
