@@ -479,8 +479,7 @@ class _Helper:
                 generation.plan,
                 device,
                 {
-                    "packed_float32": generation.packed_float32,
-                    "transposed_float32": generation.transposed_float32,
+                    "float32": generation.float32,
                     "float32_between": generation.float32_between,
                 },
                 other,

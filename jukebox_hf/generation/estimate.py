@@ -23,7 +23,7 @@ from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.generation.windows import Window, run_windows
 from jukebox_hf.layers import hollow
 from jukebox_hf.prior.bound_steps import BoundSteps, can_bind
-from jukebox_hf.prior.kernels import float32_layout
+from jukebox_hf.prior.kernels import float32_products
 from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.prior.prior_config import PriorConfig
 from jukebox_hf.prior.step_buffers import PriorCache
@@ -265,8 +265,8 @@ def bare_layers(
     nn.Module.to(prior, loading_dtype(precision))
     prior.to_empty(device=device)
     for parameter in prior.parameters():
-        parameter.data.fill_(0.01)
-    prepare(prior, precision, device, float32=float32_layout())
+        parameter.data.fill_(2**-7)  # one of float16's values, as weights often are
+    prepare(prior, precision, device, float32=float32_products())
     return prior
 
 

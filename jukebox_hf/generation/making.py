@@ -40,10 +40,10 @@ from jukebox_hf.generation.joined import Joined, JoinedCodes, combine
 from jukebox_hf.generation.level_sampler import LevelSampler, Row, RowWindow, TakePiece, next_batch
 from jukebox_hf.generation.plan import LevelPlan, Plan, TakePlan
 from jukebox_hf.generation.shelf import PriorShelf
-from jukebox_hf.generation.weights import load_for_sampling, samples_packed
+from jukebox_hf.generation.weights import begun_products, load_for_sampling
 from jukebox_hf.generation.windows import Run
-from jukebox_hf.prior.kernels import Float32Layout
 from jukebox_hf.prior.network import PriorNetwork
+from jukebox_hf.prior.sizes import Float32Products
 from jukebox_hf.vqvae.network import VQVAENetwork
 
 logger = logging.getLogger(__name__)
@@ -134,8 +134,7 @@ class Generation:
         share: tuple[int, int] = (0, 1),
         on_codes: Callable[[int, int, int], None] | None = None,
         shelf: PriorShelf | None = None,
-        packed_float32: bool | None = None,
-        transposed_float32: bool | None = None,
+        float32: Float32Products | None = None,
         float32_between: bool = True,
     ) -> None:
         """Begin, or go on with what an earlier run left.
@@ -150,10 +149,7 @@ class Generation:
                 nothing; several processes divide a level so (`make_level`, `finish_level`).
             on_codes: see the attribute.
             shelf: where priors are kept for later; None: each is let go after its level.
-            packed_float32: whether float32 weights are laid out for a CPU; None: where that is
-                faster, see `kernels.float32_layout`.
-            transposed_float32: whether they are transposed instead, at levels that are sampled one
-                row at a time; None: as `packed_float32`.
+            float32: how to multiply with float32 weights; None: as a session that begins here.
             float32_between: see `WindowSampler`.
         """
         self.system = plan.system
@@ -163,14 +159,9 @@ class Generation:
         self.on_codes = on_codes
         self.share = share
         self.shelf = shelf
-        if packed_float32 is None:
-            packed_float32 = samples_packed(
-                plan.settings.precision, plan.settings.backend, self.device
-            )
-        self.packed_float32 = packed_float32
-        self.transposed_float32 = (
-            packed_float32 if transposed_float32 is None else transposed_float32
-        )
+        if float32 is None:
+            float32 = begun_products(plan.settings.precision, plan.settings.backend, self.device)
+        self.float32 = float32
         self.float32_between = float32_between
         self.fresh: dict[tuple[int, int], Tensor] = {}
         self.with_alignments = alignments and share[1] == 1
@@ -570,19 +561,14 @@ class Generation:
             precision=settings.precision,
             device=self.device,
             packed=settings.backend == "eager",
-            float32=self._float32_layout(rows),
-            rows=rows if settings.backend == "compiled" else None,
+            float32=self.float32,
+            rows=rows if settings.backend == "compiled" or rows == 1 else None,
         )
 
     def _rows_of_steps(self, level: int) -> int:
         """By the plan alone: processes that divide a level, and a run that goes on, must agree."""
         (plan,) = (one for one in self.plan.levels if one.level == level)
         return plan.rows(self.plan.takes_at(level))
-
-    def _float32_layout(self, rows: int) -> Float32Layout:
-        if self.transposed_float32 and rows == 1:
-            return "transposed"
-        return "packed" if self.packed_float32 else "plain"
 
     def _free(self) -> None:
         """Give memory back that nothing holds any more; a prior goes as soon as it is let go of."""

@@ -59,7 +59,7 @@ from jukebox_hf.generation.session_record import (
 from jukebox_hf.generation.session_work import Crew, SessionWork
 from jukebox_hf.generation.settings import Prompt
 from jukebox_hf.generation.shelf import PriorShelf
-from jukebox_hf.generation.weights import samples_bound, samples_packed
+from jukebox_hf.generation.weights import begun_products, samples_bound
 from jukebox_hf.generation.windows import Run
 from jukebox_hf.hub.built_in import BUILT_IN
 from jukebox_hf.hub.manifest import prior_level
@@ -112,9 +112,6 @@ class Session(SessionOverview):
             check_new(folder)  # another process may have been quicker
             _clear_beginning(folder)
             components = ["vqvae", *(f"prior_{level.level}" for level in plan.levels)]
-            packed_float32 = samples_packed(
-                plan.settings.precision, plan.settings.backend, resolve_device(device)
-            )
             record = SessionRecord(
                 id=new_id(),
                 created=now(),
@@ -129,8 +126,9 @@ class Session(SessionOverview):
                 parent=parent,
                 takes=[take_record(take, plan) for take in plan.takes],
                 batch_sizes={},
-                packed_float32=packed_float32,
-                transposed_float32=packed_float32,
+                float32_products=begun_products(
+                    plan.settings.precision, plan.settings.backend, resolve_device(device)
+                ),
                 float32_between=samples_bound(
                     plan.settings.precision, plan.settings.backend, resolve_device(device)
                 ),

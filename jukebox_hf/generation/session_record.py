@@ -14,6 +14,7 @@ from typing import Any
 from jukebox_hf.files import write_text
 from jukebox_hf.generation.settings import MOST_SECONDS, GenerationSettings, PromptRecord
 from jukebox_hf.hops import check_hop_lengths
+from jukebox_hf.prior.sizes import Float32Products
 from jukebox_hf.records import OMIT, from_json, read_json, to_json
 from jukebox_hf.words import shorten
 
@@ -264,9 +265,9 @@ class SessionRecord:
         hole: what is made of every take, where that is not all after what they begin with.
         filled: chains of levels whose hole is filled.
         batch_sizes: windows at once, by level.
-        packed_float32: whether it samples with packed products of float32, see `quantization.pack`.
-        transposed_float32: whether with transposed ones instead, at levels of one row at a time;
-            not in sessions of versions without them.
+        float32_products: how it multiplies with float32 weights.
+        packed_float32, transposed_float32: the same in sessions of earlier versions, see
+            `products`.
         float32_between: whether it samples with float32 between layers of 16, 8 or 4 bits, see
             `bound_steps`.
     """
@@ -288,6 +289,7 @@ class SessionRecord:
     given: list[ChainRecord] = field(default_factory=list, metadata=OMIT)
     hole: HoleRecord | None = field(default=None, metadata=OMIT)
     filled: list[ChainRecord] = field(default_factory=list, metadata=OMIT)
+    float32_products: Float32Products = field(default="plain", metadata=OMIT)
     packed_float32: bool = field(default=False, metadata=OMIT)
     transposed_float32: bool = field(default=False, metadata=OMIT)
     float32_between: bool = field(default=False, metadata=OMIT)
@@ -319,6 +321,13 @@ class SessionRecord:
             )
         for level, size in self.batch_sizes.items():
             _require(size >= 1 and level in levels, "batch_sizes must be at least 1", size)
+
+    @property
+    def products(self) -> Float32Products:
+        """How it multiplies with float32 weights, whichever version began it."""
+        if not self.packed_float32:
+            return self.float32_products
+        return "transposed" if self.transposed_float32 else "packed"
 
     @classmethod
     def load(cls, folder: Path) -> "SessionRecord":

@@ -8,8 +8,8 @@ import torch
 from jukebox_hf.generation import memory
 from jukebox_hf.generation.weights import load_for_sampling
 from jukebox_hf.hub.system import System
-from jukebox_hf.prior.kernels import Float32Layout
 from jukebox_hf.prior.network import PriorNetwork
+from jukebox_hf.prior.sizes import Float32Products
 
 
 class PriorShelf:
@@ -26,7 +26,7 @@ class PriorShelf:
         precision: str,
         device: torch.device,
         packed: bool,
-        float32: Float32Layout = "plain",
+        float32: Float32Products = "plain",
         rows: int | None = None,
     ) -> PriorNetwork:
         """As `load_for_sampling`; a prior that does not fit beside the others replaces them."""

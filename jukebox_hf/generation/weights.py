@@ -10,9 +10,10 @@ import torch
 
 from jukebox_hf.hub.system import System
 from jukebox_hf.precision import torch_dtype
-from jukebox_hf.prior.kernels import Float32Layout, float32_layout
+from jukebox_hf.prior.kernels import float32_products
 from jukebox_hf.prior.network import PriorNetwork
 from jukebox_hf.prior.quantization import QuantizedPrecision, pack, quantize
+from jukebox_hf.prior.sizes import Float32Products
 
 QUANTIZED = ("int8", "int4")
 PriorT = TypeVar("PriorT", bound=PriorNetwork)
@@ -27,14 +28,14 @@ def loading_dtype(precision: str) -> torch.dtype:
     return torch.float16 if precision in QUANTIZED else torch_dtype(precision)
 
 
-def samples_packed(precision: str, backend: str, device: torch.device) -> bool:
-    """Whether a session that begins here lays float32 weights out; it goes on as it began."""
+def begun_products(precision: str, backend: str, device: torch.device) -> Float32Products:
+    """How a session that begins here multiplies in float32; it goes on as it began."""
     on_cpu = device.type == "cpu" and backend == "eager"
-    return on_cpu and precision == "float32" and float32_layout() == "packed"
+    return float32_products() if on_cpu and precision == "float32" else "plain"
 
 
 def samples_bound(precision: str, backend: str, device: torch.device) -> bool:
-    """Whether a session that begins here has float32 between narrow layers; as `samples_packed`."""
+    """Whether a session that begins here has float32 between narrow layers; as `begun_products`."""
     return device.type == "cpu" and backend == "eager" and precision != "float32"
 
 
@@ -45,14 +46,15 @@ def load_for_sampling(
     precision: str,
     device: torch.device,
     packed: bool = True,
-    float32: Float32Layout = "plain",
+    float32: Float32Products = "plain",
     rows: int | None = None,
 ) -> PriorNetwork:
     """The prior of a level in a precision of `devices.PRECISIONS`, ready to sample on a device.
 
     The host holds the prior once, in `loading_dtype`, and one layer more; a device gets quantized
     layers only. `packed`: lay weights out for a CPU, which suits the eager backend only; of float32
-    see `pack`. `rows`: of the steps, None if unknown: of few, compiled ones have a layout as well.
+    see `pack`. `rows`: of the steps, None if unknown: compiled ones of few, and single rows of
+    float32, have layouts of their own.
     """
     place = torch.device("cpu") if precision in QUANTIZED else device
     prior = system.load_prior_network(level, device=place, dtype=loading_dtype(precision))
@@ -65,7 +67,7 @@ def prepare(
     device: torch.device,
     *,
     packed: bool = True,
-    float32: Float32Layout = "plain",
+    float32: Float32Products = "plain",
     rows: int | None = None,
 ) -> PriorT:
     """Quantize a prior in `loading_dtype`, or lay its weights out for the device, in place."""
@@ -74,4 +76,4 @@ def prepare(
         return quantize(
             prior, cast("QuantizedPrecision", precision), device, compiled_rows=compiled_rows
         )
-    return pack(prior, float32=float32) if packed else prior
+    return pack(prior, float32=float32, single_row=rows == 1) if packed else prior

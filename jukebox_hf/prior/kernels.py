@@ -7,15 +7,13 @@ never by timing.
 import platform
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-# As they are, (out_features, in_features); the same, in memory the other way round; or in oneDNN's
-# own order.
-Float32Layout = Literal["plain", "transposed", "packed"]
+from jukebox_hf.prior.sizes import Float32Products
+
 # For so many rows MKL's float32 product is faster the other way round: for large weights 0.65 to
 # 0.8 of the time, for small ones (which then give the same sums) 0.75 to 0.95, on a Xeon.
 MIN_TRANSPOSED_ROWS, MIN_TRANSPOSED_ROWS_IF_SMALL, MAX_TRANSPOSED_ROWS = 7, 16, 64
@@ -39,18 +37,19 @@ def processor_maker() -> str:
     return next(found, "")
 
 
-def float32_layout(rows: int | None = None) -> Float32Layout:
-    """How float32 weights are best laid out for steps of so many rows; None: of several.
+def float32_products() -> Float32Products:
+    """How steps best multiply with float32 weights here.
 
-    On AMD, where MKL does not do its best: for one row transposed, which took 0.84, 0.96 and 0.54
-    of the time of the plain product (Zen 4; 1024 x 1024, 768 x 1024, 1024 x 256), where oneDNN's
-    packed product took 1.05, 1.00 and 0.69; for more rows packed, 0.44 to 0.73 of the plain one
-    from 2 to 32 rows. On a Xeon with AMX packed took 1.27, 1.14, 0.75, 0.72 and 0.82 at 1, 2, 4, 16
-    and 32 rows, and what `is_faster_transposed` says is as fast from 7 rows on.
+    On AMD, where MKL does not do its best, "halved". Five layers' products of 1024 x 1024 and 3072
+    x 1024 took so, with weights that are float16's values, 0.30, 0.16, 0.36 and 0.61 of the time of
+    the plain ones at 1, 2, 8 and 29 rows, and 0.38, 0.67 and 0.97 of the packed ones from 2 rows on
+    (Zen 4): reading the weights is what takes the time. Of others, single rows transposed took
+    0.84, 0.96 and 0.54 of the time of the plain product (1024 x 1024, 768 x 1024, 1024 x 256),
+    where packed ones took 1.05, 1.00 and 0.69; from 2 to 32 rows packed ones took 0.44 to 0.73. On
+    a Xeon with AMX packed ones took 1.27, 1.14, 0.75, 0.72 and 0.82 at 1, 2, 4, 16 and 32 rows, and
+    what `is_faster_transposed` says is as fast from 7 rows on.
     """
-    if processor_maker() != "AuthenticAMD":
-        return "plain"
-    return "transposed" if rows == 1 else "packed"
+    return "halved" if processor_maker() == "AuthenticAMD" else "plain"
 
 
 def linear(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ bits are not exact; what they cost in bits per code, a benchmark measures.
 layer is held twice.
 """
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any, Literal, TypeVar, cast
 
 import torch
@@ -20,7 +20,6 @@ from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.kernels import (
     MAX_COMPILED_ROWS,
     MAX_NIBBLE_ROWS,
-    Float32Layout,
     compiles_rows,
     in_blocks,
     nibble_product,
@@ -29,7 +28,12 @@ from jukebox_hf.prior.kernels import (
     unpack_nibbles,
 )
 from jukebox_hf.prior.network import PriorNetwork
-from jukebox_hf.prior.sizes import GROUP_SIZE, fits_kernels, is_rounded_to_4_bits
+from jukebox_hf.prior.sizes import (
+    GROUP_SIZE,
+    Float32Products,
+    fits_kernels,
+    is_rounded_to_4_bits,
+)
 from jukebox_hf.prior.transformer import Transformer
 
 QuantizedPrecision = Literal["int8", "int4"]
@@ -82,27 +86,27 @@ def quantize(
     return prior
 
 
-def pack(prior: PriorT, *, float32: Float32Layout = "plain") -> PriorT:
+def pack(prior: PriorT, *, float32: Float32Products = "plain", single_row: bool = False) -> PriorT:
     """Lay weights out for the CPU's own matrix kernels, in place; elsewhere do nothing.
 
     bfloat16: the sums are those of bfloat16 products in another order; a step takes about two
     thirds of the time. float16: weights stay as they are and everything between the layers becomes
     float32, which is exact where float16 rounds, overflows nowhere, and takes four fifths of the
-    time. float32: as `float32` says; `kernels.float32_layout` knows what is fastest for steps. Sums
-    are those of the plain products in another order; through packed ones no gradient flows.
+    time. float32: as `float32` says; `kernels.float32_products` knows what is fastest for steps.
+    Sums are those of the plain products in another order; through packed and halved ones no
+    gradient flows.
+
+    `single_row`: whether steps will have one row, for float32's products.
     """
-    kinds: dict[torch.dtype, type[PackedLinear] | type[Float16Linear]] = {
-        torch.bfloat16: PackedLinear,
-        torch.float16: Float16Linear,
-    }
-    if float32 == "packed":
-        kinds[torch.float32] = PackedLinear
-    if prior.device.type != "cpu":
-        return prior
-    if float32 == "transposed" and prior.decoder.dtype == torch.float32:
-        return _transpose(prior)
+    kinds: dict[torch.dtype, Callable[[Linear], nn.Module]] = {}
+    if float32 != "plain":
+        kinds[torch.float32] = partial(_pack_float32, products=float32, single_row=single_row)
+    if PackedLinear.is_supported(torch.bfloat16):
+        kinds[torch.bfloat16] = PackedLinear
+    if Float16Linear.is_supported():
+        kinds[torch.float16] = Float16Linear
     kind = kinds.get(prior.decoder.dtype)
-    if kind is None or not kind.is_supported(prior.decoder.dtype):
+    if kind is None or prior.device.type != "cpu":
         return prior
     for _, module, name, linear in _layer_linears(prior):
         setattr(module, name, kind(linear))
@@ -110,12 +114,21 @@ def pack(prior: PriorT, *, float32: Float32Layout = "plain") -> PriorT:
     return prior
 
 
-def _transpose(prior: PriorT) -> PriorT:
-    """Turn the weights around in memory; their shape, and all that is read from them, stays."""
-    for *_, linear in _layer_linears(prior):
-        weight = linear.weight
+def _pack_float32(linear: Linear, *, products: Float32Products, single_row: bool) -> nn.Module:
+    """A float32 layer laid out; see `Float32Products`. `linear` itself may be what comes back."""
+    weight = linear.weight
+    if products == "halved" and Float16Linear.is_supported() and _is_exact_in_float16(weight):
+        return Float16Linear(linear)
+    if products != "packed" and single_row:
+        # turned around in memory; its shape, and all that is read from it, stays
         weight.data = weight.detach().t().contiguous().t()
-    return prior
+        return linear
+    return PackedLinear(linear) if PackedLinear.is_supported(torch.float32) else linear
+
+
+def _is_exact_in_float16(weight: Tensor) -> bool:
+    """Whether float16 holds the same numbers, as of weights that were saved in it."""
+    return torch.equal(weight.half().float(), weight)
 
 
 def compile_options(prior: PriorNetwork) -> dict[str, str | int | bool]:

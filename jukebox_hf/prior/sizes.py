@@ -7,10 +7,14 @@ Nothing is built and torch is not needed: shapes are known from the headers of a
 import math
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from jukebox_hf.prior.prior_config import LayerKind, PriorConfig
 
+# How steps multiply with float32 weights: as they are, (out_features, in_features); in oneDNN's own
+# order ("packed"); so, but for single rows the other way round in memory ("transposed"); or so, but
+# kept in float16 where that loses nothing ("halved").
+Float32Products = Literal["plain", "packed", "transposed", "halved"]
 # The linear layers, by the ends of their names: their weights have the precision of the prior, all
 # other tensors are float32 always.
 LINEAR_LAYERS = (

@@ -9,7 +9,7 @@ from torch import nn
 from jukebox_hf.generation.sampling import WindowSampler
 from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.kernels import float32_layout
+from jukebox_hf.prior.kernels import float32_products
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from jukebox_hf.sampling_settings import LevelSettings
 
@@ -62,8 +62,8 @@ def random_prior(
     generator = torch.Generator(device).manual_seed(seed)
     for parameter in prior.parameters():
         parameter.normal_(std=0.02, generator=generator)
-    layout = "plain" if rows is None else float32_layout(rows)
-    return prepare(prior.eval(), precision, device, packed=packed, float32=layout, rows=rows)
+    products = "plain" if rows is None else float32_products()
+    return prepare(prior.eval(), precision, device, packed=packed, float32=products, rows=rows)
 
 
 def steps_at(

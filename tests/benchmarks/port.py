@@ -19,7 +19,7 @@ from jukebox_hf.generation.choices import PRECISIONS
 from jukebox_hf.generation.weights import loading_dtype, prepare
 from jukebox_hf.hub.conversion.tensor_names import is_linear_weight, transformers_targets
 from jukebox_hf.prior.configuration_prior import JukeboxPriorConfig
-from jukebox_hf.prior.kernels import float32_layout
+from jukebox_hf.prior.kernels import float32_products
 from jukebox_hf.prior.modeling_prior import JukeboxPrior
 from tests.benchmarks.measuring import alternate, environment, ratio, seconds_of, summary
 from tests.benchmarks.models import CODEBOOK, NUM_ROWS, SIZES, steps_at
@@ -140,9 +140,12 @@ def compare(
     runs = {}
     for precision, backend in variants:
         prior = converted(config, weights)
+        if where["float16_values"]:
+            for parameter in prior.parameters():
+                parameter.data = parameter.data.half().float()
         torch.nn.Module.to(prior, loading_dtype(precision))
-        packed, layout = backend == "eager", float32_layout(batch)
-        prior = prepare(prior, precision, CPU, packed=packed, float32=layout, rows=batch)
+        packed, products = backend == "eager", float32_products()
+        prior = prepare(prior, precision, CPU, packed=packed, float32=products, rows=batch)
         runs[f"{precision} {backend}"] = steps_at(
             prior, place, batch=batch, backend=backend, steps=steps
         )
@@ -187,6 +190,11 @@ def main() -> None:
     parser.add_argument(
         "--compiled", nargs="*", default=[], help="precisions to be compiled too: minutes each"
     )
+    parser.add_argument(
+        "--float16-values",
+        action="store_true",
+        help="our weights are numbers that float16 holds, as those of checkpoints saved in it",
+    )
     parser.add_argument("--json", type=Path, help="write everything there")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -217,6 +225,7 @@ def main() -> None:
                     place=place,
                     rounds=given.rounds,
                     steps=given.steps,
+                    float16_values=given.float16_values,
                 )
                 result["rows"] += rows
                 for row in rows:

@@ -86,6 +86,36 @@ def whole(tiny: System, tmp_path_factory: pytest.TempPathFactory) -> Session:
 # --- what is written ---
 
 
+@pytest.mark.parametrize(
+    ("written", "products"),
+    [
+        ({}, "plain"),
+        ({"packed_float32": True}, "packed"),
+        ({"packed_float32": True, "transposed_float32": True}, "transposed"),
+        ({"float32_products": "halved"}, "halved"),
+    ],
+)
+def test_float32_is_multiplied_on_as_whichever_version_began(
+    written: dict[str, Any],
+    products: str,
+    tiny: System,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Session.create(tmp_path / "song", session_plan(tiny), device="cpu")
+    path = tmp_path / "song" / "session.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record.pop("float32_products", None)
+    path.write_text(json.dumps(record | written), encoding="utf-8")
+    asked = []
+    load = Generation._load_prior
+    monkeypatch.setattr(
+        Generation, "_load_prior", lambda one, level: asked.append(one.float32) or load(one, level)
+    )
+    work(Session.open(tmp_path / "song"), tiny, batches=1)
+    assert set(asked) == {products}
+
+
 def test_session_says_what_was_done(whole: Session, tiny: System) -> None:
     record = json.loads((whole.folder / "session.json").read_text(encoding="utf-8"))
     assert record["format_version"] == 1

@@ -20,6 +20,7 @@ from jukebox_hf.hub.system import System
 from jukebox_hf.prior import kernels
 from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.quantization import Float16Linear, Int4Linear, Int8Linear, PackedLinear
+from jukebox_hf.prior.sizes import Float32Products
 from tests.generation.making import plan_of
 from tests.tiny import tiny_prior, tiny_prior_config, tiny_processor, tiny_system, tiny_vqvae
 
@@ -146,13 +147,15 @@ def test_float32_is_laid_out_by_the_rows_of_a_level_and_older_sessions_stay_as_t
     monkeypatch.setattr(kernels, "processor_maker", lambda: "AuthenticAMD")
     tiny = System.open(tiny_system(tmp_path / "model"))
 
-    def layout(takes: int, **products: bool) -> str:
-        generation = Generation(plan_of(tiny, takes, to_level=2), **products)
+    def layout(takes: int, float32: Float32Products | None = None) -> str:
+        generation = Generation(plan_of(tiny, takes, to_level=2), float32=float32)
         linear = generation._load_prior(2).decoder.layers[1].mlp.expand
         if isinstance(linear, PackedLinear):
             return "packed"
         return "transposed" if linear.weight.t().is_contiguous() else "plain"
 
+    # these weights are none of float16's values
     assert [layout(takes) for takes in (1, 2)] == ["transposed", "packed"]
-    assert layout(1, packed_float32=True, transposed_float32=False) == "packed"
-    assert layout(1, packed_float32=False) == "plain"
+    assert [layout(takes, "transposed") for takes in (1, 2)] == ["transposed", "packed"]
+    assert layout(1, "packed") == "packed"
+    assert layout(1, "plain") == "plain"

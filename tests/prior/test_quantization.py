@@ -1,5 +1,6 @@
 """Fewer bits per weight: close to the exact layers, and the same cached and whole."""
 
+import copy
 import weakref
 from typing import Any
 
@@ -11,8 +12,7 @@ from jukebox_hf.prior import kernels
 from jukebox_hf.prior.attention import Linear
 from jukebox_hf.prior.kernels import (
     MAX_NIBBLE_ROWS,
-    Float32Layout,
-    float32_layout,
+    float32_products,
     nibble_product,
     pack_nibbles,
     unpack_nibbles,
@@ -27,6 +27,7 @@ from jukebox_hf.prior.quantization import (
     pack,
     quantize,
 )
+from jukebox_hf.prior.sizes import Float32Products
 from tests.prior.test_modeling_prior import cached_logits
 from tests.prior.tiny_priors import inputs, tiny_prior
 
@@ -211,31 +212,50 @@ def test_packing_float32_depends_on_the_processor(
     maker: str, kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "processor_maker", lambda: maker)
-    prior = pack(tiny_prior("plain"), float32=float32_layout())
+    prior = pack(tiny_prior("plain"), float32=float32_products())
     assert isinstance(prior.decoder.layers[0].mlp.expand, kind)
 
 
-def test_single_rows_have_a_layout_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "processor_maker", lambda: "AuthenticAMD")
-    assert [float32_layout(rows) for rows in (1, 2, None)] == ["transposed", "packed", "packed"]
-    monkeypatch.setattr(kernels, "processor_maker", lambda: "GenuineIntel")
-    assert {float32_layout(rows) for rows in (1, 2, None)} == {"plain"}
+def test_float32_weights_stay_in_float16_only_where_that_loses_nothing() -> None:
+    prior = tiny_prior("plain")
+    for parameter in prior.parameters():
+        parameter.data = parameter.data.half().float()
+    first, second = prior.decoder.layers[:2]
+    second.mlp.expand.weight.data[0, 0] = 1 + 2**-12  # between two of float16's numbers
+    second.mlp.contract.weight.data[0, 0] = 70_000.0  # beyond them
+    for single_row in (False, True):
+        packed = pack(copy.deepcopy(prior), float32="halved", single_row=single_row)
+        one, other = packed.decoder.layers[:2]
+        assert {type(one.mlp.expand), type(other.attention.qkv)} == {Float16Linear}
+        rest = {type(other.mlp.expand), type(other.mlp.contract)}
+        assert rest == ({Linear} if single_row else {PackedLinear})
+        hidden = torch.linspace(-2, 2, 3 * first.mlp.expand.in_features).sin().view(3, -1)
+        assert one.mlp.expand.compute_dtype == torch.float32
+        exact = first.mlp.expand(hidden)
+        torch.testing.assert_close(one.mlp.expand(hidden), exact, rtol=1e-5, atol=1e-6)
 
 
 def test_transposing_turns_weights_around_in_memory_alone() -> None:
-    plain, turned = tiny_prior("plain"), pack(tiny_prior("plain"), float32="transposed")
+    plain, turned = (
+        tiny_prior("plain"),
+        pack(tiny_prior("plain"), float32="transposed", single_row=True),
+    )
     for (name, before), after in zip(plain.named_parameters(), turned.parameters(), strict=True):
         assert torch.equal(before, after), name
     assert turned.decoder.layers[0].mlp.expand.weight.t().is_contiguous()
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("layout", ["packed", "transposed"])
-def test_float32_of_every_layout_gives_the_same_logits_for_any_number_of_rows(
-    layout: Float32Layout,
+@pytest.mark.parametrize("single_row", [False, True])
+@pytest.mark.parametrize("products", ["packed", "transposed", "halved"])
+def test_all_float32_products_give_the_same_logits_for_any_number_of_rows(
+    products: Float32Products, single_row: bool
 ) -> None:
     plain, packed = (tiny_prior("lyrics_encoder", **WIDE) for _ in range(2))
-    pack(packed, float32=layout)
+    for prior in (plain, packed):
+        for parameter in prior.parameters():
+            parameter.data = parameter.data.half().float()
+    pack(packed, float32=products, single_row=single_row)
     for rows in (1, 2, 3, 4, 5, 17):
         codes, given = inputs(plain, rows)
         half = plain.config.context_length // 2
