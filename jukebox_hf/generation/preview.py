@@ -18,7 +18,7 @@ from jukebox_hf.generation.session_files import PREVIEW_FOLDER, preview_path
 
 logger = logging.getLogger(__name__)
 
-FIRST_SECONDS = 1.0  # after which there may be something to hear
+FIRST_SECONDS = 0.5  # after which there may be something to hear
 INTERVAL_SECONDS = 5.0  # between later updates
 LARGEST_SHARE = 0.05  # of the time that all else takes
 

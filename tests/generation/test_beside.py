@@ -137,7 +137,7 @@ def test_a_session_goes_on_with_the_products_that_it_began_with(
 
     monkeypatch.setattr(making, "load_for_sampling", load)
     for maker, others, expected in (
-        ("AuthenticAMD", "GenuineIntel", "transposed"),
+        ("AuthenticAMD", "GenuineIntel", "halved"),
         ("GenuineIntel", "AuthenticAMD", "plain"),
     ):
         monkeypatch.setattr(kernels, "processor_maker", lambda maker=maker: maker)

@@ -16,6 +16,7 @@ const FORMATS = [["flac", "FLAC: exact, for editing"], ["wav", "WAV: exact, for 
 
 const player = new Player();
 let state = null;
+let wish = null; // a new piece that was asked for before the server had told anything
 let screen = "welcome"; // welcome, form or piece
 let timer = 0;
 let away = false;
@@ -92,6 +93,7 @@ function showForm(show) {
 
 function showNew(given = {}) {
   if (state) showForm(() => form.showNew(state, given));
+  else wish = given;
 }
 
 function leaveForm() {
@@ -184,6 +186,11 @@ function take(answer) {
   }
   showNow();
   enable();
+  if (wish) {
+    const given = wish;
+    wish = null;
+    showNew(given);
+  }
 }
 
 /** On the Hub every visitor has a room: who comes again, to an empty one, goes to that of the last time. */

@@ -119,6 +119,23 @@ def test_first_music_sounds_before_it_is_done(visit: Open, tmp_path: Path) -> No
         studio.stop()
 
 
+def test_a_click_before_the_server_has_answered_is_not_lost(
+    library: StudioProcess, visit: Open
+) -> None:
+    seen = visit(library)
+    held: list[Any] = []
+    seen.page.route("**/api/state*", lambda route: held.append(route))
+    seen.page.reload()
+    while not held:
+        seen.page.wait_for_timeout(20)
+    seen.button("New piece").first.click()
+    assert not seen.evaluate("studio.state")
+    for request in held:
+        request.continue_()
+    seen.page.unroute("**/api/state*")
+    seen.page.locator("#f-genre").wait_for(state="attached")
+
+
 def test_it_keeps_playing_while_it_grows(library: StudioProcess, visit: Open) -> None:
     seen = visit(library)
     name = seen.make(genre="rock", seconds="12")
